@@ -3,13 +3,13 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help demo demo-down unit check test lint structure lab lab-clean bench soak fuzz vulnerabilities lock clean
+.PHONY: help demo demo-down unit check test long lint structure lab lab-clean bench soak fuzz vulnerabilities lock clean
 
 help: ## show this list
 	@grep -E '^[a-z.-]+:.*##' Makefile | sed -E 's/:.*##/\t/' | expand -t 17
 
-demo: .venv ## from nothing to a live app, pushed, broken, rolled back
-	@$(BIN)/python tools/demo.py up
+demo: .venv ## from nothing to a live app, pushed, broken, rolled back; STACK=spring: in Java, with a JDK and Maven
+	@$(BIN)/python tools/demo.py up $(STACK)
 
 demo-down: ## stop the demo and remove it
 	@if [ -e .venv/current ]; then $(BIN)/python tools/demo.py down; else rm -rf .demo; fi
@@ -19,8 +19,13 @@ unit: .venv ## the quick tests
 
 check: lint unit ## lint and unit tests: run it before each commit
 
-test: .venv lint ## all tests; those that need a Docker engine are skipped if none answers
-	$(BIN)/pytest --numprocesses logical --dist loadfile
+# Files in their order: servers and attacks first, so that the quick ones fill the end.
+test: .venv lint ## all tests, by WORKERS processes (one for each core); without a Docker engine some are skipped
+	$(BIN)/pytest --numprocesses $(or $(WORKERS),logical) --dist loadfile --no-loadscope-reorder \
+		-m "not long"
+
+long: .venv ## the tests that take minutes, which `make test` leaves out
+	$(BIN)/pytest -m long
 
 lint: .venv ## format, lint, types, layers, Dockerfiles, shell scripts
 	$(BIN)/ruff format --check .
@@ -55,8 +60,8 @@ bench: .venv ## performance figures as a table, each a ratio within one run
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@touch .venv/current
 
-soak: .venv ## count dropped requests during deployments, for half an hour; ENGINE=docker; SOAK="--requests 5000"
-	@$(BIN)/python tools/soak.py $(if $(ENGINE),--engine $(ENGINE)) $(SOAK)
+soak: .venv ## count dropped requests during deployments, for half an hour; ENGINE=docker; STACK=spring: of that shop
+	@$(BIN)/python $(if $(STACK),tools/soak_shop.py --stack $(STACK),tools/soak.py $(if $(ENGINE),--engine $(ENGINE))) $(SOAK)
 
 fuzz: .venv ## run the generated tests for SECONDS (600), with new seeds each time
 	@$(BIN)/python tools/fuzz.py $(or $(SECONDS),600)
@@ -66,7 +71,7 @@ vulnerabilities: .venv ## check the locked packages for known vulnerabilities; n
 
 lock: .venv ## resolve the dependencies again
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
-		--upgrade --extra embedded --extra host --extra dev pyproject.toml -o requirements.lock
+		--upgrade --extra embedded --extra host --extra web --extra dev pyproject.toml -o requirements.lock
 	grep -A 99 -m 1 '^uv==' requirements.lock | awk 'NR > 1 && !/^ / { exit } { print }' > bootstrap.lock
 
 clean: ## remove the virtual environment and caches

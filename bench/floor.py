@@ -6,6 +6,7 @@ Both run with pushrod's environment and directory, so the difference from a push
 import contextlib
 import http.client
 import json
+import os
 import subprocess
 import time
 from typing import NamedTuple
@@ -31,7 +32,10 @@ class Floor(NamedTuple):
 
 
 class _Place(NamedTuple):
-    directory: str
+    """Where pushrod runs a program. Its argv follows `entering`: its directory may exist, and the stores' names be
+    known, only in the mount namespace of the release's instances."""
+
+    entering: tuple[str, ...]
     environment: dict[str, str]
 
 
@@ -43,16 +47,21 @@ def measure(stage: Stage) -> Floor:
 
 
 def place(stage: Stage, verb: list[str]) -> _Place:
-    """The directory and environment in which pushrod runs a program; without writing bytecode into the release."""
+    """The directory and environment in which pushrod runs a program; without writing bytecode into the release.
+
+    Entering it takes about 2 ms.
+    """
     directory, environment = json.loads(stage.run([PUSHROD, *verb]).splitlines()[-1])
-    return _Place(directory, {**environment, "PYTHONDONTWRITEBYTECODE": "1"})
+    [instance] = [p["pid"] for p in stage.status()["processes"] if p["name"].startswith("backend")]
+    users = () if os.geteuid() == 0 else ("--user", "--preserve-credentials")
+    entering = ("nsenter", f"--target={instance}", "--mount", *users, f"--wdns={directory}", "--")
+    return _Place(entering, {**environment, "PYTHONDONTWRITEBYTECODE": "1"})
 
 
 def _release(place: _Place) -> float:
     started = time.perf_counter()
     done = subprocess.run(
-        RELEASE,
-        cwd=place.directory,
+        [*place.entering, *RELEASE],
         env=place.environment,
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -67,10 +76,11 @@ def _release(place: _Place) -> float:
 
 def _boot(place: _Place) -> float:
     port = free_port()
-    argv = ["uvicorn", "app.main:app", "--host", "127.0.0.1", "--port", str(port), "--log-level", "warning"]
+    argv = [*place.entering]
+    argv += ["uvicorn", "app.main:app", "--host", "127.0.0.1", "--port", str(port), "--log-level", "warning"]
     environment = {**place.environment, "PORT": str(port)}
     started = time.perf_counter()
-    child = subprocess.Popen(argv, cwd=place.directory, env=environment, stdin=subprocess.DEVNULL)
+    child = subprocess.Popen(argv, env=environment, stdin=subprocess.DEVNULL)
     try:
         while not _healthy(port):
             if child.poll() is not None or time.perf_counter() - started > 60:

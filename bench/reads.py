@@ -80,6 +80,7 @@ def _served(stage: Stage, app: str, directory: Path | None = None) -> Iterator[s
     place = floor.place(stage, ["exec", "backend", "--", "python", "-c", floor.ASK])
     port = free_port()
     argv = [
+        *place.entering,
         "uvicorn",
         app,
         "--host",
@@ -91,9 +92,7 @@ def _served(stage: Stage, app: str, directory: Path | None = None) -> Iterator[s
         "--no-access-log",
     ]
     argv += [] if directory is None else ["--app-dir", str(directory)]
-    child = subprocess.Popen(
-        argv, cwd=place.directory, env=place.environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
-    )
+    child = subprocess.Popen(argv, env=place.environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     try:
         if (
             not waits.wait_until(lambda: child.poll() is not None or network.accepts(port), 30.0)

@@ -59,8 +59,7 @@ class Server:
         if problem := images.box_problem():
             raise BenchError(f"{problem}; prepare it as root: make lab")
         try:
-            self.box.create()
-            self.ground.init()
+            self.ground.create()
             self.shop = self.ground.app("bench", _files("one"))
             self.push()
             self._by_hand("postgres", "redis")

@@ -154,7 +154,11 @@ class Answer(NamedTuple):
 
 
 def run(
-    argv: list[str] | tuple[str, ...], cwd: Path, env: Mapping[str, str], stdin: str | None = None
+    argv: list[str] | tuple[str, ...],
+    cwd: Path,
+    env: Mapping[str, str],
+    stdin: str | None = None,
+    timeout: float = TIMEOUT,
 ) -> Done:
     """Run a command to its end, in its own session so that it gets no stray signal."""
     child = subprocess.run(
@@ -165,7 +169,7 @@ def run(
         stdin=subprocess.DEVNULL if stdin is None else None,
         capture_output=True,
         text=True,
-        timeout=TIMEOUT,
+        timeout=timeout,
         check=False,
         start_new_session=True,
     )
@@ -230,9 +234,9 @@ class Tree:
         self.git("reset", "--quiet", "--hard", commit)
         self.git("clean", "-ffdxq")
 
-    def push(self, *argv: str) -> Done:
+    def push(self, *argv: str, timeout: float = TIMEOUT) -> Done:
         words = argv or ("pushrod", "HEAD:main")
-        return run(["git", "push", "--no-progress", *words], self.path, self.env)
+        return run(["git", "push", "--no-progress", *words], self.path, self.env, timeout=timeout)
 
     def pushing(self, *argv: str) -> "Running":
         return Running(
@@ -522,7 +526,8 @@ class App:
         assert self.serves(live, times=8), f"release {live} is live, but {self.get()}"
         kept = {p.name for p in (self.state / "releases").iterdir()}
         assert len(kept) <= 5, kept
-        assert {p.name for p in (self.directory / "checkouts").iterdir()} == kept
+        checkouts = {p.name for p in (self.directory / "checkouts").iterdir()}
+        assert checkouts == kept, checkouts ^ kept
         assert {p.stem for p in (self.directory / "secrets" / "releases").iterdir()} == kept
         assert self.state_status() == ""
 

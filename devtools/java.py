@@ -15,6 +15,7 @@ from pushrod.cli import scaffold
 from pushrod.system import accounts, network, waits
 
 LONGEST = 600.0  # seconds for one run of Maven; the first downloads 110 MB
+QUICK = "-XX:TieredStopAtLevel=1"  # a JVM that compiles less starts and ends with half of the work
 PASSWORDS = {"migrator": "migrator-9c1b", "app": "app-77aa"}
 APPLICATION = "backend/src/main/java/com/example/shop/ShopApplication.java"
 
@@ -27,6 +28,12 @@ def lacking() -> str:
         if missing
         else ""
     )
+
+
+def without_gradle() -> str:
+    """What this machine lacks to build with Gradle; empty if nothing."""
+    missing = [program for program in ("javac", "gradle") if not shutil.which(program)]
+    return f"no {' and no '.join(missing)} on this machine (Debian: gradle)" if missing else ""
 
 
 def repository(directory: Path) -> Path:

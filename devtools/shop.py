@@ -1,5 +1,6 @@
-"""The template's shop on this machine: buyers who retry until they get an answer, a killer of its parts, and checks
-of its stores afterwards."""
+"""The shop of `pushrod new`, of any stack, on this machine: buyers who retry until they get an answer, a killer of
+its parts, and checks of its stores afterwards.
+"""
 
 import contextlib
 import http.client
@@ -13,48 +14,54 @@ from collections import Counter
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 import psutil
 
-from devtools.apps import App, Machine, eventually
+from devtools import java
+from devtools.apps import PSQL, App, Machine, eventually, run
+from pushrod.adapters import redis
 from pushrod.cli import scaffold
 
 PASSWORD = "correct horse battery"
 STOCK = 1_000_000
+ANSWER = 60.0  # seconds for one answer: a JVM that has just started hashes passwords slowly
+BACK = 180.0  # seconds until a killed part is back
 PATIENCE = 120.0  # seconds for one order, including retries
+LONGEST = 420.0  # seconds for one push: Maven, and JVMs that start beside others
+DEADLINE = ("deadline: 90s", "deadline: 240s")  # the JVM's, on a machine that does much else
 SETTLED = 120.0  # seconds until everything that follows the last order is done
 # Short steps and leases, so that much happens in little time; no limit on writes.
 GIVEN = {"STEP_SECONDS": "0.2", "LEASE_SECONDS": "3", "MAX_TRIES": "50", "WRITES_PER_MINUTE": "1000000"}
 KILLED = ("worker-1", "postgres", "redis")
 
-# The content of the stores, read with the app's own libraries and account.
-_LOOK = """
-import asyncio, json, os
-import asyncpg, redis.asyncio
-
-async def look():
-    pg = await asyncpg.connect(os.environ["DATABASE_URL"])
-    streams = {}
-    async with redis.asyncio.Redis.from_url(os.environ["REDIS_URL"]) as redis_:
-        for user in await pg.fetch("SELECT id FROM users"):
-            for _, fields in await redis_.xrange(f"events:{user['id']}"):
-                event = json.loads(fields[b"data"])
-                streams.setdefault(event["order_id"], []).append(event["status"])
-    print(json.dumps({
-        "keys": {r["idempotency_key"]: r["id"] for r in await pg.fetch("SELECT id, idempotency_key FROM orders")},
-        "steps": [[r["order_id"], r["status"]] for r in await pg.fetch("SELECT * FROM order_steps ORDER BY at")],
-        "statuses": [r["status"] for r in await pg.fetch("SELECT status FROM orders")],
-        "sold": {r["product_id"]: r["sum"] for r in
-                 await pg.fetch("SELECT product_id, sum(quantity)::int FROM order_items GROUP BY product_id")},
-        "stock": {r["id"]: r["stock"] for r in await pg.fetch("SELECT id, stock FROM products")},
-        "outbox": await pg.fetchval("SELECT count(*) FROM outbox"),
-        "dead": await pg.fetchval("SELECT count(*) FROM outbox WHERE dead_at IS NOT NULL"),
-        "events": streams,
-    }))
-
-asyncio.run(look())
+# The content of PostgreSQL as one JSON value: the shops of all stacks have the same tables.
+_CONTENT = """
+SELECT json_build_object(
+    'users', (SELECT coalesce(json_agg(id), '[]') FROM users),
+    'keys', (SELECT coalesce(json_object_agg(idempotency_key, id), '{}') FROM orders),
+    'steps', (SELECT coalesce(json_agg(json_build_array(order_id, status) ORDER BY at), '[]') FROM order_steps),
+    'statuses', (SELECT coalesce(json_agg(status), '[]') FROM orders),
+    'sold', (SELECT coalesce(json_object_agg(product_id, n), '{}')
+             FROM (SELECT product_id, sum(quantity) AS n FROM order_items GROUP BY product_id) AS sold),
+    'stock', (SELECT coalesce(json_object_agg(id, stock), '{}') FROM products),
+    'outbox', (SELECT count(*) FROM outbox),
+    'dead', (SELECT count(*) FROM outbox WHERE dead_at IS NOT NULL))
 """
 STEPS = ["placed", "paid", "packed", "shipped"]
+
+
+class Stack(NamedTuple):
+    """What differs between the shops: the command of their operators, and secrets that make one start quickly."""
+
+    manage: tuple[str, ...]
+    secrets: Mapping[str, str] = {}
+
+
+STACKS = {
+    "python": Stack(("python", "-m", "app.manage")),
+    "spring": Stack(("java", "-jar", "app.jar"), {"JAVA_TOOL_OPTIONS": java.QUICK, "STEP_SECONDS": "1"}),
+}
 
 
 class Answer(NamedTuple):
@@ -68,7 +75,7 @@ class Person:
     """A browser: a kept connection, a cookie, and the token that its page has read."""
 
     def __init__(self, port: int) -> None:
-        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=15)
+        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=ANSWER)
         self._headers = {"Content-Type": "application/json"}
 
     def ask(self, method: str, path: str, body: object = None, **headers: str) -> Answer:
@@ -124,22 +131,36 @@ class Person:
         raise AssertionError
 
 
-class Shop:
-    """The template, deployed on the embedded engine with two workers."""
+def files(stack: str) -> dict[str, str]:
+    """The template of a stack, with more time to start."""
+    made = scaffold.template_files("shop", stack)
+    return {**made, "compose.yaml": made["compose.yaml"].replace(*DEADLINE)}
 
-    def __init__(self, machine: Machine) -> None:
+
+class Shop:
+    """A template, deployed on the embedded engine."""
+
+    def __init__(self, machine: Machine, stack: str = "python", workers: int = 2) -> None:
         for name in ("UV_OFFLINE", "UV_CACHE_DIR"):  # its dependencies come from this machine's usual source
             machine.env.pop(name, None)
-        self.app: App = machine.app("shop", scaffold.template_files("shop"), push=False)
-        for name, value in GIVEN.items():
+        machine.env["MAVEN_OPTS"] = java.QUICK
+        self.stack = STACKS[stack]
+        self.app: App = machine.app("shop", files(stack), push=False)
+        for name, value in {**GIVEN, **self.stack.secrets}.items():
             self.app.must("secret", "set", name, stdin=value)
-        done = self.app.tree.push()
-        assert done.ok, done.err
-        self.app.must("scale", "worker=2")
+        self.push()
+        if workers > 1:
+            self.app.must("scale", f"worker={workers}")
         self.port: int = self.app.settings["port"]
         self.staff = self.person()
-        password = self.inside("-m", "app.manage", "user", "--staff", "staff@example.com").strip()
+        manage = ("exec", "backend", "--", *self.stack.manage)
+        password = self.app.must(*manage, "user", "--staff", "staff@example.com").strip()
         self.staff.log_in("staff@example.com", password)
+
+    def push(self) -> None:
+        """Push the work tree's commit, which must go live."""
+        done = self.app.tree.push(timeout=LONGEST)
+        assert done.ok, done.err
 
     def person(self) -> Person:
         """A new person."""
@@ -152,14 +173,24 @@ class Shop:
         assert answer.status == 201, answer
         return int(answer.body["id"])
 
-    def inside(self, *argv: str) -> str:
-        """Run the app's Python with the backend's environment."""
-        return self.app.must("exec", "backend", "--", "python", *argv)
-
     def look(self) -> dict[str, Any]:
-        """The content of its stores."""
-        contents: dict[str, Any] = json.loads(self.inside("-c", _LOOK).splitlines()[-1])
-        return contents
+        """The content of its stores, read with the app's own account."""
+        lines = self.app.must("exec", "backend", "--", "env").splitlines()
+        variables = dict(line.split("=", 1) for line in lines if "=" in line)
+        done = run([PSQL, "-XqAt", "-c", _CONTENT], self.app.directory, _for_psql(variables["DATABASE_URL"]))
+        assert done.ok, done.err
+        contents: dict[str, Any] = json.loads(done.out)
+        streams: dict[str, list[str]] = {}
+        url = urlsplit(variables["REDIS_URL"])
+        for user in contents.pop("users"):
+            words = ("XRANGE", f"events:{user}", "-", "+")
+            entries: Any = redis.command(
+                url.port or 0, url.username or "", url.password or "", *words, address=url.hostname or ""
+            )
+            for _, fields in entries:
+                event = json.loads(dict(zip(fields[::2], fields[1::2], strict=True))["data"])
+                streams.setdefault(str(event["order_id"]), []).append(event["status"])
+        return {**contents, "events": streams}
 
     def pid(self, name: str) -> int:
         """The id of the running process with that name; 0 if there is none."""
@@ -170,6 +201,17 @@ class Shop:
         """Whether PostgreSQL and Redis can be reached through it."""
         person = self.person()
         return all(person.ask("GET", path).status == 200 for path in ("/api/products", "/api/session"))
+
+
+def _for_psql(url: str) -> dict[str, str]:
+    parts = urlsplit(url)
+    return {
+        "PGHOST": parts.hostname or "",
+        "PGPORT": str(parts.port),
+        "PGUSER": parts.username or "",
+        "PGPASSWORD": parts.password or "",
+        "PGDATABASE": parts.path[1:],
+    }
 
 
 class Killer:
@@ -209,8 +251,8 @@ class Killer:
         with contextlib.suppress(psutil.NoSuchProcess):
             psutil.Process(before).kill()
             self.kills[name] += 1
-        eventually(lambda: self._shop.pid(name) not in (0, before), f"{name} is back", 60.0)
-        eventually(self._shop.serves, f"the shop serves after {name} was killed", 60.0)
+        eventually(lambda: self._shop.pid(name) not in (0, before), f"{name} is back", BACK)
+        eventually(self._shop.serves, f"the shop serves after {name} was killed", BACK)
 
 
 class Bought(NamedTuple):

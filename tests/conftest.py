@@ -45,6 +45,12 @@ def short_directories(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
             files.remove_tree(path)
 
 
+def needs_lab(problem: str) -> None:
+    """Skip a test because of what the lab lacks, if it lacks something."""
+    if problem:
+        pytest.skip(f"{problem}: run `make lab` as root")
+
+
 class Tree:
     """A work tree, changed and committed as a user would."""
 
@@ -99,17 +105,17 @@ def tree(home: Path, tmp_path: Path) -> Tree:
     """A repository without a commit."""
     path = tmp_path / "shop"
     path.mkdir()
-    found = Tree(path)
-    found.git("init", "--quiet")
-    return found
+    result = Tree(path)
+    result.git("init", "--quiet")
+    return result
 
 
 @pytest.fixture
 def root(home: Path, tmp_path: Path) -> Iterator[Root]:
     """A root that is not created yet. Its path contains a space; its sockets' directory may be outside of it."""
-    found = Root(tmp_path / "push rod")
-    yield found
-    files.remove_tree(found.runtime)
+    result = Root(tmp_path / "push rod")
+    yield result
+    files.remove_tree(result.runtime)
 
 
 @pytest.fixture

@@ -21,11 +21,11 @@ def delta_bomb(claimed: int) -> bytes:
 
 def _number(value: int) -> bytes:
     """A size in the format of Git's deltas: seven bits per byte, lowest first (gitformat-pack(5))."""
-    found = b""
+    result = b""
     while value > 127:
-        found += bytes([value & 127 | 128])
+        result += bytes([value & 127 | 128])
         value >>= 7
-    return found + bytes([value])
+    return result + bytes([value])
 
 
 def _entry(kind: int, size: int, body: bytes, base: bytes = b"") -> bytes:

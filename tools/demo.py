@@ -1,7 +1,7 @@
 """The demo: a new repository, pushed, used, changed, broken and rolled back, on this machine.
 
-`up` leaves the stack running and prints `live: URL` last; `down` stops it and removes everything it made. All state
-is in `.demo/` of this checkout.
+`up [python|spring]` leaves the stack running and prints `live: URL` last; `down` stops it and removes everything it
+made. All state is in `.demo/` of this checkout.
 """
 
 import contextlib
@@ -13,17 +13,45 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(CHECKOUT))
 
-from devtools.load import Load, Report  # noqa: E402  found through the line above
+from devtools import java  # noqa: E402  found through the line above
+from devtools.load import Load, Report  # noqa: E402
 
 DEMO = CHECKOUT / ".demo"
 ROOT = DEMO / "root"
 SHOP = DEMO / "shop"
 PUSHROD = CHECKOUT / ".venv" / "bin" / "pushrod"
+LONGEST = 600.0  # seconds of load, if the push never ends
+
+
+class Backend(NamedTuple):
+    """Of a stack's backend: the file with its greeting, that line, and the beginning of a line to break."""
+
+    file: str
+    greeting: str
+    breakable: str
+    broken: str
+
+
+BACKENDS = {
+    "python": Backend(
+        "backend/app/main.py",
+        'MESSAGE = "{}"',
+        "from fastapi import ",
+        "import a_module_that_is_not_there",
+    ),
+    "spring": Backend(
+        "backend/src/main/java/com/example/shop/ShopApplication.java",
+        '    public static final String MESSAGE = "{}";',
+        "import org.springframework.boot.SpringApplication;",
+        "import com.example.a_class_that_is_not_there;",
+    ),
+}
 
 _started = time.monotonic()
 
@@ -35,19 +63,25 @@ class DemoError(Exception):
 def main() -> None:
     """Run `up` or `down`; exit 1 with one line if the demo fails."""
     try:
-        {"up": up, "down": down}[sys.argv[1]]()
+        {"up": up, "down": down}[sys.argv[1]](*sys.argv[2:])
     except DemoError as e:
         print(f"demo: {e}", file=sys.stderr)
         sys.exit(1)
 
 
-def up() -> None:
+def up(stack: str = "python") -> None:
     """Run the whole demo."""
+    if stack not in BACKENDS:
+        raise DemoError(f"no stack `{stack}`; there are {', '.join(BACKENDS)}")
+    if stack == "spring" and java.lacking():
+        raise DemoError(java.lacking())
+    backend = BACKENDS[stack]
     down()
     DEMO.mkdir(exist_ok=True)
 
     heading("A repository to start from")
-    pushrod("new", "shop", "--directory", str(SHOP), where=DEMO)
+    chosen = [] if stack == "python" else ["--stack", stack]
+    pushrod("new", "shop", *chosen, "--directory", str(SHOP), where=DEMO)
     show(["git", "log", "--oneline"])
 
     heading("An app for it, and the first push")
@@ -59,15 +93,16 @@ def up() -> None:
     read_twice(url)
 
     heading("A change, pushed under constant load")
-    change("backend/app/main.py", "MESSAGE = ", 'MESSAGE = "Hello again."\n')
+    line = backend.greeting.format("Hello again.")
+    change(backend.file, line.partition('"')[0], f"{line}\n")
     commit("Say hello again")
-    with Load(f"{url}/api/products/2", rate=100) as load:
+    with Load(f"{url}/api/products/2", rate=100, seconds=LONGEST) as load:
         push()
     check_load(load.report)
     get(url, "/api/")
 
     heading("A broken commit")
-    change("backend/app/main.py", "from fastapi import ", "import a_module_that_is_not_there\n")
+    change(backend.file, backend.breakable, f"{backend.broken}\n")
     commit("Break it")
     push(rejected=True)
     get(url, "/api/")

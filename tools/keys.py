@@ -1,5 +1,6 @@
-"""The generated parts of pages: the tables of Compose keys in docs/manifest.md, from `pushrod.manifest.keys`, and the
-lists of verbs that work over SSH in docs/cli.md, from `pushrod.provisioning.verbs` and the commands.
+"""The generated parts of pages: the tables of Compose keys in docs/manifest.md, from `pushrod.manifest.keys`,
+the lists of verbs that work over SSH in docs/cli.md, from `pushrod.provisioning.verbs` and the commands, and the
+table of limits in docs/host.md, from `pushrod.core.limits`.
 
 python -m tools.keys     write them into the pages, between their markers
 """
@@ -35,7 +36,7 @@ def _lines() -> Iterator[str]:
         yield from ("", f"| {title} | Docker | embedded | details |", "|---|---|---|---|")
         for row in rows:
             fates = (_WORD.get(fate, fate) for fate in (row.docker, row.embedded))
-            yield f"| {'all' if row.path == '*' else f'`{row.path}`'} | {' | '.join(fates)} | {row.says} |"
+            yield f"| {'all' if row.path == '*' else f'`{row.path}`'} | {' | '.join(fates)} | {row.details} |"
 
 
 def limits() -> str:
@@ -86,7 +87,12 @@ def commands(group: click.Group, above: str = "") -> Iterator[tuple[str, click.C
 
 def main() -> None:
     """Write each part into its page."""
-    for name, what, text in (("manifest.md", "keys", page()), ("cli.md", "verbs", over_ssh())):
+    parts = (
+        ("manifest.md", "keys", page()),
+        ("cli.md", "verbs", over_ssh()),
+        ("host.md", "limits", limits()),
+    )
+    for name, what, text in parts:
         path, begin, end = DOCS / name, f"<!-- {what} -->\n", f"<!-- end of {what} -->\n"
         before, _, rest = path.read_text().partition(begin)
         path.write_text(f"{before}{begin}{text}{end}{rest.partition(end)[2]}")

@@ -19,7 +19,7 @@ Graph = dict[str, set[str]]
 
 
 class Figure(NamedTuple):
-    """One figure, its limit, and what it is made of."""
+    """One figure, its limit, and details."""
 
     name: str
     value: int

@@ -222,7 +222,7 @@ class Box:
         """
         place = f"/root/{wheel.name}"
         self.put(place, wheel.read_bytes())
-        pip = [f"{PUSHROD}/bin/pip", "install", "--quiet", f"{place}[host]"]
+        pip = [f"{PUSHROD}/bin/pip", "install", "--quiet", f"{place}[host,web]"]
         if self.exec("test", "-x", pip[0], check=False).status == 0:
             self.exec(*pip, "--no-index", "--force-reinstall", "--no-deps")
             self.exec(*pip, "--no-index")

@@ -13,6 +13,7 @@ from pushrod.system import processes
 BOX = "pushrod-lab/box"  # a server with systemd, Docker, Git and pushrod's Python dependencies
 BARE = "pushrod-lab/bare"  # a server with systemd and, of what pushrod needs, only Python
 OLD = "pushrod-lab/old"  # the same with the oldest Debian that can be a host
+HOST = "pushrod-lab/host"  # a BOX on which `pushrod host init` was run, with its volume of the same digest
 DEBIAN = "pushrod-lab/debian"  # Debian 13, the base of these and of the stand-ins
 DEBIAN_12 = "pushrod-lab/debian-12"  # the base of OLD
 NETWORK = "pushrod-lab-boxes"
@@ -66,6 +67,15 @@ def seed() -> str:
     """
     result = processes.run(["docker", "image", "inspect", "--format", "{{.Id}}", *inner()], timeout=_TIMEOUT)
     return f"pushrod-lab-images-{hashlib.sha256(result.stdout.encode()).hexdigest()[:12]}"
+
+
+def host_volume(source: str) -> str:
+    """The name of the volume that prepared hosts start with: what dockerd held after `pushrod host init`.
+
+    `source` is a digest of pushrod's source; a host that another source has prepared is never used.
+    """
+    parts = (source, seed(), json.dumps(labels(BOX)))
+    return f"pushrod-lab-host-{hashlib.sha256(chr(0).join(parts).encode()).hexdigest()[:12]}"
 
 
 def has_volume(name: str) -> bool:

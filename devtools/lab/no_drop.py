@@ -104,8 +104,7 @@ def a_server(directory: Path) -> Iterator[OnAServer]:
     """A new server with the app on it. A failure shows the end of its journal."""
     ground = Ground(Box(), directory)
     try:
-        ground.box.create()
-        ground.init()
+        ground.create()
         yield OnAServer(ground)
     except BaseException:
         print(ground.box.journal())

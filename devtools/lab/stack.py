@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from devtools.apps import eventually
-from pushrod.adapters import compose
+from pushrod.adapters import compose_loader
 from pushrod.system import processes
 
 _TIMEOUT = 600.0  # seconds for one command; the first build, the longest, takes 20
@@ -53,7 +53,7 @@ class Stack:
 
     def compose(self, *argv: str) -> str:
         """Run `docker compose` there and return its output."""
-        return self._run(*compose.loader(), *argv)
+        return self._run(*compose_loader.argv_of(), *argv)
 
     def inside(self, service: str, *argv: str) -> str:
         """Run a program in a service's container and return its output."""

@@ -7,19 +7,18 @@ import pytest
 from devtools.lab import images
 from devtools.lab.box import Box
 from tests.attacks.town import Attacker, Party, Town
+from tests.conftest import needs_lab
 
 
 @pytest.fixture(scope="session")
 def made_town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
     """A server with the apps `victim` and `attacker`, both live."""
-    if problem := images.box_problem():
-        pytest.skip(f"{problem}; this prepares it, as root: make lab")
+    needs_lab(images.box_problem())
     box = Box()
-    found = Town(box, tmp_path_factory.mktemp("town"))
+    result = Town(box, tmp_path_factory.mktemp("town"))
     try:
-        box.create(ports=[found.ground.published])
-        found.ground.init()
-        yield found.settle()
+        result.ground.create()
+        yield result.settle()
         print(box.journal())
     finally:
         box.remove()

@@ -56,12 +56,12 @@ def run(*argv: str) -> str:
 def docker(kind: str, *names: str) -> list[dict[str, Any]]:
     """What Docker reports of objects; those removed meanwhile are left out."""
     argv = ["docker", kind, "inspect", *names]
-    found = (
+    result = (
         subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False).stdout
         if names
         else "[]"
     )
-    return list(json.loads(found or "[]"))
+    return list(json.loads(result or "[]"))
 
 
 def digest(value: object) -> str:
@@ -81,13 +81,13 @@ class App:
 
     def _bridges(self) -> set[str]:
         """The interfaces and the addresses of its networks."""
-        found = set()
+        result = set()
         for network in docker("network", *run("docker", "network", "ls", "--quiet").split()):
             if self.owns(network["Name"]) or network["Name"].startswith("pushrod.builder."):
                 options = network.get("Options") or {}
-                found.add(options.get("com.docker.network.bridge.name") or f"br-{network['Id'][:12]}")
-                found |= {c["Subnet"] for c in network["IPAM"]["Config"]}
-        return found
+                result.add(options.get("com.docker.network.bridge.name") or f"br-{network['Id'][:12]}")
+                result |= {c["Subnet"] for c in network["IPAM"]["Config"]}
+        return result
 
 
 # ---- outside --------------------------------------------------------------------------------------------------
@@ -97,8 +97,8 @@ def units(app: App) -> Iterator[tuple[str, str]]:
     """Permanent units, each with its state, process and limits; none that a timer starts."""
     timed = {row.split()[-1] for row in run("systemctl", "list-timers", "--all", "--no-legend").splitlines()}
     names = ("Id", "ActiveState", "SubState", "MainPID", "MemoryMax", "TasksMax", "CPUWeight", "FragmentPath")
-    told = run("systemctl", "show", "*", *(f"--property={name}" for name in names))
-    for block in told.split("\n\n"):
+    output = run("systemctl", "show", "*", *(f"--property={name}" for name in names))
+    for block in output.split("\n\n"):
         unit = dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
         name = unit.pop("Id", "")
         own = name in app.slices or name == f"pushrod-app@{app.name}.service"
@@ -204,20 +204,24 @@ def outside(app: App) -> Seen:
 
 def inside(app: App) -> list[str]:
     """What is wrong with the app's running containers, as the kernel sees their first processes."""
-    found = []
+    result = []
     for container in docker(
         "container", *run("docker", "ps", "--quiet", f"--filter=label=pushrod.app={app.name}").split()
     ):
-        name, pid = container["Name"].lstrip("/"), container["State"]["Pid"]
+        name, pid, asked = container["Name"].lstrip("/"), container["State"]["Pid"], container["HostConfig"]
+        for key in ("Devices", "DeviceCgroupRules", "DeviceRequests"):  # the kernel tells nobody
+            if asked.get(key):
+                result.append(f"{name}: {key} {asked[key]}")
         if Path(f"/proc/{pid}").is_dir():
-            found += [f"{name}: {wrong}" for wrong in _wrong(app, Path(f"/proc/{pid}"))]
-    return found
+            result += [f"{name}: {wrong}" for wrong in _wrong(app, Path(f"/proc/{pid}"))]
+    return result
 
 
 def _wrong(app: App, process: Path) -> Iterator[str]:
     try:
         groups, status = (process / "cgroup").read_text(), (process / "status").read_text()
         mounts = (process / "mountinfo").read_text()
+        last = int((process / "oom_score_adj").read_text())
         own = ("mnt", "pid", "net", "ipc", "uts")
         shared = [n for n in own if (process / "ns" / n).readlink() == Path("/proc/1/ns", n).readlink()]
     except (FileNotFoundError, ProcessLookupError):  # it has ended
@@ -230,6 +234,8 @@ def _wrong(app: App, process: Path) -> Iterator[str]:
             yield f"{kind} has {more:x} more"
     if (words["NoNewPrivs"], words["Seccomp"]) != ("1", "2"):
         yield f"NoNewPrivs {words['NoNewPrivs']}, Seccomp {words['Seccomp']}"
+    if last < 0:
+        yield "it is killed after the host's own programs"
     if shared := [
         name for name in shared if name != "cgroup" or (Path("/sys/fs/cgroup/cgroup.controllers")).exists()
     ]:

@@ -1,4 +1,4 @@
-"""A registry of images beside the server, that gives what a registry gives, and leads on to wherever it is told."""
+"""A registry of images beside the server; it can redirect requests to a given address."""
 
 import contextlib
 import hashlib
@@ -59,7 +59,7 @@ class Registry(http.server.BaseHTTPRequestHandler):
 
 
 def _fill(directory: Path, image: str) -> None:
-    """Have an image of this machine's engine to give."""
+    """Store an image of this machine's engine."""
     packed = directory / "saved.tar"
     subprocess.run(["docker", "save", "--output", packed, image], check=True, timeout=120)
     with tarfile.open(packed) as archive:
@@ -86,14 +86,14 @@ def _fill(directory: Path, image: str) -> None:
 def registry(box: Box, directory: Path, image: str) -> Iterator[str]:
     """A registry that the box's engine trusts, with an image under every name; its name.
 
-    It leads whoever asks for something below `leads/` to `Registry.leads`.
+    It redirects requests for paths below `leads/` to `Registry.leads`.
     """
     certificate = directory / "server.pem"
     argv = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
     argv += ["-subj", "/CN=registry", "-addext", f"subjectAltName=IP:{ADDRESS}", "-days", "2"]
-    key, found = directory / "key.pem", directory / "found.pem"
-    subprocess.run([*argv, "-keyout", key, "-out", found], check=True, capture_output=True, timeout=30)
-    certificate.write_text(key.read_text() + found.read_text())
+    key, result = directory / "key.pem", directory / "found.pem"
+    subprocess.run([*argv, "-keyout", key, "-out", result], check=True, capture_output=True, timeout=30)
+    certificate.write_text(key.read_text() + result.read_text())
     _fill(directory, image)
     server = http.server.ThreadingHTTPServer((ADDRESS, 0), Registry)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -101,7 +101,7 @@ def registry(box: Box, directory: Path, image: str) -> Iterator[str]:
     server.socket = context.wrap_socket(server.socket, server_side=True)
     name = f"{ADDRESS}:{server.server_port}"
     box.exec("mkdir", "-p", f"/etc/docker/certs.d/{name}")
-    box.put(f"/etc/docker/certs.d/{name}/ca.crt", found.read_bytes())
+    box.put(f"/etc/docker/certs.d/{name}/ca.crt", result.read_bytes())
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
         yield name

@@ -14,18 +14,18 @@ pytestmark = pytest.mark.lab
 LOG = f"{ROOT}/audit/log"
 
 
-def told(town: Town, *options: str) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = json.loads(town.ground.pushrod("audit", "--json", *options).stdout)
-    return found
+def entries(town: Town, *options: str) -> list[dict[str, Any]]:
+    result: list[dict[str, Any]] = json.loads(town.ground.pushrod("audit", "--json", *options).stdout)
+    return result
 
 
-def test_a_refused_attempt_is_told_with_key_and_address(
+def test_a_refused_attempt_is_recorded_with_key_and_address(
     town: Town, attacker: Attacker, victim: Party
 ) -> None:
     line = "run --app -- --app attacker --root /srv true"
     assert attacker.says(line).status == 12
     assert attacker.asks("secret", "list", "--app", "victim").status == 12
-    mine = told(town, "--key", "attacker", "-n", "2")
+    mine = entries(town, "--key", "attacker", "-n", "2")
     listed = town.box.exec("pushrod", "host", "keys", "list", "--json").stdout
     fingerprint = next(k["fingerprint"] for k in json.loads(listed) if k["name"] == "attacker")
     assert [(a["result"], a["code"], a["key"]) for a in mine] == [("refused", 12, fingerprint)] * 2
@@ -34,29 +34,29 @@ def test_a_refused_attempt_is_told_with_key_and_address(
     assert mine[1]["number"] in [a["number"] for a in json.loads(victim.asks("audit", "--json").stdout)]
 
 
-def test_a_push_and_a_secret_are_told_without_the_value(town: Town, attacker: Attacker) -> None:
+def test_a_push_and_a_secret_are_recorded_without_the_value(town: Town, attacker: Attacker) -> None:
     value = "a-value-that-nobody-tells"
     assert attacker.asks("secret", "set", "NAME_OF_IT", stdin=value).status == 0
     done = attacker.pushes({"more.txt": "one"})
     assert done.ok, done.err
-    secret, push = told(town, "--key", "attacker", "-n", "2")
+    secret, push = entries(town, "--key", "attacker", "-n", "2")
     assert (secret["what"], secret["result"]) == ("secret set", "done")
     assert "NAME_OF_IT" in secret["words"]
     assert (push["what"], push["app"], push["result"]) == ("push", "attacker", "done")
     assert push["detail"] == f"commit {attacker.tree.head()}; release {attacker.live}"
-    assert not [a for a in told(town, "-n", "1000") if value in str(a) or SECRET in str(a)]
+    assert not [a for a in entries(town, "-n", "1000") if value in str(a) or SECRET in str(a)]
     assert value not in town.box.get(LOG).decode()
     assert attacker.asks("secret", "unset", "NAME_OF_IT").status == 0
 
 
-def test_a_key_reads_only_what_was_done_to_its_own_app(attacker: Attacker) -> None:
+def test_a_key_reads_only_the_records_of_its_app(attacker: Attacker) -> None:
     seen = json.loads(attacker.asks("audit", "--json", "-n", "1000").stdout)
     assert {a["app"] for a in seen} == {"attacker"}
     assert attacker.asks("audit", "--app", "victim").status == 12
     assert attacker.asks("audit", "verify").status == 12
 
 
-def test_who_writes_the_log_anew_is_found_by_the_systems_journal(town: Town, attacker: Attacker) -> None:
+def test_a_rewritten_log_is_detected_with_the_system_journal(town: Town, attacker: Attacker) -> None:
     """As the account itself: the last line or the first ones removed, or all lines rewritten with correct
     hashes."""
     box, before = town.box, town.box.get(LOG)
@@ -82,8 +82,8 @@ def test_who_writes_the_log_anew_is_found_by_the_systems_journal(town: Town, att
         box.exec("sh", "-c", f"cat > {LOG}", stdin=before.decode(), user="pushrod")
 
 
-def test_a_flood_of_refused_attempts_fills_and_buries_nothing(town: Town) -> None:
-    act = told(town, "--verb", "push", "-n", "1")[0]["number"]
+def test_a_flood_of_refused_attempts_hides_nothing_and_is_bounded(town: Town) -> None:
+    act = entries(town, "--verb", "push", "-n", "1")[0]["number"]
     size = len(town.box.get(LOG))
     flood = f"""
 import os
@@ -95,7 +95,7 @@ for number in range(3 * {audit.MOST["refused"]}):
 """
     town.box.exec("/opt/pushrod/bin/python", "-c", flood, user="pushrod")
     assert len(town.box.get(LOG)) - size < audit.MOST["refused"] * 1000
-    assert told(town, "--verb", "push", "-n", "1")[0]["number"] == act
-    assert [a["detail"] for a in told(town, "--key", "flooder", "--verb", "refused")] == [
+    assert entries(town, "--verb", "push", "-n", "1")[0]["number"] == act
+    assert [a["detail"] for a in entries(town, "--key", "flooder", "--verb", "refused")] == [
         "more than 100 today"
     ]

@@ -43,8 +43,21 @@ def built(*steps: str) -> str:
 
 
 def addresses(town: Town, app: str, service: str) -> list[str]:
-    asked = "{{range .NetworkSettings.Networks}}{{.IPAddress}} {{end}}"
-    return town.box.docker("inspect", f"--format={asked}", town.container(app, service)).split()
+    template = "{{range .NetworkSettings.Networks}}{{.IPAddress}} {{end}}"
+    return town.box.docker("inspect", f"--format={template}", town.container(app, service)).split()
+
+
+def targets(town: Town) -> list[str]:
+    """What a build must not reach, as `HOST:PORT`: the victim's, the host's, and the cloud's."""
+    stores = [(a, p) for s, p in (("postgres", 5432), ("redis", 6379)) for a in addresses(town, "victim", s)]
+    gateways = town.box.docker("network", "inspect", "--format={{(index .IPAM.Config 0).Gateway}}", "bridge")
+    return [
+        *(f"{address}:{port}" for address, port in stores),
+        *(f"{address}:8080" for address in addresses(town, "victim", "web")),
+        *(f"{town.box.address}:{port}" for port in (22, 80)),
+        *(f"{gateways}:{port}" for port in (22, 80)),
+        *("127.0.0.1:80", "169.254.169.254:80"),
+    ]
 
 
 def inside(town: Town, app: str, path: str) -> str:
@@ -55,39 +68,31 @@ def inside(town: Town, app: str, path: str) -> str:
 # ---- the network --------------------------------------------------------------------------------------------
 
 
-def test_add_fetches_from_no_app_and_not_from_the_host(town: Town, attacker: Attacker, victim: Party) -> None:
+def test_add_cannot_fetch_from_an_app_or_the_host(town: Town, attacker: Attacker, victim: Party) -> None:
     targets = [f"{addresses(town, 'victim', 'web')[0]}:8080", "127.0.0.1:80", f"{town.box.address}:80"]
     for target in targets:
-        found = attacker.refused({"Dockerfile": built(f"ADD http://{target}/healthz /stolen")})
-        assert "permission denied" in found.what or "connection refused" in found.what, found
+        result = attacker.refused({"Dockerfile": built(f"ADD http://{target}/healthz /stolen")})
+        assert "permission denied" in result.what or "connection refused" in result.what, result
 
 
 @pytest.mark.parametrize("option", ["", "--network=host "])
-def test_a_step_reaches_no_app_no_store_and_not_the_host(
+def test_a_build_step_reaches_no_app_no_store_and_not_the_host(
     town: Town, attacker: Attacker, victim: Party, option: str
 ) -> None:
     """Not even in the network that is the host's for a builder, if it is let in there."""
-    stores = [(a, p) for s, p in (("postgres", 5432), ("redis", 6379)) for a in addresses(town, "victim", s)]
-    gateways = town.box.docker("network", "inspect", "--format={{(index .IPAM.Config 0).Gateway}}", "bridge")
-    targets = [
-        *(f"{address}:{port}" for address, port in stores),
-        *(f"{address}:8080" for address in addresses(town, "victim", "web")),
-        *(f"{town.box.address}:{port}" for port in (22, 80)),
-        *(f"{gateways}:{port}" for port in (22, 80)),
-        *("127.0.0.1:80", "169.254.169.254:80"),
-    ]
-    step = f"RUN {option}python /reach.py {' '.join(targets)} >/reached && cat /proc/net/unix >/sockets && "
+    tried = targets(town)
+    step = f"RUN {option}python /reach.py {' '.join(tried)} >/reached && cat /proc/net/unix >/sockets && "
     step += "cat /proc/self/status >/rights"
     tree = {"Dockerfile": built("COPY reach.py /", step), "reach.py": REACH}
     done = attacker.pushes(tree)
     if option and "network.host is not allowed" in done.err:
         return
     assert done.ok, done.err
-    said = inside(town, "attacker", "/reached").splitlines()
-    assert len(said) == len(targets)
-    for line in said:
+    output = inside(town, "attacker", "/reached").splitlines()
+    assert len(output) == len(tried)
+    for line in output:
         # It shares only the loopback addresses with the host.
-        assert line.startswith("not") or "127.0.0.1" in line, said
+        assert line.startswith("not") or "127.0.0.1" in line, output
     rights = dict(line.split(":\t", 1) for line in inside(town, "attacker", "/rights").splitlines())
     assert (rights["Seccomp"], rights["CapEff"]) == ("2", "00000000a80425fb")  # as in any container
     assert "@" not in inside(town, "attacker", "/sockets")  # the engine's are files, invisible to steps
@@ -97,14 +102,61 @@ def test_the_builder_does_not_start_without_the_hosts_rules(town: Town, attacker
     town.box.exec("docker", "stop", "pushrod.builder.attacker", check=False)
     town.box.exec("iptables", "--table=mangle", "--flush", "PUSHROD-BUILDS")
     try:
-        found = attacker.refused({"Dockerfile": built("RUN true")})
-        assert "its rules are not in place" in found.what
-        assert "pushrod-builds" in found.to_do
+        result = attacker.refused({"Dockerfile": built("RUN true")})
+        assert "its rules are not in place" in result.what
+        assert "pushrod-builds" in result.to_do
     finally:
         town.box.exec("systemctl", "restart", "pushrod-builds")
     attacker.reset()
     done = attacker.pushes({"Dockerfile": built("RUN true")})
     assert done.ok, done.err
+
+
+# ---- frontends ----------------------------------------------------------------------------------------------
+
+TRIES = """\
+import os, sys
+sys.stdout = sys.stderr  # the other is the engine's
+print("begun", os.getuid())
+print(open("/proc/self/status").read())
+for path in ("/builder", "/builder/docker.sock", "/run/docker", "/run/containerd", "/var/lib/docker"):
+    print("has" if os.path.exists(path) else "lacks", path)
+for name in os.environ:
+    print("variable", name)
+exec(open("/reach.py").read())
+print("done")
+"""
+
+
+def test_a_frontend_of_ones_own_is_run_only_where_it_is_allowed_and_reaches_nothing(
+    town: Town, attacker: Attacker
+) -> None:
+    """It is a program that the builder starts in place of what reads a Dockerfile, with the engine on its streams.
+
+    It has no network: the builder has none for one whose image does not say that it needs none, as Docker's own does.
+    """
+    words = ", ".join(f'"{word}"' for word in ("python", "/tries.py", *targets(town)))
+    made = f"FROM python:3.13-slim\nCOPY reach.py tries.py /\nENTRYPOINT [{words}]\n"
+    quiet = f"{made}LABEL moby.buildkit.frontend.network.none=true\n"
+    for name, text in (("Dockerfile", made), ("quiet", quiet), ("reach.py", REACH), ("tries.py", TRIES)):
+        town.box.put(f"/run/hostile/{name}", text.encode())
+    tree = {"Dockerfile": "# syntax=hostile/frontend\n" + built("RUN true")}
+    result = attacker.refused(tree)
+    assert "its frontend `hostile/frontend` is not Docker's own" in result.what
+    town.ground.pushrod("apps", "allow", "attacker", "frontend")
+    try:
+        for file, why in (("Dockerfile", "network"), ("quiet", "no result")):
+            town.box.docker("build", "--tag=hostile/frontend", f"--file=/run/hostile/{file}", "/run/hostile")
+            attacker.reset()
+            assert why in attacker.refused(tree).what
+        seen = town.box.exec("sh", "-c", "docker logs pushrod.builder.attacker 2>&1").stdout
+    finally:
+        town.ground.pushrod("apps", "allow", "attacker", "frontend", "--remove", check=False)
+        town.box.docker("image", "rm", "hostile/frontend")
+    lines = seen[seen.index("begun") : seen.index("done")].splitlines()
+    assert not [line for line in lines if line.startswith(("has ", "reached")) and "127.0.0.1" not in line]
+    assert "CapEff:\t00000000a80425fb" in lines
+    assert "Seccomp:\t2" in lines
 
 
 # ---- caches -------------------------------------------------------------------------------------------------
@@ -129,7 +181,7 @@ def neighbour(town: Town) -> Iterator[Party]:
     assert "pushrod.builder.neighbour" not in town.box.docker("volume", "ls", "--quiet").split()
 
 
-def test_what_one_app_has_built_is_in_no_others_cache(
+def test_the_build_cache_of_one_app_is_not_used_by_another(
     town: Town, attacker: Attacker, neighbour: Party
 ) -> None:
     """Neither the proxy nor the content of a cache mount is part of a layer's identity."""
@@ -145,7 +197,7 @@ def test_what_one_app_has_built_is_in_no_others_cache(
 # ---- images -------------------------------------------------------------------------------------------------
 
 
-def test_no_image_of_another_app_is_named(town: Town, attacker: Attacker, victim: Party) -> None:
+def test_an_image_of_another_app_cannot_be_used(town: Town, attacker: Attacker, victim: Party) -> None:
     name = town.box.docker("inspect", "--format={{.Config.Image}}", town.container("victim"))
     identity = town.box.docker("image", "inspect", "--format={{.Id}}", name)
     digits = identity.partition(":")[2]
@@ -172,16 +224,18 @@ def test_no_image_of_another_app_is_named(town: Town, attacker: Attacker, victim
         ]
         for tree in trees if reference in (digits[:12], name) else trees[:1]:
             attacker.reset()
-            found = attacker.refused(tree)
-            told = ("is an image ID", "is reserved by pushrod", "is not Docker's own")
-            assert any(words in found.what for words in told), tree
-            assert found.where
+            result = attacker.refused(tree)
+            reasons = ("is an image ID", "is reserved by pushrod", "is not Docker's own")
+            assert any(words in result.what for words in reasons), tree
+            assert result.where
 
 
-def test_what_is_an_option_to_docker_is_no_image(attacker: Attacker) -> None:
+def test_a_docker_option_is_not_accepted_as_an_image_name(attacker: Attacker) -> None:
     for word in ("--help", "-q", "--format={{.Id}}", "--config=/x", "-"):
-        found = attacker.refused({"compose.yaml": f"services: {{web: {{image: '{word}', ports: ['80']}}}}\n"})
-        assert found.where == "services.web.image"
+        result = attacker.refused(
+            {"compose.yaml": f"services: {{web: {{image: '{word}', ports: ['80']}}}}\n"}
+        )
+        assert result.where == "services.web.image"
 
 
 def test_a_builder_has_no_image_of_another_app(town: Town, attacker: Attacker, victim: Party) -> None:
@@ -194,13 +248,13 @@ def test_a_builder_has_no_image_of_another_app(town: Town, attacker: Attacker, v
     for reference in (name, identity, identity.partition(":")[2][:12]):
         assert town.box.exec("docker", engine, "image", "inspect", reference, check=False).status != 0
     named = town.box.docker(engine, "image", "ls", "--format={{.Repository}}").split()
-    assert set(named) <= {"python", "<none>"}
+    assert set(named) <= {"python", "<none>", "hostile/frontend"}  # the last is of a test before
 
 
 # ---- resources ----------------------------------------------------------------------------------------------
 
 
-def test_a_step_that_forks_without_end_is_stopped_where_others_are_not(
+def test_a_fork_bomb_in_a_build_is_stopped_without_affecting_others(
     town: Town, attacker: Attacker, victim: Party
 ) -> None:
     tree = {"Dockerfile": built("COPY forks.py /", "RUN python /forks.py"), "forks.py": FORKS}

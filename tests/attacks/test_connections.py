@@ -74,11 +74,11 @@ def opened(town: Town, name: str, host: str, port: int, count: int) -> tuple[int
         "python",
     ]
     argv += ["-c", OPENS, host, str(port), str(count), "6"]
-    with processes.beside(argv, env={"PATH": "/usr/bin:/bin"}, stdin="", timeout=60) as said:
-        return int(said), int(town.box.get(COUNT)) - before
+    with processes.beside(argv, env={"PATH": "/usr/bin:/bin"}, stdin="", timeout=60) as output:
+        return int(output), int(town.box.get(COUNT)) - before
 
 
-def test_what_an_app_has_with_itself_is_not_in_the_table(town: Town, attacker: Attacker) -> None:
+def test_connections_within_an_app_are_not_tracked(town: Town, attacker: Attacker) -> None:
     done = attacker.pushes({"compose.yaml": TWO})
     assert done.ok, done.err
     filters = ("--filter=label=pushrod.app=attacker", "--filter=label=pushrod.service=web")
@@ -86,16 +86,14 @@ def test_what_an_app_has_with_itself_is_not_in_the_table(town: Town, attacker: A
     town.box.docker("exec", "--detach", one, "python", "-c", LISTENS)
     there = ("docker", "exec", one, "test", "-e", "/tmp/listens")
     assert waits.wait_until(lambda: town.box.exec(*there, check=False).status == 0, 10, 0.2)
-    found: Any = town.inspect(one)
-    address = next(iter(found["NetworkSettings"]["Networks"].values()))["IPAddress"]
+    result: Any = town.inspect(one)
+    address = next(iter(result["NetworkSettings"]["Networks"].values()))["IPAddress"]
     made, grown = opened(town, other, address, 9999, 600)
     assert made == 600
     assert grown < 200
 
 
-def test_what_an_app_has_with_others_is_bounded_and_leaves_them_their_part(
-    town: Town, attacker: Attacker, victim: Party
-) -> None:
+def test_connections_of_an_app_to_others_are_limited(town: Town, attacker: Attacker, victim: Party) -> None:
     town.ground.pushrod("host", "limits", "app-connections=128")
     try:
         with outside() as port:
@@ -109,9 +107,7 @@ def test_what_an_app_has_with_others_is_bounded_and_leaves_them_their_part(
         town.ground.pushrod("host", "limits", "app-connections=default")
 
 
-def test_what_a_store_of_an_unknown_kind_has_with_others_is_bounded_too(
-    town: Town, attacker: Attacker, victim: Party
-) -> None:
+def test_connections_of_an_unknown_store_are_limited(town: Town, attacker: Attacker, victim: Party) -> None:
     """Such a store reaches the Internet by a network of its own, which has none of the releases' addresses."""
     town.box.docker("tag", "python:3.13-slim", "acme/database:1")
     sleeps = '["python", "-c", "import time; time.sleep(1e6)"]'

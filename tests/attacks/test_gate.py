@@ -38,7 +38,7 @@ def a_root(attacker: Attacker) -> dict[str, str | bytes]:
     }
 
 
-def test_a_root_that_was_pushed_is_nobodys_root(town: Town, attacker: Attacker) -> None:
+def test_a_root_in_a_pushed_commit_is_not_used(town: Town, attacker: Attacker) -> None:
     place = attacker.tree.path / "r"
     (place / "programs").mkdir(parents=True)
     (place / "programs" / "docker-compose").touch(0o755)
@@ -64,19 +64,19 @@ def test_a_root_that_was_pushed_is_nobodys_root(town: Town, attacker: Attacker) 
         f"db backups --root {there} --app attacker",
         f"down {there}",
     ):
-        said = attacker.says(command)
-        assert said.status in (2, 12), command
-        assert "ON THE HOST" not in said.stdout + said.stderr, command
-        assert SECRET not in said.stdout + said.stderr, command
+        answer = attacker.says(command)
+        assert answer.status in (2, 12), command
+        assert "ON THE HOST" not in answer.stdout + answer.stderr, command
+        assert SECRET not in answer.stdout + answer.stderr, command
     assert box.exec("test", "-e", "/var/tmp/was-here", check=False).status == 1
 
 
 def all_refused(attacker: Attacker, *commands: str) -> None:
     """Each is refused as an invalid call or as one the key may not make, without further output."""
     for command in commands:
-        said = attacker.says(command)
-        assert said.status in (2, 12), (command, said)
-        assert said.stdout == "", (command, said)
+        answer = attacker.says(command)
+        assert answer.status in (2, 12), (command, answer)
+        assert answer.stdout == "", (command, answer)
 
 
 def test_no_option_reaches_a_program_below(attacker: Attacker) -> None:
@@ -125,7 +125,7 @@ def test_no_path_leads_to_another_app_or_the_host(attacker: Attacker) -> None:
     )
 
 
-def test_nobody_is_told_which_files_the_host_has(town: Town, attacker: Attacker) -> None:
+def test_a_key_cannot_find_out_which_files_exist_on_the_host(town: Town, attacker: Attacker) -> None:
     there = (
         "/etc/shadow",
         "/etc/passwd",
@@ -136,19 +136,21 @@ def test_nobody_is_told_which_files_the_host_has(town: Town, attacker: Attacker)
     )
     assert all(town.box.exec("test", "-e", path, check=False).status == 0 for path in there)
     for verb in ("secret import", "cert set --certificate", "down"):
-        said = {attacker.says(f"{verb} {path}").stderr for path in (*there, "/etc/none", f"{ROOT}/apps/none")}
-        assert len(said) == 1, (verb, said)
+        answer = {
+            attacker.says(f"{verb} {path}").stderr for path in (*there, "/etc/none", f"{ROOT}/apps/none")
+        }
+        assert len(answer) == 1, (verb, answer)
 
 
 # ---- its share ----------------------------------------------------------------------------------------------------
 
 
-def test_what_a_key_asks_for_stays_within_its_limits(town: Town, attacker: Attacker) -> None:
+def test_calls_of_a_key_stay_within_its_limits(town: Town, attacker: Attacker) -> None:
     with attacker.asking(attacker.key):
         assert_within(town.box, attacker.name)
 
 
-def test_a_key_does_not_use_up_the_turns_of_others(attacker: Attacker, victim: Party) -> None:
+def test_a_key_does_not_use_the_slots_of_others(attacker: Attacker, victim: Party) -> None:
     with ExitStack() as stack:
         for _ in range(shares.PARALLEL):
             stack.enter_context(attacker.asking(attacker.key))

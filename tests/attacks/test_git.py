@@ -1,4 +1,4 @@
-"""What a client can say in Git's own protocol: it runs no program, and reaches no object of another app."""
+"""Nothing that a client sends in Git's protocol runs a program or reaches another app's objects."""
 
 import contextlib
 import random
@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from devtools.lab.ground import ROOT
-from tests.attacks.test_audit import told
-from tests.attacks.town import MANIFEST, Attacker, Party, Town
+from tests.attacks.test_audit import entries
+from tests.attacks.town import MANIFEST, PROGRAM, Attacker, Party, Town
 from tests.attacks.wire import pack_of, plumb, send
 from tests.packs import delta_bomb
 
@@ -31,16 +31,18 @@ def head(town: Town, app: str) -> str:
 # ---- what is sent -----------------------------------------------------------------------------------------------
 
 
-def test_who_sends_too_much_is_told_by_which_limit(town: Town, attacker: Attacker) -> None:
+def test_a_push_that_is_too_large_is_refused_with_the_name_of_the_limit(
+    town: Town, attacker: Attacker
+) -> None:
     """Git alone said `pack exceeds maximum allowed size`, and the audit log recorded it as done."""
     town.ground.pushrod("host", "limits", "push-size=1M")
     try:
-        found = attacker.refused({"large": random.Random(7).randbytes(2 << 20)})
+        result = attacker.refused({"large": random.Random(7).randbytes(2 << 20)})
     finally:
         town.ground.pushrod("host", "limits", "push-size=default")
-    assert "limit push-size of this host, 1 MiB" in found.what
-    assert "pushrod host limits push-size=2M" in found.to_do
-    (act,) = told(town, "--key", "attacker", "-n", "1")
+    assert "limit push-size of this host, 1 MiB" in result.what
+    assert "pushrod host limits push-size=2M" in result.to_do
+    (act,) = entries(town, "--key", "attacker", "-n", "1")
     assert (act["what"], act["result"], act["code"]) == ("push", "failed", 4)
     assert "push-size" in act["detail"]
 
@@ -57,12 +59,12 @@ def test_who_sends_too_much_is_told_by_which_limit(town: Town, attacker: Attacke
     ],
     ids=["cut off", "none", "grown"],
 )
-def test_what_git_has_refused_is_not_told_of_as_done(
+def test_a_push_refused_by_git_is_not_recorded_as_done(
     town: Town, attacker: Attacker, pack: bytes, ended: tuple[str, int, str]
 ) -> None:
     live = attacker.tree.head()
     send(attacker, f"{live} {'1' * 40} refs/heads/main\0report-status".encode(), pack)
-    (act,) = told(town, "--key", "attacker", "-n", "1")
+    (act,) = entries(town, "--key", "attacker", "-n", "1")
     assert (act["what"], act["result"], act["code"]) == ("push", *ended[:2])
     assert ended[2] in act["detail"]
 
@@ -83,7 +85,7 @@ def witnesses(town: Town) -> Iterator[Town]:
 
 
 @pytest.mark.parametrize("kind", ["PGP SIGNATURE", "SSH SIGNATURE", "SIGNED MESSAGE"])
-def test_no_certificate_of_a_push_is_given_to_a_program(
+def test_push_certificates_are_not_passed_to_a_program(
     witnesses: Town, attacker: Attacker, kind: str
 ) -> None:
     """Git's client does not send one unasked; Git's server accepts it anyway."""
@@ -100,21 +102,34 @@ def test_no_certificate_of_a_push_is_given_to_a_program(
         b"push-cert-end\n",
     )
     before = attacker.footprint()
-    said = send(attacker, lines, pack_of(attacker, commit))
-    assert "ng refs/heads/main" in said.stdout
-    assert "push certificates are not accepted" in said.stderr + said.stdout
+    output = send(attacker, lines, pack_of(attacker, commit))
+    assert "ng refs/heads/main" in output.stdout
+    assert "push certificates are not accepted" in output.stderr + output.stdout
     assert witnesses.box.get(CALLED) == b""
     assert attacker.footprint() == before
 
 
-def test_options_of_a_push_are_not_heard(town: Town, attacker: Attacker) -> None:
-    """A client that sends them anyway has them taken for the beginning of the pack, which is refused."""
-    commit = attacker.tree.commit({"more.txt": "options"}, "with options")
-    lines = (f"{head(town, 'attacker')} {commit} refs/heads/main\0report-status push-options".encode(),)
-    before = attacker.footprint()
-    said = send(attacker, lines, b"000fci.skip=all0000" + pack_of(attacker, commit))
-    assert "ok refs/heads/main" not in said.stdout
-    assert attacker.footprint() == before
+def test_push_options_change_nothing(town: Town, attacker: Attacker) -> None:
+    """They are accepted, as some have them in their settings for another server, and nothing reads them."""
+    attacker.tree.commit({"app.py": PROGRAM, "more.txt": "options"}, "with options")
+    options = (
+        "ci.skip",
+        "--root=/tmp",
+        "app=victim",
+        "keep=99",
+        f"GIT_DIR={REPOSITORY.format('victim')}",
+        "x" * 999,
+    )
+    theirs, before = head(town, "victim"), attacker.live
+    argv = ("push", "--porcelain", *(f"--push-option={o}" for o in options), "pushrod", "HEAD:main")
+    output = attacker.tree.git(*argv)
+    attacker.live_commit = attacker.tree.head()
+    assert "HEAD:refs/heads/main" in output
+    assert head(town, "attacker") == attacker.live_commit
+    assert head(town, "victim") == theirs
+    (act,) = entries(town, "--key", "attacker", "-n", "1")
+    assert (act["what"], act["app"], act["result"]) == ("push", "attacker", "done")
+    assert attacker.live > before
 
 
 # ---- access to objects ------------------------------------------------------------------------------------------
@@ -124,15 +139,15 @@ def test_options_of_a_push_are_not_heard(town: Town, attacker: Attacker) -> None
 def everything_accepted(town: Town) -> Iterator[None]:
     """A server whose sshd accepts any variable that a client sets."""
     town.box.put(ACCEPTED, b"AcceptEnv *\n")
-    town.box.exec("systemctl", "reload", "ssh")
+    town.box.exec("systemctl", "restart", "ssh")  # unlike a reload, it returns when sshd listens
     try:
         yield
     finally:
         town.box.exec("rm", ACCEPTED)
-        town.box.exec("systemctl", "reload", "ssh")
+        town.box.exec("systemctl", "restart", "ssh")
 
 
-def test_no_variable_of_a_client_leads_to_another_apps_objects(
+def test_no_client_variable_gives_access_to_another_apps_objects(
     town: Town, attacker: Attacker, victim: Party
 ) -> None:
     """A commit on top of the victim's, sent without the old objects: Git would accept it if it found them."""
@@ -148,13 +163,29 @@ def test_no_variable_of_a_client_leads_to_another_apps_objects(
         for name in ("GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_OBJECT_DIRECTORY", "GIT_DIR", "GIT_COMMON_DIR"):
             before = attacker.footprint()
             value = REPOSITORY.format("victim") if name.endswith("_DIR") else objects
-            said = send(attacker, lines, pack, "-o", f"SetEnv={name}={value}")
-            assert "ok refs/heads/main" not in said.stdout, (name, said)
+            output = send(attacker, lines, pack, "-o", f"SetEnv={name}={value}")
+            assert "ok refs/heads/main" not in output.stdout, (name, output)
             assert attacker.footprint() == before, name
     assert theirs == head(town, "victim")
 
 
-def test_a_tree_that_looks_like_a_repository_leads_nowhere(town: Town, attacker: Attacker) -> None:
+def test_no_variable_of_a_client_makes_a_program_of_the_session_load_its_file(
+    town: Town, attacker: Attacker
+) -> None:
+    """A directory that the account can read is all it takes: a checkout of what was pushed is one."""
+    loaded = f"import pathlib; pathlib.Path({TOUCHED!r}).touch()\n"
+    town.box.put(f"{ROOT}/apps/attacker/pushed/sitecustomize.py", loaded.encode())
+    town.box.exec("chown", "-R", "pushrod:pushrod", f"{ROOT}/apps/attacker/pushed")
+    variables = f"SetEnv=PYTHONPATH={ROOT}/apps/attacker/pushed"
+    with everything_accepted(town):
+        output = send(attacker, b"", b"", "-o", variables)
+    assert "refs/heads/main" in output.stdout, output
+    assert town.box.exec("test", "-e", TOUCHED, check=False).status == 1
+
+
+def test_a_commit_that_contains_a_git_repository_reads_no_foreign_objects(
+    town: Town, attacker: Attacker
+) -> None:
     """Its `objects/info/alternates` names the victim's objects; Git run there would read them."""
     objects = f"{REPOSITORY.format('victim')}/objects"
     tree = {
@@ -174,7 +205,9 @@ def test_a_tree_that_looks_like_a_repository_leads_nowhere(town: Town, attacker:
     assert town.box.exec(*argv, head(town, "victim"), check=False).status != 0
 
 
-def test_a_context_that_looks_like_a_work_tree_runs_no_program(town: Town, attacker: Attacker) -> None:
+def test_a_build_context_that_contains_a_git_repository_runs_no_program(
+    town: Town, attacker: Attacker
+) -> None:
     """Docker's client asks Git for the commit of what it builds. This configuration has Git fetch that commit first,
     by a program of its own; the client is in a directory below, in which `HEAD` is no file."""
     tree = {
@@ -213,14 +246,14 @@ ROOTED = "    user: '0'\n    volumes: ['./t:/t', './d:/d', 'vol:/v']\nvolumes: {
 INODES = "find {} -xdev -type f -printf '%i %n %p\\n'"
 
 
-def test_no_file_that_a_container_writes_is_a_file_of_another_place(town: Town, attacker: Attacker) -> None:
+def test_a_container_cannot_hard_link_files_between_mounts(town: Town, attacker: Attacker) -> None:
     """By hard links, its own or pushrod's: tracked files are copied, and each mount is separate."""
     done = attacker.pushes({"t/file": "tracked", "compose.yaml": MANIFEST + ROOTED})
     assert done.ok, done.err
     name = town.container("attacker")
     writing = "open('/d/own', 'w').close(); open('/v/own', 'w').close()\n"
-    said = town.box.docker("exec", name, "python", "-c", writing + LINKING)
-    assert said.strip().splitlines()[-1] == "tried"
+    output = town.box.docker("exec", name, "python", "-c", writing + LINKING)
+    assert output.strip().splitlines()[-1] == "tried"
     mounts = [m["Source"] for m in town.inspect(name)["Mounts"] if m["RW"]]  # type: ignore[attr-defined]
     assert len(mounts) == 3
     listed = town.box.exec("sh", "-c", INODES.format(f"{ROOT} /var/lib/docker/volumes")).stdout
@@ -230,5 +263,5 @@ def test_no_file_that_a_container_writes_is_a_file_of_another_place(town: Town, 
     assert len(inside) >= 3
     assert not inside & elsewhere
     own = {"/app", "/tmp", "/etc", "/proc/1/root/etc"}  # its own layer; /proc/1 is its first process
-    crossing = [line for line in said.splitlines() if line.startswith("linked")]
+    crossing = [line for line in output.splitlines() if line.startswith("linked")]
     assert [line for line in crossing if not {*line.split()[1:3]} <= own] == []

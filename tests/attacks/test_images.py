@@ -1,4 +1,4 @@
-"""From where an image is fetched: a registry is whatever the manifest says, and leads on to wherever it likes."""
+"""Where images are fetched from: the manifest names the registry, which can redirect anywhere."""
 
 import contextlib
 import json
@@ -30,7 +30,7 @@ http.server.HTTPServer(("127.0.0.1", 7777), Handler).serve_forever()
 
 
 def using(image: str) -> dict[str, str]:
-    """The attacker's app from this image."""
+    """The attacker's app, using this image."""
     web = {
         "image": image,
         "command": ["python", "-c", PROGRAM],
@@ -46,7 +46,7 @@ def using(image: str) -> dict[str, str]:
 
 @contextlib.contextmanager
 def listening(town: Town) -> Iterator[None]:
-    """A service on the host's loopback, which tells what it is asked."""
+    """A service on the host's loopback that records its requests."""
     town.box.exec("install", "-m", "666", "/dev/null", HEARD)
     town.box.exec("systemd-run", "--unit=hears", "--collect", "python3", "-c", LISTENS)
     argv = ("ss", "-ltnH", "sport = :7777")
@@ -66,10 +66,10 @@ def near(town: Town, tmp_path: Path) -> Iterator[str]:
         yield name
 
 
-def test_no_registry_is_where_the_host_alone_gets(
+def test_registries_that_only_the_host_reaches_are_refused(
     town: Town, attacker: Attacker, victim: Party, near: str
 ) -> None:
-    """Neither by its name, nor by where another leads."""
+    """Neither by name nor by redirection."""
     theirs = town.box.docker(
         "inspect",
         "--format={{range .NetworkSettings.Networks}}{{.IPAddress}} {{end}}",
@@ -78,14 +78,14 @@ def test_no_registry_is_where_the_host_alone_gets(
     Registry.leads = "http://127.0.0.1:7777/led"
     with listening(town):
         for name in ("127.0.0.1:7777/x:1", "localhost:7777/x:1", f"{near}/leads/x:1", f"{theirs}:8080/x:1"):
-            found = attacker.refused(using(name))
-            assert "cannot be pulled" in found.what
-            assert "pushrod apps allow attacker host-registry" in found.to_do
+            result = attacker.refused(using(name))
+            assert "cannot be pulled" in result.what
+            assert "pushrod apps allow attacker host-registry" in result.to_do
             assert town.box.get(HEARD) == b"", name
 
 
-@pytest.mark.parametrize("which", ["tag", "digest"])
-def test_what_a_registry_has_is_fetched_by_the_apps_builder(
+@pytest.mark.parametrize("which", [pytest.param("tag", marks=pytest.mark.long), "digest"])
+def test_the_apps_builder_fetches_images_from_a_registry(
     town: Town, attacker: Attacker, near: str, which: str
 ) -> None:
     image = f"{near}/some/python" + (f"@{Registry.manifest}" if which == "digest" else ":1")
@@ -100,12 +100,12 @@ def test_what_a_registry_has_is_fetched_by_the_apps_builder(
         town.recover()
 
 
-def test_the_hosts_owner_may_allow_what_the_host_alone_reaches(town: Town, attacker: Attacker) -> None:
+def test_the_owner_can_allow_registries_that_only_the_host_reaches(town: Town, attacker: Attacker) -> None:
     town.ground.pushrod("apps", "allow", "attacker", "host-registry")
     try:
         with listening(town):
-            found = attacker.refused(using("127.0.0.1:7777/x:1"))
-            assert "cannot be pulled" in found.what
+            result = attacker.refused(using("127.0.0.1:7777/x:1"))
+            assert "cannot be pulled" in result.what
             assert b"/v2/" in town.box.get(HEARD)
     finally:
         town.ground.pushrod("apps", "allow", "attacker", "host-registry", "--remove")

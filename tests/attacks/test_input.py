@@ -57,20 +57,20 @@ def back(attacker: Attacker) -> None:
     ],
     ids=["aliases", "included", "extended", "deep", "env-file", "large", "dockerfile"],
 )
-def test_a_manifest_is_not_expanded_beyond_its_bounds(files: dict[str, str], attacker: Attacker) -> None:
-    found = attacker.refused(files)
-    assert re.search(r"more than .* (values|levels)|max depth|at most 1 MiB", found.what), found
-    assert found.to_do
+def test_a_manifest_is_not_expanded_beyond_its_limits(files: dict[str, str], attacker: Attacker) -> None:
+    result = attacker.refused(files)
+    assert re.search(r"more than .* (values|levels)|max depth|at most 1 MiB", result.what), result
+    assert result.to_do
 
 
-def test_what_is_only_known_after_interpolation_is_bounded_by_the_kernel(attacker: Attacker) -> None:
+def test_expansion_after_interpolation_is_limited_by_the_kernel(attacker: Attacker) -> None:
     """The file's name is in a variable, so nobody can check it before the loader does."""
     files = {
         "compose.yaml": "include: ['${FILE:-more.yaml}']\n" + WEB,
         "more.yaml": bomb(7) + "services: {}\n",
     }
-    found = attacker.refused(files)
-    assert "more memory, time or room" in found.what, found
+    result = attacker.refused(files)
+    assert "more memory, time or room" in result.what, result
 
 
 # ---- trees ----------------------------------------------------------------------------------------------------
@@ -97,19 +97,17 @@ def nested_tree(attacker: Attacker, levels: int, width: int, content: bytes = b"
 
 
 @pytest.mark.parametrize("levels, width", [(17, 2), (9, 10)])
-def test_few_objects_do_not_become_many_files(
-    levels: int, width: int, town: Town, attacker: Attacker
-) -> None:
-    told = push_tree(attacker, nested_tree(attacker, levels, width))
-    assert "limit tree-files of this host, 100000" in told
-    assert "pushrod host limits tree-files=" in told
+def test_a_tree_bomb_is_refused(levels: int, width: int, town: Town, attacker: Attacker) -> None:
+    output = push_tree(attacker, nested_tree(attacker, levels, width))
+    assert "limit tree-files of this host, 100000" in output
+    assert "pushrod host limits tree-files=" in output
     assert not list_checkouts(town)
 
 
-def test_one_file_many_times_does_not_fill_the_disk(town: Town, attacker: Attacker) -> None:
+def test_a_tree_that_repeats_a_large_file_does_not_fill_the_disk(town: Town, attacker: Attacker) -> None:
     """11 objects and 1 MB of zeros, packed into a kilobyte, for 4 GiB of files."""
-    told = push_tree(attacker, nested_tree(attacker, 12, 2, b"\0" * (1 << 20)))
-    assert "limit tree-size of this host, 2 GiB" in told
+    output = push_tree(attacker, nested_tree(attacker, 12, 2, b"\0" * (1 << 20)))
+    assert "limit tree-size of this host, 2 GiB" in output
     assert not list_checkouts(town)
 
 
@@ -119,12 +117,12 @@ def test_a_gigabyte_of_zeros_is_not_written(town: Town, attacker: Attacker) -> N
         f.truncate(600 << 20)
     blob = plumb(attacker, "hash-object", "-w", "zeros")
     path.unlink()
-    told = push_tree(attacker, plumb(attacker, "mktree", stdin=f"100644 blob {blob}\tzeros\n".encode()))
-    assert "limit file-size of this host, 512 MiB: zeros has 600 MiB" in told
+    output = push_tree(attacker, plumb(attacker, "mktree", stdin=f"100644 blob {blob}\tzeros\n".encode()))
+    assert "limit file-size of this host, 512 MiB: zeros has 600 MiB" in output
     assert not list_checkouts(town)
 
 
-def test_a_bomb_in_the_history_is_not_checked_out_to_be_planned(town: Town, attacker: Attacker) -> None:
+def test_a_tree_bomb_in_the_history_is_not_checked_out_for_a_plan(town: Town, attacker: Attacker) -> None:
     """The tip is harmless, so the push goes live; then the repository also has the commit before it."""
     inner = plumb(attacker, "commit-tree", "-p", "HEAD", "-m", "bomb", nested_tree(attacker, 17, 2))
     tip = plumb(attacker, "commit-tree", "-p", inner, "-m", "harmless", "HEAD^{tree}")
@@ -136,7 +134,7 @@ def test_a_bomb_in_the_history_is_not_checked_out_to_be_planned(town: Town, atta
     back(attacker)
 
 
-def test_paths_that_no_disk_takes_are_refused(attacker: Attacker) -> None:
+def test_paths_that_are_too_long_are_refused(attacker: Attacker) -> None:
     stream = (
         "commit refs/heads/deep\ncommitter a <a@localhost> 1700000000 +0000\ndata 1\nx\n"
         f"M 100644 inline {'d/' * 2000}f\ndata 1\nx\n\n"
@@ -147,23 +145,23 @@ def test_paths_that_no_disk_takes_are_refused(attacker: Attacker) -> None:
 
 def list_checkouts(town: Town) -> list[str]:
     """The checkouts left on the server; more than those of the live releases are too many."""
-    found = town.box.exec(
+    result = town.box.exec(
         "sh", "-c", "ls -d /var/lib/pushrod/apps/attacker/checkouts/*.tar 2>/dev/null; true"
     ).stdout
-    return found.split()
+    return result.split()
 
 
 # ---- packs ----------------------------------------------------------------------------------------------------
 
 
-def test_a_delta_that_grows_is_not_applied_in_memory(town: Town, attacker: Attacker) -> None:
+def test_a_large_delta_is_not_expanded_in_memory(town: Town, attacker: Attacker) -> None:
     """Three bytes per copy: 100 kB of delta for a 2 GiB object."""
     live = attacker.tree.head()
     peak = f"/sys/fs/cgroup/memory/pushrodgate.slice/{shares.unit('attacker')}/memory.max_usage_in_bytes"
     town.box.exec("tee", peak, stdin="0")
-    told = send(attacker, f"{live} {'1' * 40} refs/heads/main\0report-status".encode(), delta_bomb(2 << 30))
-    assert "ok refs/heads/main" not in told.stdout
-    assert "unpack ok" not in told.stdout
+    output = send(attacker, f"{live} {'1' * 40} refs/heads/main\0report-status".encode(), delta_bomb(2 << 30))
+    assert "ok refs/heads/main" not in output.stdout
+    assert "unpack ok" not in output.stdout
     assert int(town.box.get(peak)) < 1 << 30
     assert attacker.is_live
 
@@ -192,19 +190,19 @@ def test_no_other_ref_is_made(ref: str, town: Town, attacker: Attacker) -> None:
     attacker.tree.commit({"more": ref}, "not to go anywhere")
     done = attacker.tree.push("pushrod", f"HEAD:{ref}")
     assert not done.ok
-    told = [line for line in done.err.split("\n") if line.startswith("pushrod:")]
-    assert told
-    assert "\u202e" not in told[0]
-    found = town.box.exec(
+    output = [line for line in done.err.split("\n") if line.startswith("pushrod:")]
+    assert output
+    assert "\u202e" not in output[0]
+    result = town.box.exec(
         "git", "-C", "/var/lib/pushrod/apps/attacker/repo.git", "-c", "safe.directory=*", "for-each-ref"
     ).stdout
-    assert ref not in found
+    assert ref not in result
 
 
-def test_a_client_has_no_say_in_the_configuration(town: Town, attacker: Attacker) -> None:
-    """Push options, filters and certificates are refused; another app's objects are not there."""
+def test_a_client_cannot_influence_the_git_configuration(town: Town, attacker: Attacker) -> None:
+    """Push options have no effect, filters and certificates are refused; another app's objects are not there."""
     done = attacker.tree.push("-o", "ci.skip", "pushrod", "HEAD:main")
-    assert "does not support push options" in done.err
+    assert "push options" not in done.err
     victim = town.box.exec(
         "git", "-C", "/var/lib/pushrod/apps/victim/repo.git", "-c", "safe.directory=*", "rev-parse", "main"
     ).stdout.strip()
@@ -225,13 +223,15 @@ def on_a_terminal(town: Town, *argv: str) -> str:
 def talkative(attacker: Attacker) -> Iterator[Attacker]:
     """The attacker's app, whose commit, build, release command and instance all print terminal control
     sequences."""
-    say = f"import sys; sys.stdout.buffer.write({(ESCAPES + chr(0)).encode()!r} + b'\\n'); sys.stdout.flush()"
-    quoted = base64.b64encode(say.encode()).decode()
+    printing = (
+        f"import sys; sys.stdout.buffer.write({(ESCAPES + chr(0)).encode()!r} + b'\\n'); sys.stdout.flush()"
+    )
+    quoted = base64.b64encode(printing.encode()).decode()
     run = f"python -c \"import base64; exec(base64.b64decode('{quoted}'))\""
     program = (attacker.tree.path / "app.py").read_text()
     files = {
-        "app.py": say + "\n" + program,
-        "release.py": say,
+        "app.py": printing + "\n" + program,
+        "release.py": printing,
         "Dockerfile": (attacker.tree.path / "Dockerfile").read_text() + f"COPY release.py .\nRUN {run}\n",
         "compose.yaml": (attacker.tree.path / "compose.yaml").read_text().replace("health: /", RELEASED),
         "file\x1b]0;x\x07.txt": "x",
@@ -244,13 +244,13 @@ def talkative(attacker: Attacker) -> Iterator[Attacker]:
     back(attacker)
 
 
-def test_what_others_chose_reaches_no_terminal_raw(town: Town, talkative: Attacker) -> None:
+def test_control_characters_of_others_do_not_reach_the_terminal(town: Town, talkative: Attacker) -> None:
     for verb in ("releases", "status", "logs"):
         shown = on_a_terminal(town, verb, "--app", "attacker")
         assert not RAW.search(shown), (verb, RAW.search(shown))
         assert "evil \\x1b]0;PWNED" in shown, (verb, shown)
-    told = talkative.pushes({"release.py": "import sys; print('\\x1b]0;x\\x07 bad \\0'); sys.exit(3)"})
-    assert not told.ok
-    assert "\\x1b]0;x\\x07 bad \\x00" in told.err
-    assert not RAW.search(told.err)
+    output = talkative.pushes({"release.py": "import sys; print('\\x1b]0;x\\x07 bad \\0'); sys.exit(3)"})
+    assert not output.ok
+    assert "\\x1b]0;x\\x07 bad \\x00" in output.err
+    assert not RAW.search(output.err)
     talkative.tree.git("reset", "--hard", "HEAD~1")

@@ -7,7 +7,7 @@ from tests.attacks.town import Attacker, Town
 pytestmark = pytest.mark.lab
 
 
-def test_another_app_is_not_named(town: Town, attacker: Attacker) -> None:
+def test_a_key_cannot_name_another_app(town: Town, attacker: Attacker) -> None:
     for argv in (
         ("status", "--app", "victim"),
         ("logs", "--app", "victim"),

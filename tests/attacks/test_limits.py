@@ -50,13 +50,13 @@ def narrow(town: Town) -> Iterator[None]:
     town.ground.pushrod("host", "limits", "--app", "attacker", *back)
 
 
-def test_what_a_file_asks_for_is_what_the_host_gives(town: Town, attacker: Attacker) -> None:
+def test_excessive_values_are_lowered_to_the_hosts_limits(town: Town, attacker: Attacker) -> None:
     edge = town.box.exec("systemctl", "show", "pushrod-edge", "-p", "MainPID", "-p", "ActiveState").stdout
     check = "HEALTHCHECK --interval=1ms --start-interval=1ms --retries=1000000 CMD true\n"
     done = attacker.pushes({"compose.yaml": GREEDY, "Dockerfile": DOCKERFILE + check})
     assert done.ok, done.err
-    found: Any = town.inspect(town.container("attacker"))
-    given, config = found["HostConfig"], found["Config"]
+    result: Any = town.inspect(town.container("attacker"))
+    given, config = result["HostConfig"], result["Config"]
     limits = json.loads(town.ground.pushrod("host", "limits", "--json").stdout)
     assert given["PidsLimit"] == limits["pids"] <= 4096
     assert given["Memory"] == limits["memory"]
@@ -79,7 +79,7 @@ def test_what_a_file_asks_for_is_what_the_host_gives(town: Town, attacker: Attac
     assert "127.0.0.1" not in config["Labels"].get("pushrod.probe", "")
     assert config["Healthcheck"]["Interval"] == 10**9
     assert config["Healthcheck"]["Retries"] == 100
-    assert all(name.startswith("attacker-r") for name in found["NetworkSettings"]["Networks"])
+    assert all(name.startswith("attacker-r") for name in result["NetworkSettings"]["Networks"])
     assert (
         town.box.exec("systemctl", "show", "pushrod-edge", "-p", "MainPID", "-p", "ActiveState").stdout
         == edge
@@ -112,17 +112,17 @@ REFUSED: Mapping[str, str] = {
 }  # fmt: skip
 
 
-def test_what_would_reach_beyond_the_app_is_refused(attacker: Attacker) -> None:
+def test_keys_that_reach_beyond_the_app_are_refused(attacker: Attacker) -> None:
     for key, lines in REFUSED.items():
         text = MANIFEST.replace("    build: .\n", "") if "build:" in lines else MANIFEST
-        found = attacker.refused({"compose.yaml": text + lines})
-        assert re.split(r"[.:] ?", key)[-1] in found.where, (key, found)
-        assert found.to_do, key
+        result = attacker.refused({"compose.yaml": text + lines})
+        assert re.split(r"[.:] ?", key)[-1] in result.where, (key, result)
+        assert result.to_do, key
 
 
-def test_an_image_that_calls_itself_another_container_is_refused(attacker: Attacker) -> None:
-    found = attacker.refused({"Dockerfile": DOCKERFILE + 'LABEL pushrod.probe="http://127.0.0.1:22/"\n'})
-    assert "`pushrod.probe`" in found.what
+def test_an_image_with_reserved_labels_is_refused(attacker: Attacker) -> None:
+    result = attacker.refused({"Dockerfile": DOCKERFILE + 'LABEL pushrod.probe="http://127.0.0.1:22/"\n'})
+    assert "`pushrod.probe`" in result.what
 
 
 # ---- while it runs --------------------------------------------------------------------------------------------
@@ -166,7 +166,7 @@ def read(town: Town, controller: str, slice_: str, name: str) -> int:
     return int(town.box.exec("cat", place).stdout)
 
 
-def test_a_fork_bomb_ends_at_its_own_apps_tasks(town: Town, victim: Party, narrow: None) -> None:
+def test_a_fork_bomb_is_stopped_at_the_task_limit_of_its_app(town: Town, victim: Party, narrow: None) -> None:
     assert read(town, "pids", "pushrod-app-attacker.slice", "pids.max") == 200
     with running(town, BOMB):
         assert waits.wait_until(
@@ -177,7 +177,7 @@ def test_a_fork_bomb_ends_at_its_own_apps_tasks(town: Town, victim: Party, narro
         assert read(town, "pids", "pushrod-app-attacker.slice", "pids.current") <= 200 + ATTACHED
 
 
-def test_memory_of_an_app_together_is_bounded_and_its_store_goes_on(
+def test_the_memory_of_an_app_is_limited_and_its_store_keeps_running(
     town: Town, attacker: Attacker, victim: Party, narrow: None
 ) -> None:
     done = attacker.pushes({"compose.yaml": STORE})
@@ -215,17 +215,17 @@ print(made, flush=True)
 DEFAULTS = {"fs.inotify.max_user_instances": 128, "fs.aio-max-nr": 65536}
 
 
-def test_what_the_kernel_counts_for_all_is_not_used_up_by_one_app(town: Town, victim: Party) -> None:
+def test_kernel_limits_shared_by_all_are_not_exhausted_by_one_app(town: Town, victim: Party) -> None:
     """Root in a container has the user ID of the host's root, by which the kernel counts."""
     for name, value in DEFAULTS.items():
         town.box.exec("sysctl", "--quiet", "--write", f"{name}={value}")
-    told = town.ground.pushrod("host", "init").stdout
-    assert all(name in told for name in DEFAULTS)
+    reported = town.ground.pushrod("host", "init").stdout
+    assert all(name in reported for name in DEFAULTS)
     with running(town, f"{TABLES}\nimport time; time.sleep(60)") as name:
         assert waits.wait_until(lambda: "watchers" in town.box.docker("top", name, "-o", "pid,args"), 10, 0.2)
         for where in (("python3",), ("docker", "exec", town.container("victim"), "python")):
-            said = town.box.exec(*where, "-c", TABLES).stdout
-            assert said.strip() == "{'watchers': 500, 'reads': 131072}", where
+            output = town.box.exec(*where, "-c", TABLES).stdout
+            assert output.strip() == "{'watchers': 500, 'reads': 131072}", where
         assert victim.get("/healthz").status == 200
     assert "no app can exhaust what all apps share" in town.ground.pushrod("doctor").stdout
 
@@ -246,9 +246,7 @@ STAYS = "open('/tmp/written', 'w').close()\ntime.sleep(600)\n"
 
 
 @pytest.mark.parametrize("kind", [*FILLS])
-def test_a_container_that_fills_the_disk_is_stopped_and_stays_so(
-    town: Town, victim: Party, kind: str
-) -> None:
+def test_a_container_that_fills_the_disk_is_stopped_for_good(town: Town, victim: Party, kind: str) -> None:
     """Including deleted files that are still open, which Docker does not count."""
     town.ground.pushrod("host", "limits", "layer=64M")
     name = town.container("attacker")
@@ -257,12 +255,12 @@ def test_a_container_that_fills_the_disk_is_stopped_and_stays_so(
         there = ("docker", "exec", name, "test", "-e", "/tmp/written")
         assert waits.wait_until(lambda: town.box.exec(*there, check=False).status == 0, 30, 0.2)
         town.box.exec("systemctl", "start", "pushrod-layers.service")
-        found: Any = town.inspect(name)
-        assert found["State"]["Status"] == "exited"
+        result: Any = town.inspect(name)
+        assert result["State"]["Status"] == "exited"
         town.box.exec("systemctl", "start", "pushrod-watch.service")
-        assert town.inspect(name)["State"] == found["State"]
-        told = town.box.exec("cat", "/var/lib/pushrod/apps/attacker/watch.log").stdout
-        assert "MiB outside its volumes, of 64 MiB" in told
+        assert town.inspect(name)["State"] == result["State"]
+        reported = town.box.exec("cat", "/var/lib/pushrod/apps/attacker/watch.log").stdout
+        assert "MiB outside its volumes, of 64 MiB" in reported
         assert victim.get("/healthz").status == 200
     finally:
         town.ground.pushrod("host", "limits", "layer=default")
@@ -292,10 +290,10 @@ print("ipv6", [line.split()[-1] for line in lines if line.split()[-1] != "lo"])
 """
 
 
-def test_a_container_reaches_no_other_app_and_nothing_that_listens_on_the_hosts_loopback(
+def test_a_container_reaches_neither_other_apps_nor_the_hosts_loopback(
     town: Town, attacker: Attacker
 ) -> None:
-    """Not even as root, with all that a manifest can ask for without the owner's word."""
+    """Not even as root, with everything that a manifest can ask for without a grant."""
     more = "    user: '0'\n    cap_add: [NET_RAW, SETFCAP, MKNOD]\n"
     done = attacker.pushes({"compose.yaml": MANIFEST + more})
     assert done.ok, done.err
@@ -303,18 +301,20 @@ def test_a_container_reaches_no_other_app_and_nothing_that_listens_on_the_hosts_
     gateway = next(iter(own["NetworkSettings"]["Networks"].values()))["Gateway"]
     others = []
     for name, port in ((town.container("victim"), 8080), ("victim-postgres", 5432), ("victim-redis", 6379)):
-        found: Any = town.inspect(name)
-        others += [f"{n['IPAddress']}:{port}" for n in found["NetworkSettings"]["Networks"].values()]
+        result: Any = town.inspect(name)
+        others += [f"{n['IPAddress']}:{port}" for n in result["NetworkSettings"]["Networks"].values()]
     assert len(others) >= 3
     listen = "import socket, time; s = socket.create_server(('127.0.0.1', 7777)); time.sleep(60)"
     town.box.exec("systemd-run", "--unit=listens", "--collect", "python3", "-c", listen)
     try:
         argv = ("ss", "-ltnH", "sport = :7777")
         assert waits.wait_until(lambda: bool(town.box.exec(*argv).stdout.strip()), 10, 0.1)
-        asked = [*others, f"{gateway}:7777", "127.0.0.1:7777", f"{gateway}:80"]
-        said = town.box.docker("exec", own["Name"].lstrip("/"), "python", "-c", REACH, *asked).splitlines()
+        targets = [*others, f"{gateway}:7777", "127.0.0.1:7777", f"{gateway}:80"]
+        output = town.box.docker(
+            "exec", own["Name"].lstrip("/"), "python", "-c", REACH, *targets
+        ).splitlines()
     finally:
         town.box.exec("systemctl", "stop", "listens")
-    assert f"{gateway}:80 open" in said  # the edge, which is open to everyone
-    assert [line for line in said if line.endswith(" open")] == [f"{gateway}:80 open"]
-    assert {"packet denied", "raw denied", "ipv6 []"} <= {*said}
+    assert f"{gateway}:80 open" in output  # the edge, which is open to everyone
+    assert [line for line in output if line.endswith(" open")] == [f"{gateway}:80 open"]
+    assert {"packet denied", "raw denied", "ipv6 []"} <= {*output}

@@ -81,7 +81,7 @@ def printed(town: Town, word: str) -> bool:
     ],
     ids=["links", "nested"],
 )
-def test_no_mount_is_led_elsewhere_by_who_mounts_what_it_is_in(
+def test_a_container_cannot_redirect_a_mount_below_its_own(
     town: Town, attacker: Attacker, mounts: Sequence[str], others: Mapping[str, str]
 ) -> None:
     """By a link in the commit, one in the middle of a path, `..`, what Git does not track, and the whole code."""
@@ -98,9 +98,7 @@ def test_no_mount_is_led_elsewhere_by_who_mounts_what_it_is_in(
     assert [service for service in others if sees_the_host(town, service)] == []
 
 
-def test_the_release_before_that_swaps_without_pause_leads_nothing_elsewhere(
-    town: Town, attacker: Attacker
-) -> None:
+def test_a_race_of_the_previous_release_does_not_redirect_a_mount(town: Town, attacker: Attacker) -> None:
     mounts = '    volumes: ["./d:/d"]\n'
     done = attacker.pushes({"app.py": RACE + PROGRAM, "compose.yaml": MANIFEST + mounts})
     assert done.ok, done.err
@@ -124,15 +122,13 @@ volumes: {{media: {{driver_opts: {{type: none, o: bind, device: /srv/media/x}}}}
 
 
 @pytest.mark.parametrize("role", ["worker", "store"])
-def test_a_volume_is_not_led_elsewhere_by_who_writes_above_what_it_binds(
-    town: Town, attacker: Attacker, role: str
-) -> None:
+def test_a_volume_below_a_writable_mount_is_refused(town: Town, attacker: Attacker, role: str) -> None:
     """Both are below a path that the host's owner has allowed: Docker resolves a volume's path at each start."""
     town.box.exec("mkdir", "-p", "/srv/media/x")
     town.ground.pushrod("apps", "allow", "attacker", "/srv/media")
     try:
-        said = attacker.refused({"compose.yaml": BOUND.replace("ROLE", role)})
-        assert "mounts /srv/media/x, and the service web may write above that path" in said.what
+        refusal = attacker.refused({"compose.yaml": BOUND.replace("ROLE", role)})
+        assert "mounts /srv/media/x, and the service web may write above that path" in refusal.what
         assert not town.container("attacker", "w")
     finally:
         town.ground.pushrod("apps", "allow", "attacker", "--remove", "/srv/media")
@@ -149,12 +145,12 @@ def test_a_volume_is_not_led_elsewhere_by_who_writes_above_what_it_binds(
         ("conf", "    label_file: ./conf/host.json\n", {}),
     ],
 )
-def test_what_was_a_directory_of_the_commit_and_is_a_link_leads_nowhere(
+def test_a_directory_replaced_by_a_link_in_the_commit_is_refused(
     attacker: Attacker, link: str, keys: str, files: Mapping[str, str]
 ) -> None:
     (attacker.tree.path / link).symlink_to("/var/lib/pushrod")
-    found = attacker.refused({"compose.yaml": MANIFEST + keys, **files})
-    assert "conf" in f"{found.what} {found.where}"
+    result = attacker.refused({"compose.yaml": MANIFEST + keys, **files})
+    assert "conf" in f"{result.what} {result.where}"
 
 
 FIRST = """\
@@ -168,7 +164,7 @@ os.chown("/d", 1234, 1234)
 """
 
 
-def test_data_that_an_older_pushrod_kept_as_a_tree_are_taken_over(town: Town, attacker: Attacker) -> None:
+def test_nested_data_of_an_older_version_is_adopted(town: Town, attacker: Attacker) -> None:
     """Including data of an account of a container, and for the release that was sealed with the old path."""
     box, data = town.box, f"{attacker.directory}/data"
     manifest = MANIFEST + '    user: "0"\n    volumes: ["./media/photos:/d"]\n'
@@ -229,7 +225,7 @@ def test_a_setuid_file_of_a_container_is_of_no_use_to_a_local_account(town: Town
     assert town.box.exec("sh", "-c", f"{listed[0]} -p -c id", user=NOBODY, check=False).status == 126
 
 
-def test_a_local_account_reads_and_holds_nothing(town: Town) -> None:
+def test_a_local_account_can_neither_read_nor_lock_anything(town: Town) -> None:
     """Nor can one block the next command."""
     box, apps = town.box, "/var/lib/pushrod/apps"
     lock = ("flock", "--nonblock", f"{apps}/victim/lock", "true")
@@ -260,7 +256,7 @@ OLD = {
 
 
 @pytest.mark.parametrize("kind", [*OLD])
-def test_no_volume_of_before_is_a_part_of_the_host(town: Town, attacker: Attacker, kind: str) -> None:
+def test_an_existing_volume_on_a_host_resource_is_refused(town: Town, attacker: Attacker, kind: str) -> None:
     """Docker takes the volume that is there, whatever a manifest says of it now."""
     made = ("--opt=type=proc", "--opt=device=proc", "--opt=o=rw", "attacker_data")
     town.box.docker("volume", "create", "--label=pushrod.app=attacker", *made)

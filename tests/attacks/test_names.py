@@ -30,7 +30,7 @@ def asleep(made_town: Town) -> Iterator[str]:
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "message"),
     [
         (NAME, f"the domain {NAME} is quiet's"),
         (f"api.{NAME}", f"the domain api.{NAME} is below {NAME}, which is quiet's"),
@@ -44,18 +44,20 @@ def asleep(made_town: Town) -> Iterator[str]:
         ),  # a full-width letter equals the letter
     ],
 )
-def test_a_name_of_an_app_that_is_down(attacker: Attacker, asleep: str, name: str, said: str) -> None:
-    assert said in attacker.refused(named("attacker.localhost", name))
+def test_the_name_of_an_app_that_is_down_cannot_be_taken(
+    attacker: Attacker, asleep: str, name: str, message: str
+) -> None:
+    assert message in attacker.refused(named("attacker.localhost", name))
 
 
-def test_the_hosts_owner_may_allow_what_lies_below(town: Town, attacker: Attacker, asleep: str) -> None:
+def test_the_owner_can_allow_a_subdomain(town: Town, attacker: Attacker, asleep: str) -> None:
     town.ground.pushrod("apps", "allow", "attacker", f"domain:api.{asleep}")
     done = attacker.pushes(named("attacker.localhost", f"api.{asleep}"))
     assert done.ok, done.err
     town.ground.pushrod("apps", "allow", "attacker", "--remove", f"domain:api.{asleep}")
 
 
-def test_no_app_is_called_like_what_another_has(town: Town, attacker: Attacker) -> None:
+def test_an_app_cannot_have_the_name_of_another_apps_object(town: Town, attacker: Attacker) -> None:
     for name in ("attacker-r7", "victim-r1-web-1"):
         made = town.ground.pushrod("apps", "create", name, check=False)
         assert "cannot be an app's name" in made.stderr, name

@@ -49,7 +49,7 @@ def everything(town: Town, app: str) -> dict[str, list[str]]:
     """Everything on the server, whoever owns it, except logs, journals, and builders, which may sleep."""
     box, directory = town.box, f"/var/lib/pushrod/apps/{app}"
     config = '{{.Names}} {{.State}} {{.Image}} {{.Label "com.docker.compose.config-hash"}}'
-    found = {
+    result = {
         "containers": box.docker("ps", "--all", f"--format={config}"),
         "networks": box.docker("network", "ls", "--format={{.Name}}"),
         "volumes": box.docker("volume", "ls", "--format={{.Name}}"),
@@ -84,14 +84,14 @@ def everything(town: Town, app: str) -> dict[str, list[str]]:
             "+",
             check=False,
         )
-        found[place] = listed.stdout + box.exec("ls", f"{directory}/{place}", check=False).stdout
+        result[place] = listed.stdout + box.exec("ls", f"{directory}/{place}", check=False).stdout
     return {
         kind: sorted(line for line in text.split("\n") if not line.startswith("pushrod.builder."))
-        for kind, text in found.items()
+        for kind, text in result.items()
     }
 
 
-def test_whichever_step_refuses_a_push_nothing_of_it_stays(town: Town, attacker: Attacker) -> None:
+def test_a_push_refused_at_any_step_leaves_nothing(town: Town, attacker: Attacker) -> None:
     """Including the stores: they run as the live release defines them."""
     done = attacker.pushes({"compose.yaml": MANIFEST + STORE})
     assert done.ok, done.err
@@ -109,7 +109,7 @@ def test_whichever_step_refuses_a_push_nothing_of_it_stays(town: Town, attacker:
 
 
 @pytest.mark.parametrize("step", ["store", "ready"])
-def test_of_a_first_push_that_is_refused_the_app_alone_stays(town: Town, step: str) -> None:
+def test_a_refused_first_push_leaves_only_the_app(town: Town, step: str) -> None:
     name = f"fresh-{step}"
     town.ground.pushrod("apps", "create", name)
     try:

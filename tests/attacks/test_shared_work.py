@@ -38,7 +38,7 @@ Server(("", 8080), Handler).serve_forever()
 """
 
 
-def test_an_answer_that_never_ends_holds_up_no_watch(town: Town, attacker: Attacker, victim: Party) -> None:
+def test_an_endless_answer_does_not_delay_the_watchdog(town: Town, attacker: Attacker, victim: Party) -> None:
     """The victim's store is restarted while the attacker's app sends the watchdog a byte now and then."""
     done = attacker.pushes({"app.py": DRIBBLES})
     assert done.ok, done.err

@@ -22,15 +22,15 @@ def small_pool(town: Town) -> Iterator[None]:
     town.box.put(SETTINGS, before)
 
 
-def test_releases_that_one_app_keeps_leave_others_their_addresses(
+def test_releases_kept_by_one_app_leave_addresses_to_others(
     town: Town, attacker: Attacker, small_pool: None
 ) -> None:
     done = attacker.pushes({"compose.yaml": MANIFEST.replace("keep: 3", "keep: 100")})
     assert done.ok, done.err
     for _ in range(7):
-        told = attacker.asks("restart", "--app", "attacker")
-        assert told.status == 0, told.stderr
-    assert "the app's share allows no more" in told.stderr
+        output = attacker.asks("restart", "--app", "attacker")
+        assert output.status == 0, output.stderr
+    assert "the app's share allows no more" in output.stderr
     domain = MANIFEST.replace("attacker.localhost", "fresh.localhost")
     fresh = town.ground.app("fresh", {"app.py": PROGRAM, "Dockerfile": DOCKERFILE, "compose.yaml": domain})
     try:

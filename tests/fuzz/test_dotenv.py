@@ -37,11 +37,11 @@ MORE = (*PIECES, "\ufeff", "\x00", "\x1b]0;t\x07", "é", "\u2028", "`", "{", "}"
 @example("export")
 def test_any_text_is_read_or_refused(text: str) -> None:
     try:
-        found = env_example.parse(text)
+        result = env_example.parse(text)
     except PushrodError as e:
         assert e.what
         return
-    assert all(isinstance(name, str) and isinstance(value, str) for name, value in found.items())
+    assert all(isinstance(name, str) and isinstance(value, str) for name, value in result.items())
 
 
 @given(
@@ -49,7 +49,7 @@ def test_any_text_is_read_or_refused(text: str) -> None:
         st.from_regex("[A-Z_][A-Z0-9_]{0,8}", fullmatch=True), st.from_regex("[a-z0-9]{0,12}", fullmatch=True)
     )
 )
-def test_plain_pairs_come_back(pairs: dict[str, str]) -> None:
+def test_plain_pairs_are_parsed_unchanged(pairs: dict[str, str]) -> None:
     text = "".join(f"{name}={value}\n" for name, value in pairs.items())
     assert env_example.parse(text) == pairs
     assert all(re.fullmatch("[A-Z_][A-Z0-9_]*", name) for name in env_example.parse(text))

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pushrod.adapters.nginx.access import AccessLog
-from pushrod.cli.terminal import plain
 from pushrod.core import lines
+from pushrod.core.printable import plain
 from pushrod.engines.embedded import logs
-from pushrod.system import files
+from pushrod.system import tails
 
 NOISE = (
     b"a",
@@ -36,26 +36,26 @@ BYTES = st.lists(
 
 
 @given(BYTES)
-def test_lines_end_at_newlines_alone(raw: bytes) -> None:
+def test_only_newlines_end_a_line(raw: bytes) -> None:
     text = lines.decode(raw)
-    found = lines.split(text)
-    assert "\n".join(found) in (text, text.removesuffix("\n"))
-    assert not any("\n" in line for line in found)
+    result = lines.split(text)
+    assert "\n".join(result) in (text, text.removesuffix("\n"))
+    assert not any("\n" in line for line in result)
 
 
 @given(BYTES, st.integers(0, 60))
-def test_the_last_lines_are_the_last_lines(raw: bytes, count: int) -> None:
+def test_the_last_lines_are_read_from_any_log(raw: bytes, count: int) -> None:
     with tempfile.TemporaryDirectory() as name:
         path = Path(name) / "web-1.log"
         path.write_bytes(raw)
         everything = lines.split(lines.decode(raw))
-        wanted = everything[len(everything) - min(count, len(everything)) :]
-        assert list(files.tail(path, count)) == wanted
-        assert [line.text for line in logs.read(lambda: [], [path], count, follow=False)] == wanted
+        required = everything[len(everything) - min(count, len(everything)) :]
+        assert list(tails.of_file(path, count)) == required
+        assert [line.text for line in logs.read(lambda: [], [path], count, follow=False)] == required
 
 
 @given(st.lists(BYTES, max_size=6))
-def test_following_tells_each_whole_line_once(pieces: list[bytes]) -> None:
+def test_following_returns_each_complete_line_once(pieces: list[bytes]) -> None:
     with tempfile.TemporaryDirectory() as name, pytest.MonkeyPatch.context() as patch:
         path = Path(name) / "web-1.log"
         waiting = iter(pieces)
@@ -66,17 +66,17 @@ def test_following_tells_each_whole_line_once(pieces: list[bytes]) -> None:
 
         path.write_bytes(b"")
         patch.setattr("time.sleep", write_more)
-        found: list[str] = []
+        result: list[str] = []
         with pytest.raises(RuntimeError):  # StopIteration in a generator: everything has been written
             for line in logs.read(lambda: [path], [path], 5, follow=True):
-                found.append(line.text)
+                result.append(line.text)
         whole = b"".join(pieces).rpartition(b"\n")[0]
         expected = lines.split(lines.decode(whole + b"\n")) if b"\n" in b"".join(pieces) else []
-        assert found[: len(expected)] == expected[: len(found)]
+        assert result[: len(expected)] == expected[: len(result)]
 
 
 @given(st.text())
-def test_a_line_is_tame_with_colours_and_without(text: str) -> None:
+def test_a_line_has_no_control_characters_with_or_without_colours(text: str) -> None:
     for shown in (plain(text), re.sub(r"\x1b\[[0-9;]*m", "", plain(text, colours=True))):
         assert all(c.isprintable() or c in "\t\xa0\u2009\u202f\u3000\u200c\u200d" for c in shown)
 
@@ -113,6 +113,6 @@ def test_any_access_log_is_read(entries: list[bytes]) -> None:
     with tempfile.TemporaryDirectory() as name:
         sound = written(REQUEST)
         (Path(name) / "access.log").write_bytes(b"\n".join([sound, *entries, sound]) + b"\n")
-        found = AccessLog(Path(name), "shop").last(1000)
-        assert len(found) >= 2
-        assert all(request.app == "shop" for request in found)
+        result = AccessLog(Path(name), "shop").last(1000)
+        assert len(result) >= 2
+        assert all(request.app == "shop" for request in result)

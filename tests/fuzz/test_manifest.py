@@ -70,7 +70,7 @@ def test_any_text_is_counted_or_refused(text: str) -> None:
 
 
 @given(st.binary(max_size=300), st.sampled_from(("compose.yaml", "x.yaml")))
-def test_any_bytes_are_looked_at_or_refused(raw: bytes, other: str) -> None:
+def test_any_bytes_are_checked_or_refused(raw: bytes, other: str) -> None:
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
         (directory / other).write_bytes(raw)
@@ -93,8 +93,8 @@ def test_any_dockerfile_is_read_or_refused(text: str) -> None:
 
 
 @settings(max_examples=settings.default.max_examples // 5 if settings.default else 10)
-@given(st.one_of(TEXTS, SERVICES.map(lambda found: json.dumps({"services": found}))))
-def test_what_the_loader_reads_is_accepted_or_refused(text: str) -> None:
+@given(st.one_of(TEXTS, SERVICES.map(lambda result: json.dumps({"services": result}))))
+def test_a_document_from_the_loader_is_accepted_or_refused(text: str) -> None:
     """With the loader in use, and everything that reads its result."""
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)

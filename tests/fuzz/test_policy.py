@@ -60,9 +60,9 @@ CAPABILITIES = {"CHOWN", "DAC_OVERRIDE", "FOWNER", "KILL", "NET_BIND_SERVICE", "
 
 
 def number(text: Any) -> int:
-    found = re.fullmatch(r"(\d+)([kmg]?)b?", str(text).lower())
-    assert found, text
-    return int(found[1]) << 10 * " kmg".index(found[2] or " ")
+    result = re.fullmatch(r"(\d+)([kmg]?)b?", str(text).lower())
+    assert result, text
+    return int(result[1]) << 10 * " kmg".index(result[2] or " ")
 
 
 def seconds(text: str) -> float:
@@ -224,30 +224,30 @@ def bind(source: str) -> str:
 
 @settings(deadline=None, suppress_health_check=[*HealthCheck], phases=[Phase.explicit, Phase.generate])
 @given(documents())
-def test_what_is_rendered_stays_within_the_app(document: dict[str, Any]) -> None:
+def test_rendered_files_stay_within_the_app(document: dict[str, Any]) -> None:
     try:
         allowed, _ = policy.apply(document, Terms("docker", LIMITS, (), lambda _: True, "/var/lib/pushrod"))
-        wanted = policy.within(manifest.read(allowed, engine="docker"), LIMITS)
+        planned = policy.within(manifest.read(allowed, engine="docker"), LIMITS)
     except ManifestError as refused:
         event("refused")
         assert refused.what
         return
     event("rendered")
-    assume(not any(s.name.endswith(".run") for s in wanted.services))
-    found = {
+    assume(not any(s.name.endswith(".run") for s in planned.services))
+    result = {
         s.name: Parts(f"pushrod/shop/{s.name}:1", root=True, check={"interval": 0.001})
-        for s in wanted.services
+        for s in planned.services
     }
     instances = [
-        (f"{s.name}-{n}", s) for s in wanted.stateless if s.role != "job" for n in range(1, s.replicas + 1)
+        (f"{s.name}-{n}", s) for s in planned.stateless if s.role != "job" for n in range(1, s.replicas + 1)
     ]
     sealed = samples.release(
         7,
         engine="docker",
-        entry=wanted.entry.name,
-        services=wanted.stateless,
-        stores=wanted.stores,
-        images={name: Image(id="sha256:0", location=parts.name) for name, parts in found.items()},
+        entry=planned.entry.name,
+        services=planned.stateless,
+        stores=planned.stores,
+        images={name: Image(id="sha256:0", location=parts.name) for name, parts in result.items()},
         instances=tuple(
             Instance(name, s.name, 80, f"10.213.0.{index % 12 + 2}")
             for index, (name, s) in enumerate(instances)
@@ -255,9 +255,9 @@ def test_what_is_rendered_stays_within_the_app(document: dict[str, Any]) -> None
         network=NETWORK,
     )
     place = Place(APP, bind, Room(LIMITS, slices=True), file=lambda kind, name, *_: f"{BOUND}/{kind}-{name}")
-    check(rendering.release(place, sealed, allowed, found), store=False)
-    check(rendering.stores(place, wanted, allowed, found), store=True)
-    for name, declared in rendering.volumes(APP, allowed, found, wanted).items():
+    check(rendering.release(place, sealed, allowed, result), store=False)
+    check(rendering.stores(place, planned, allowed, result), store=True)
+    for name, declared in rendering.volumes(APP, allowed, result, planned).items():
         assert name.startswith("shop_")
         assert declared.get("driver", "local") in ("", "local")
         options = declared.get("driver_opts") or {}

@@ -23,20 +23,20 @@ LINES = st.tuples(OID, OID, NAMES).map(" ".join)
 @example("", "")
 @example("x", "\n")
 @example(f"{'0' * 40} {'1' * 40} refs/heads/main\n" * 3000, "")
-def test_only_the_deployed_branch_or_a_plan_is_taken(text: str, end: str) -> None:
+def test_only_the_deployed_branch_or_a_plan_is_accepted(text: str, end: str) -> None:
     try:
-        found = hook._one_update(hook._parsed(text + end))
+        result = hook._one_update(hook._parsed(text + end))
     except RepositoryError as e:
         assert e.hint
         return
-    assert found.ref in ("refs/heads/main", f"{git.PLANS}/{found.new}")
-    assert found.new != git.ZERO
-    assert all(line.split(" ", 2)[2:] == [found.ref] for line in text.split("\n") if line.count(" ") >= 2)
+    assert result.ref in ("refs/heads/main", f"{git.PLANS}/{result.new}")
+    assert result.new != git.ZERO
+    assert all(line.split(" ", 2)[2:] == [result.ref] for line in text.split("\n") if line.count(" ") >= 2)
 
 
 @given(st.text(max_size=30))
-def test_a_name_with_controls_is_refused_and_shown_tamely(name: str) -> None:
-    from pushrod.cli.terminal import plain
+def test_a_ref_name_with_control_characters_is_refused_and_escaped(name: str) -> None:
+    from pushrod.core.printable import plain
 
     try:
         hook._one_update(hook._parsed(f"{'0' * 40} {'1' * 40} refs/heads/{name}\n"))

@@ -71,7 +71,7 @@ def patterns() -> st.SearchStrategy[str]:
 )
 @example("^", "[^/]*/[^/]*/a*", "$", "aa/")
 @example("", "(?:a|b|ab){1,4}", "!", "ab")
-def test_what_is_let_pass_is_soon_matched(start: str, middle: str, end: str, unit: str) -> None:
+def test_accepted_regexes_are_fast_to_match(start: str, middle: str, end: str, unit: str) -> None:
     """With Python's own matcher, which backtracks as PCRE does, over the longest text that nginx matches."""
     pattern = start + middle + end
     assume(not refuses(f'location ~ "{pattern}" {{ break; }}'))

@@ -90,17 +90,17 @@ def one(text, **more):
         return {"answer": e.details(), "code": e.code().name, "headers": {}, "trailers": {}}
 
 
-def said(value):
+def show(value):
     print(json.dumps(value), flush=True)
 
 
 if verb == "say":
-    said(one(words[0], metadata=[tuple(w.split("=")) for w in words[1:]]))
+    show(one(words[0], metadata=[tuple(w.split("=")) for w in words[1:]]))
 elif verb == "count":
-    said([m.decode() for m in channel.unary_stream("/shop.Shop/Count")(words[0].encode(), timeout=60)])
+    show([m.decode() for m in channel.unary_stream("/shop.Shop/Count")(words[0].encode(), timeout=60)])
 elif verb == "total":
     many, size = map(int, words)
-    said(channel.stream_unary("/shop.Shop/Total")((b"x" * size for _ in range(many)), timeout=60).decode())
+    show(channel.stream_unary("/shop.Shop/Total")((b"x" * size for _ in range(many)), timeout=60).decode())
 elif verb == "chat":  # each message is sent when the one before has been answered
     sending, seconds = queue.Queue(), float(words[1])
     answers = channel.stream_stream("/shop.Shop/Chat")(iter(sending.get, None), timeout=120)
@@ -110,10 +110,10 @@ elif verb == "chat":  # each message is sent when the one before has been answer
         heard.append(next(answers).decode())
         time.sleep(seconds)
     sending.put(None)
-    said([heard, [m.decode() for m in answers]])
+    show([heard, [m.decode() for m in answers]])
 elif verb == "together":  # so many calls at the same time
     calls = [channel.unary_stream("/shop.Shop/Count")(b"2x1", timeout=60) for _ in range(int(words[0]))]
-    said([[m.decode() for m in call] for call in calls])
+    show([[m.decode() for m in call] for call in calls])
 elif verb == "load":  # until a line comes
     ended, done = threading.Event(), []
 
@@ -124,11 +124,11 @@ elif verb == "load":  # until a line comes
 
     threads = [threading.Thread(target=go) for _ in range(4)]
     [t.start() for t in threads]
-    said("began")
+    show("began")
     sys.stdin.readline()
     ended.set()
     [t.join() for t in threads]
-    said({"calls": len(done), "failed": [d for d in done if d["code"] != "OK"],
+    show({"calls": len(done), "failed": [d for d in done if d["code"] != "OK"],
           "versions": sorted({d["answer"] for d in done if d["code"] == "OK"})})
 """
 

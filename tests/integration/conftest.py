@@ -2,6 +2,7 @@
 
 import contextlib
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,6 +25,19 @@ def place() -> Iterator[Path]:
     left = [f"{p.pid}: {' '.join(p.cmdline())}" for p in processes_below(directory)]
     shutil.rmtree(directory, ignore_errors=True)
     assert not left, f"processes survived the tests: {left}"
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The certificate of 127.0.0.1, with its key in the same file, and alone with the suffix .crt."""
+    path = tmp_path_factory.mktemp("tls") / "server.pem"
+    argv = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
+    argv += ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1", "-days", "2"]
+    subprocess.run(
+        [*argv, "-keyout", path, "-out", path.with_suffix(".crt")], check=True, capture_output=True
+    )
+    path.write_text(path.read_text() + path.with_suffix(".crt").read_text())
+    return path
 
 
 @pytest.fixture(scope="module")

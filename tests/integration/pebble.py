@@ -50,8 +50,8 @@ class Pebble:
         context = ssl.create_default_context(cafile=str(self.trust))
         with urllib.request.urlopen(
             f"https://localhost:{self.management}/roots/0", context=context, timeout=10
-        ) as found:
-            return str(found.read().decode())
+        ) as result:
+            return str(result.read().decode())
 
     def _tell(self, what: str, value: object) -> None:
         data = json.dumps(value).encode()
@@ -203,8 +203,8 @@ def advising(acme: Pebble, directory: Path) -> Iterator[Advice]:
             if self.path != "/dir":
                 return super().do_GET()
             status, _, raw = self.ask("GET", "/dir")
-            told = json.loads(raw) | {"renewalInfo": advice.url.replace("/dir", "/renewal-info")}
-            return self.reply(status, {"Content-Type": "application/json"}, json.dumps(told).encode())
+            document = json.loads(raw) | {"renewalInfo": advice.url.replace("/dir", "/renewal-info")}
+            return self.reply(status, {"Content-Type": "application/json"}, json.dumps(document).encode())
 
     with before(acme, directory, Advising) as url:
         advice.url = url

@@ -1,7 +1,9 @@
 """Backups of an app's PostgreSQL and Valkey: taken while it serves, verified, restored."""
 
 import json
+import os
 import re
+import signal
 import threading
 import urllib.parse
 from collections.abc import Iterator
@@ -15,7 +17,6 @@ from pushrod.system import files, locks, processes
 
 pytestmark = pytest.mark.integration
 
-PAGE = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
 FILES = {"app.py": apps.APP, "compose.yaml": apps.manifest_with_stores()}
 
 
@@ -50,7 +51,7 @@ def shop(made: App) -> Iterator[App]:
     files.remove_tree(made.directory / "backups")
 
 
-def test_lost_rows_come_back_and_what_was_there_stays_beside(shop: App) -> None:
+def test_a_restore_brings_back_rows_and_keeps_the_replaced_database(shop: App) -> None:
     name = take(shop)
     sql(shop, "delete from goods where id < 3; insert into goods (name) values ('after')")
     done = shop.pushrod("db", "restore", name, stdin=f"{shop.settings['name']}\n")
@@ -81,42 +82,54 @@ def test_roles_and_databases_after_a_restore_are_those_before(shop: App) -> None
     assert left == ""
 
 
-def test_a_backup_says_what_it_is_and_nobody_else_can_read_it(shop: App) -> None:
+def test_a_backup_has_a_complete_private_record(shop: App) -> None:
     name = take(shop)
     place = directory(shop, name)
-    found = json.loads((place / "backup.json").read_text())
-    assert found == shop.json("db", "backups")[0]
-    assert (found["app"], found["release"], found["commit"]) == (
+    result = json.loads((place / "backup.json").read_text())
+    assert result == shop.json("db", "backups")[0]
+    assert (result["app"], result["release"], result["commit"]) == (
         shop.settings["name"],
         shop.live,
         shop.branch(),
     )
-    assert {f["name"]: f["bytes"] for f in found["files"]} == {
+    assert {f["name"]: f["bytes"] for f in result["files"]} == {
         p.name: p.stat().st_size for p in place.iterdir() if p.name != "backup.json"
     }
-    assert [f["sha256"] for f in found["files"]] == [files.digest(place / f["name"]) for f in found["files"]]
+    assert [f["sha256"] for f in result["files"]] == [
+        files.digest(place / f["name"]) for f in result["files"]
+    ]
     assert {p.name: oct(p.stat().st_mode & 0o777) for p in (place.parent, place, *place.iterdir())} == {
         "backups": "0o700", name: "0o700",
         "backup.json": "0o600", "postgres.dump": "0o600", "redis.rdb": "0o600",
     }  # fmt: skip
 
 
-def test_a_backup_is_tried_out(shop: App) -> None:
+def test_verify_restores_a_backup_to_a_temporary_database(shop: App) -> None:
+    shop.get("/redis?q=FLUSHDB")
+    shop.get("/redis?q=SET+word+kept")
     name = take(shop)
     sql(shop, "delete from goods")
     done = shop.must("db", "verify")
-    assert done.splitlines() == [f"{name} postgres: 1 tables, 3 rows", f"{name} redis: intact, not restored"]
+    assert done.splitlines() == [
+        f"{name} postgres: 1 tables, 3 rows",
+        f"{name} redis: 1 keys that do not expire",
+    ]
     assert sql(shop, "select count(*) from pg_database where datname like '%verifying'") == "0"
 
 
-def test_other_rows_than_were_backed_up_are_found(shop: App) -> None:
+def test_verify_detects_wrong_row_counts(shop: App) -> None:
     """The record claims four rows of a table, as if a restore had lost one."""
     name = take(shop)
     record = directory(shop, name) / "backup.json"
     record.write_text(record.read_text().replace('"public.goods": 3', '"public.goods": 4'))
     done = shop.pushrod("db", "verify", name)
-    found = apps.complaint(done)
-    assert (done.status, "public.goods 3 instead of 4" in found.what) == (6, True)
+    result = apps.complaint(done)
+    assert (done.status, "public.goods 3 instead of 4" in result.what) == (6, True)
+    sql(shop, "delete from goods where id = 1")
+    refused = shop.pushrod("db", "restore", name, "--yes")
+    assert (refused.status, "the database is unchanged" in refused.err) == (6, True)
+    assert sql(shop, "select count(*) from goods") == "2"
+    assert sql(shop, "select count(*) from pg_database where datname like '%restoring'") == "0"
 
 
 @pytest.mark.parametrize("file", ["postgres.dump", "redis.rdb"])
@@ -131,28 +144,58 @@ def test_a_file_that_was_damaged_is_not_restored(shop: App, file: str) -> None:
     assert len(shop.json("db", "backups")) == 1
 
 
-def test_a_valkey_is_restored_by_hand_as_the_page_says(shop: App) -> None:
-    shop.get("/redis?q=SET+word+before")
-    backup = directory(shop, take(shop))
-    shop.get("/redis?q=SET+word+after")
-    script = re.search(r"^pushrod down\n(cd .*?)^pushrod restart", PAGE, re.MULTILINE | re.DOTALL)
-    assert script
-    text = script[1].replace("ROOT/apps/shop", str(shop.directory)).replace("BACKUP", str(backup))
-    shop.must("down")
-    done = processes.run(["sh", "-euc", text])
-    assert done.status == 0, done.stderr
-    shop.must("restart")
-    assert "before" in shop.get("/redis?q=GET+word").body
+def test_valkey_takes_over_a_snapshot_and_keeps_it(shop: App) -> None:
+    shop.get("/redis?q=FLUSHDB")
+    for word in ("one", "two"):
+        shop.get(f"/redis?q=SET+{word}+before")
+    shop.get("/redis?q=SET+going+before+EX+600")
+    name = take(shop)
+    assert {f["store"]: f["rows"] for f in shop.json("db", "backups")[0]["files"]}["redis"] == {
+        "keys that do not expire": 2
+    }
+    store = shop.directory / "stores" / "redis"
+    rules, process = (store / "users.acl").read_text(), redis_process(shop)
+    shop.get("/redis?q=SET+one+after")
+    shop.get("/redis?q=DEL+two")
+    done = shop.must("redis", "restore", name, "--yes")
+    assert done.splitlines()[-1] == "redis: 3 keys, 2 before"
+    assert redis_process(shop) == process  # it was not restarted
+    assert ((store / "users.acl").read_text(), (store / "restoring").exists()) == (rules, False)
+    shop.get("/redis?q=SET+later+written")
+    os.kill(process, signal.SIGKILL)
+    apps.eventually(lambda: redis_process(shop) not in (0, process), "Valkey runs again", 30)
+    apps.eventually(lambda: shop.get("/redis?q=PING").status == 200, "the app reaches it", 30)
+    words = {w: shop.get(f"/redis?q=GET+{w}").body for w in ("one", "two", "going", "later")}
+    assert all("before" in words[w] for w in ("one", "two", "going")) and "written" in words["later"], words
 
 
-def test_a_restore_asks_for_the_apps_name(shop: App) -> None:
+def test_a_snapshot_with_other_keys_than_recorded_is_not_restored(shop: App) -> None:
+    name = take(shop)
+    record = directory(shop, name) / "backup.json"
+    text = record.read_text()
+    claimed = re.sub(r'("keys that do not expire": )(\d+)', lambda m: f"{m[1]}{int(m[2]) + 1}", text)
+    assert claimed != text
+    record.write_text(claimed)
+    shop.get("/redis?q=SET+word+now")
+    refused = shop.pushrod("redis", "restore", name, "--yes")
+    assert (refused.status, "the running data is unchanged" in refused.err) == (6, True), refused.err
+    assert "now" in shop.get("/redis?q=GET+word").body
+    assert shop.pushrod("db", "verify", name).status == 6
+
+
+def redis_process(shop: App) -> int:
+    """The process of its Valkey."""
+    return next((p["pid"] for p in shop.json("status")[0]["processes"] if p["name"] == "redis"), 0)
+
+
+def test_a_restore_requires_the_name_of_the_app(shop: App) -> None:
     name = take(shop)
     sql(shop, "delete from goods")
     assert not shop.pushrod("db", "restore", name, stdin="another\n").ok
     assert sql(shop, "select count(*) from goods") == "0"
 
 
-def test_instances_in_the_middle_of_a_statement_do_not_keep_a_restore_up(shop: App) -> None:
+def test_running_statements_do_not_delay_a_restore(shop: App) -> None:
     name = take(shop)
     answers: list[Answer] = []
     busy = threading.Thread(target=lambda: answers.append(shop.get("/sql?q=select+pg_sleep(9)")))
@@ -170,7 +213,7 @@ def test_instances_in_the_middle_of_a_statement_do_not_keep_a_restore_up(shop: A
     assert sql(shop, "select count(*) from goods") == "3"
 
 
-def test_what_a_name_can_be(shop: App) -> None:
+def test_a_backup_is_selected_by_the_beginning_of_its_name(shop: App) -> None:
     name = take(shop)
     assert name in shop.must("db", "verify", name[:10])
     for when, status in (("2001", 12), ("../secrets", 12)):
@@ -188,8 +231,8 @@ def test_a_store_that_does_not_answer_leaves_nothing_behind(shop: App) -> None:
     )
     try:
         done = shop.pushrod("db", "backup")
-        found = apps.complaint(done)
-        assert (done.status, "database" in found.where) == (6, True), found
+        result = apps.complaint(done)
+        assert (done.status, "database" in result.where) == (6, True), result
     finally:
         processes.run(
             [apps.PUSHROD[0], "-m", "supervisor.supervisorctl", "-c", configuration, "start", f"{group}:*"]
@@ -198,7 +241,7 @@ def test_a_store_that_does_not_answer_leaves_nothing_behind(shop: App) -> None:
     apps.eventually(lambda: shop.get("/sql?q=select+1").status == 200, "PostgreSQL is back")
 
 
-def test_as_many_are_kept_as_the_manifest_says(machine: Machine) -> None:
+def test_the_manifest_limits_the_number_of_backups(machine: Machine) -> None:
     keys = "x-pushrod: {backups: {every: hour, keep: 2}}\n"
     app = machine.app("sparing", {**FILES, "compose.yaml": keys + FILES["compose.yaml"]})
     names = [take(app) for _ in range(3)]
@@ -209,7 +252,7 @@ def test_as_many_are_kept_as_the_manifest_says(machine: Machine) -> None:
     assert names[1] in [b["name"] for b in app.json("db", "backups")]
 
 
-def test_all_that_are_due_are_backed_up_whatever_happens_to_the_others(new_machine: object) -> None:
+def test_all_due_apps_are_backed_up_despite_failures_of_others(new_machine: object) -> None:
     machine: Machine = new_machine()  # type: ignore[operator]
     one, two, three = (machine.app(name, FILES) for name in ("broken", "busy", "well"))
     journal = one.directory / "journal"

@@ -102,9 +102,9 @@ MANIFESTS = (
     ),
     Case(
         "two entries",
-        compose({"other": {"build": ".", "command": IDLE, "ports": ["8000:8000"]}}, **{"x-pushrod": None}),
+        compose({"app": {"build": ".", "command": IDLE, "ports": ["8000:8000"]}}, **{"x-pushrod": None}),
         3,
-        ("two entries", "other", "web", "x-pushrod: {role: entry}"),
+        ("two entries", "app", "web", "x-pushrod: {role: entry}"),
     ),
     Case(
         "a store without an engine",
@@ -120,7 +120,12 @@ MANIFESTS = (
     ),
     Case("no command", compose(command=None), 3, ("no command", "services.web", "command:")),
     Case("a context outside", compose(build="../elsewhere"), 3, ("services.web.build",)),
-    Case("a project of poetry", {"pyproject.toml": "[tool.poetry]\n"}, 3, ("Poetry", "pyproject.toml")),
+    Case(
+        "a lock that cannot be read",
+        {"pyproject.toml": "[tool.poetry.dependencies]\npython = '*'\n", "poetry.lock": "[[package]\n"},
+        3,
+        ("not valid TOML", "poetry.lock"),
+    ),
 )
 BUILDS = (
     Case(
@@ -273,10 +278,10 @@ GATE = (
 
 
 @pytest.mark.parametrize("case", [*MANIFESTS, *BUILDS, *STARTS, *SECRETS, *GATE], ids=lambda c: c.name)
-def test_a_commit_that_cannot_be_deployed(shop: App, case: Case) -> None:
+def test_a_commit_that_cannot_be_deployed_is_refused(shop: App, case: Case) -> None:
     shop.tree.commit(case.files, case.name)
-    said = shop.refuses(case.code, *case.words)
-    assert "swordfish" not in str(said)
+    error = shop.refuses(case.code, *case.words)
+    assert "swordfish" not in str(error)
 
 
 @pytest.mark.parametrize(
@@ -287,7 +292,7 @@ def test_a_commit_that_cannot_be_deployed(shop: App, case: Case) -> None:
         ("20200101000000Z", "20900101000000Z", "the private key does not belong to the certificate"),
     ],
 )
-def test_a_certificate_that_cannot_be_used(
+def test_an_unusable_certificate_is_refused(
     shop: App, tmp_path: Path, begins: str, ends: str, what: str
 ) -> None:
     pair = certificate(tmp_path, begins, ends, "-addext", "subjectAltName=DNS:shop.example")
@@ -300,13 +305,13 @@ def test_a_certificate_that_cannot_be_used(
     shop.untouched(before, live)
 
 
-def test_no_compose_file(shop: App) -> None:
+def test_a_commit_without_a_compose_file_is_refused(shop: App) -> None:
     shop.tree.git("rm", "--quiet", "compose.yaml")
     shop.tree.commit({}, "no manifest")
     shop.refuses(3, "no compose file", "compose.yaml", "pushrod new")
 
 
-def test_the_log_of_what_failed_is_shown(shop: App) -> None:
+def test_the_log_of_a_failed_program_is_shown(shop: App) -> None:
     shop.tree.commit({"app.py": DIES}, "dies")
     assert "  | no database" in shop.tree.push().err.splitlines()
     shop.tree.commit(
@@ -317,7 +322,7 @@ def test_the_log_of_what_failed_is_shown(shop: App) -> None:
     assert ["ended with status 3" in failed[0]["why"], "ended at boot" in failed[1]["why"]] == [True, True]
 
 
-def test_the_first_push_can_fail_too(machine: Machine) -> None:
+def test_a_failed_first_push_leaves_nothing_live(machine: Machine) -> None:
     app = machine.app("first", {**apps.FILES, "app.py": DIES}, push=False)
     before = app.footprint()
     pushed = app.tree.push()
@@ -333,7 +338,7 @@ def test_the_first_push_can_fail_too(machine: Machine) -> None:
     machine.must("apps", "destroy", "first", "--yes")
 
 
-def test_a_bad_push_while_another_runs(shop: App) -> None:
+def test_a_bad_push_waits_for_a_running_one_and_fails_alone(shop: App) -> None:
     before = shop.live
     slow = "import time; time.sleep(1)\n"
     shop.tree.commit({"app.py": slow + apps.changed("slow")}, "slow but good")
@@ -358,27 +363,27 @@ def test_a_bad_push_while_another_runs(shop: App) -> None:
 
 
 @pytest.mark.parametrize("verb", [("up",), ("deploy",), ("plan",), ("apps", "create", "new")], ids=" ".join)
-def test_not_a_repository(machine: Machine, verb: tuple[str, ...]) -> None:
+def test_a_directory_outside_a_repository_is_refused(machine: Machine, verb: tuple[str, ...]) -> None:
     folder = machine.directory / "plain-folder"
     folder.mkdir(exist_ok=True)
     done = machine.pushrod(*verb, cwd=folder)
     assert done.status == 4
-    said = apps.complaint(done)
-    assert (said.what, said.where) == ("not a git repository", str(folder))
-    assert "init" in said.to_do
+    error = apps.complaint(done)
+    assert (error.what, error.where) == ("not a git repository", str(folder))
+    assert "init" in error.to_do
 
 
-def test_no_commit_yet(machine: Machine) -> None:
+def test_a_repository_without_a_commit_is_refused(machine: Machine) -> None:
     tree = machine.tree("empty", {})
     done = machine.pushrod("up", cwd=tree.path)
     assert done.status == 4
-    said = apps.complaint(done)
-    assert "no commit yet" in said.what
-    assert "git commit" in said.to_do
+    error = apps.complaint(done)
+    assert "no commit yet" in error.what
+    assert "git commit" in error.to_do
     assert not (machine.root / "apps" / "empty").exists()
 
 
-def test_no_such_directory_and_no_such_commit(shop: App, machine: Machine) -> None:
+def test_a_missing_directory_and_an_unknown_commit_are_refused(shop: App, machine: Machine) -> None:
     done = machine.pushrod("up", "nowhere")
     assert (done.status, apps.complaint(done).what) == (4, "no such directory")
     done = shop.pushrod("deploy", "v99")
@@ -387,17 +392,17 @@ def test_no_such_directory_and_no_such_commit(shop: App, machine: Machine) -> No
 
 
 @pytest.mark.parametrize("name", ["Shop", "1shop", "a_b", "a" * 32, "-x-", "shöp", "../x"])
-def test_a_name_that_cannot_be(machine: Machine, shop: App, name: str) -> None:
+def test_an_invalid_app_name_is_refused(machine: Machine, shop: App, name: str) -> None:
     before = shop.footprint()
     done = machine.pushrod("apps", "create", "--", name, cwd=machine.tree("another").path)
     assert done.status == 12
-    said = apps.complaint(done)
-    assert name in said.what
-    assert "lower-case letters" in said.to_do
+    error = apps.complaint(done)
+    assert name in error.what
+    assert "lower-case letters" in error.to_do
     assert shop.footprint() == before
 
 
-def test_a_name_that_is_taken(machine: Machine, shop: App) -> None:
+def test_an_app_name_in_use_is_refused(machine: Machine, shop: App) -> None:
     before = shop.footprint()
     stranger = machine.tree("another")
     for verb in (("apps", "create", "shop"), ("up", "--app", "shop")):
@@ -418,14 +423,14 @@ def test_a_name_that_is_taken(machine: Machine, shop: App) -> None:
         (("exec", "wob", "--", "true"), "no service `wob`"),
         (("run", "--service", "wob", "true"), "no service `wob`"),
         (("secret", "unset", "NOTHING"), "no secret `NOTHING`"),
-        (("secret", "set", "NO-NAME"), "`NO-NAME` cannot be"),
+        (("secret", "set", "NO NAME"), "`NO NAME` cannot be"),
         (("status", "--app", "shup"), "no app `shup`"),
         (("apps", "destroy", "shup", "--yes"), "no app `shup`"),
         (("deploy", "--app", "shup"), "no app `shup`"),
     ],
     ids=lambda v: " ".join(v) if isinstance(v, tuple) else "",
 )
-def test_a_name_that_is_not_there(shop: App, verb: tuple[str, ...], words: str) -> None:
+def test_an_unknown_name_is_refused(shop: App, verb: tuple[str, ...], words: str) -> None:
     before, release = shop.footprint(), shop.live
     done = shop.pushrod(*verb, stdin="swordfish")
     assert done.status == 12, done.err
@@ -436,14 +441,14 @@ def test_a_name_that_is_not_there(shop: App, verb: tuple[str, ...], words: str) 
 @pytest.mark.parametrize(
     "verb", [("frobnicate",), ("status", "--wrong"), ("up", "--port", "99999"), ("scale",)]
 )
-def test_a_wrong_call(machine: Machine, verb: tuple[str, ...]) -> None:
+def test_a_wrong_call_prints_the_usage(machine: Machine, verb: tuple[str, ...]) -> None:
     done = machine.pushrod(*verb)
     assert done.status == 2
     assert "Usage" in done.err
     assert "Traceback" not in done.err
 
 
-def test_nothing_to_roll_back_to(machine: Machine) -> None:
+def test_rollback_and_restart_without_a_release_are_refused(machine: Machine) -> None:
     app = machine.app("young", push=False)
     for verb in ("rollback", "restart"):
         done = app.pushrod(verb)
@@ -463,7 +468,7 @@ def listener() -> Iterator[socket.socket]:
         yield s
 
 
-def test_the_port_wanted_is_taken(machine: Machine, shop: App, listener: socket.socket) -> None:
+def test_a_requested_port_in_use_is_refused(machine: Machine, shop: App, listener: socket.socket) -> None:
     before, release = shop.footprint(), shop.live
     listener.bind(("127.0.0.1", 0))
     listener.listen()
@@ -472,27 +477,28 @@ def test_the_port_wanted_is_taken(machine: Machine, shop: App, listener: socket.
     for verb in (("apps", "create", "another", "--port", port), ("up", "--port", port)):
         done = machine.pushrod(*verb, cwd=tree.path)
         assert done.status == 10
-        said = apps.complaint(done)
-        assert f"port {port}" in said.what
-        assert f"(process {os.getpid()})" in said.what
-        assert "--port" in said.to_do
+        error = apps.complaint(done)
+        assert f"port {port}" in error.what
+        assert f"(process {os.getpid()})" in error.what
+        assert "--port" in error.to_do
     done = machine.pushrod("up", "--port", str(shop.settings["port"]), cwd=tree.path)
     assert done.status == 10
     assert "belongs to another app" in apps.complaint(done).what
     shop.untouched(before, release)
 
 
-def test_an_instance_port_is_taken_at_a_rollback(shop: App, listener: socket.socket) -> None:
+def test_an_instance_port_in_use_fails_a_rollback(shop: App, listener: socket.socket) -> None:
     shop.push_change()
     before, release = shop.footprint(), shop.live
     older = shop.kept()[-2]
-    listener.bind(("127.0.0.1", shop.release(older)["instances"][0]["port"]))
+    instance = shop.release(older)["instances"][0]
+    listener.bind((instance["address"], instance["port"]))
     listener.listen()
     done = shop.pushrod("rollback")
     assert done.status == 10
-    said = apps.complaint(done)
-    assert f"web-1 of release {older} is taken" in said.what
-    assert f"(process {os.getpid()})" in said.what
+    error = apps.complaint(done)
+    assert f"web-1 of release {older} is taken" in error.what
+    assert f"(process {os.getpid()})" in error.what
     files = shop.footprint()
     shop.untouched(before, release)
     assert files == before
@@ -502,15 +508,15 @@ def test_an_instance_port_is_taken_at_a_rollback(shop: App, listener: socket.soc
     shop.must("deploy")
 
 
-def test_the_edge_port_is_taken_while_the_app_is_down(machine: Machine, listener: socket.socket) -> None:
+def test_an_edge_port_in_use_fails_up(machine: Machine, listener: socket.socket) -> None:
     app = machine.app("away")
     app.must("down")
     listener.bind(("127.0.0.1", app.settings["port"]))
     listener.listen()
     done = app.pushrod("up")
     assert done.status in (9, 10), done.err
-    said = apps.complaint(done)
-    assert str(app.settings["port"]) in said
+    error = apps.complaint(done)
+    assert str(app.settings["port"]) in error
     assert app.json("status", "--app", "away")[0]["condition"] == "down"
     assert app.groups() == set()
     listener.close()
@@ -531,27 +537,27 @@ def broken_state(shop: App, path: Path) -> apps.Complaint:
     assert apps.complaint(pushed).where == str(path)
     done = shop.pushrod("deploy")
     assert done.status == 11
-    said = apps.complaint(done)
-    assert said.where == str(path)
+    error = apps.complaint(done)
+    assert error.where == str(path)
     assert shop.serves(release)
     assert shop.groups() == {release}
     doctor = shop.pushrod("doctor")
     assert doctor.status == 10
     assert str(path) in doctor.out
     assert "Traceback" not in doctor.err
-    return said
+    return error
 
 
-def test_a_line_of_the_journal_is_damaged(shop: App) -> None:
+def test_a_damaged_line_of_the_journal_is_reported_and_repaired(shop: App) -> None:
     path = shop.directory / "journal"
     lines = path.read_text().splitlines(keepends=True)
     lines[len(lines) // 2] = '{"at": "yesterday", "eve\n'
     path.write_text("".join(lines))
     damaged = path.read_bytes()
     release = shop.live
-    said = broken_state(shop, path)
-    assert f"line {len(lines) // 2 + 1} cannot be read" in said.what
-    assert "pushrod doctor --repair" in said.to_do
+    error = broken_state(shop, path)
+    assert f"line {len(lines) // 2 + 1} cannot be read" in error.what
+    assert "pushrod doctor --repair" in error.to_do
     assert path.read_bytes() == damaged, "nothing is changed"
     assert path.with_name("journal.corrupt").read_bytes() == damaged, "and a copy is kept"
 
@@ -564,7 +570,7 @@ def test_a_line_of_the_journal_is_damaged(shop: App) -> None:
         left.unlink()
 
 
-def test_the_last_line_of_the_journal_is_torn(shop: App) -> None:
+def test_a_torn_last_line_of_the_journal_is_ignored(shop: App) -> None:
     path = shop.directory / "journal"
     with path.open("a") as f:
         f.write('{"at": "2026-01-01T00:00:00.000+00:00", "event": "pro')
@@ -577,7 +583,7 @@ def test_the_last_line_of_the_journal_is_torn(shop: App) -> None:
 
 @pytest.mark.parametrize("which", [-1, -2], ids=["live", "older"])
 @pytest.mark.parametrize("verb", ["push", "deploy", "restart"])
-def test_a_release_that_is_damaged_is_had_back_from_the_record(shop: App, which: int, verb: str) -> None:
+def test_a_damaged_release_is_restored_from_the_state_repository(shop: App, which: int, verb: str) -> None:
     shop.push_change()
     path = shop.state / "releases" / str(shop.kept()[which]) / "release.json"
     whole = path.read_bytes()
@@ -597,24 +603,24 @@ def test_a_release_that_is_damaged_is_had_back_from_the_record(shop: App, which:
     shop.restore()
 
 
-def test_the_live_release_is_missing(shop: App) -> None:
+def test_a_missing_live_release_is_reported_with_a_remedy(shop: App) -> None:
     release = shop.live
     directory = shop.state / "releases" / str(release)
     shutil.rmtree(directory)
     done = shop.pushrod("deploy")
     assert done.status == 11
-    said = apps.complaint(done)
-    assert f"release {release} is live, but it is not in the state repository" in said.what
+    error = apps.complaint(done)
+    assert f"release {release} is live, but it is not in the state repository" in error.what
     assert shop.get().release == release
     restored = subprocess.run(
-        shlex.split(said.to_do.partition("history: ")[2]), check=False, capture_output=True
+        shlex.split(error.to_do.partition("history: ")[2]), check=False, capture_output=True
     )
-    assert restored.returncode == 0, (said.to_do, restored.stderr)
+    assert restored.returncode == 0, (error.to_do, restored.stderr)
     shop.push_change()
 
 
 @pytest.mark.parametrize("file", ["app.json", "secrets/variables.json"])
-def test_another_file_of_state_is_damaged(shop: App, file: str) -> None:
+def test_another_damaged_state_file_is_reported(shop: App, file: str) -> None:
     shop.must("secret", "set", "KEPT", stdin="swordfish")
     shop.push_change()
     path = shop.directory / file
@@ -623,8 +629,8 @@ def test_another_file_of_state_is_damaged(shop: App, file: str) -> None:
     try:
         done = shop.pushrod("deploy")
         assert done.status == 11, done.err
-        said = apps.complaint(done)
-        assert said.where == str(path)
+        error = apps.complaint(done)
+        assert error.where == str(path)
         assert "swordfish" not in done.err
     finally:
         path.write_bytes(whole)
@@ -660,7 +666,9 @@ def still_serves(app: App, release: int) -> None:
     ],
     ids=["for anything", "for what is pushed", "for the checkout"],
 )
-def test_no_space(full: App, leaving: int, files: dict[str, bytes]) -> None:
+def test_a_full_disk_refuses_a_deployment_and_the_app_serves(
+    full: App, leaving: int, files: dict[str, bytes]
+) -> None:
     release = full.live
     full.tree.commit(files, "too large")
     free = fill(full, leaving=leaving)
@@ -681,7 +689,7 @@ def test_no_space(full: App, leaving: int, files: dict[str, bytes]) -> None:
     full.settled()
 
 
-def test_no_space_for_an_environment(full: App) -> None:
+def test_a_full_disk_during_an_installation_refuses_the_deployment(full: App) -> None:
     release = full.live
     large = apps.wheel("large", {"large/__init__.py": "", "large/zeros": 3 * ZEROS})  # 90 MB
     full.tree.commit(
@@ -717,7 +725,7 @@ def fill():
 
 
 @pytest.mark.parametrize("who", ["the release command", "an instance"])
-def test_the_disk_is_filled_on_the_way(full: App, who: str) -> None:
+def test_an_app_that_fills_the_disk_fails_its_deployment(full: App, who: str) -> None:
     release = full.live
     filler = full.directory / "home" / "filler"
     if who == "an instance":
@@ -738,7 +746,7 @@ def test_the_disk_is_filled_on_the_way(full: App, who: str) -> None:
     full.settled()
 
 
-def test_json_stays_json_when_state_is_damaged(shop: App) -> None:
+def test_json_output_stays_valid_with_damaged_state(shop: App) -> None:
     path = shop.directory / "journal"
     whole = path.read_bytes()
     path.write_bytes(b"nonsense\n" + whole)

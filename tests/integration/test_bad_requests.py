@@ -59,13 +59,13 @@ class Recorder:
                 connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
 
     def head(self, line: Callable[[], bytes]) -> bytes:
-        found = b""
-        while not found.endswith(b"\r\n\r\n"):
+        result = b""
+        while not result.endswith(b"\r\n\r\n"):
             part = line()
             if not part:
-                return found
-            found += part
-        return found
+                return result
+            result += part
+        return result
 
 
 class Shop(NamedTuple):
@@ -88,10 +88,10 @@ class Shop(NamedTuple):
     def logged(self, status: int) -> None:
         """Wait for a log line with that status; nginx writes it after the answer."""
 
-        def found() -> bool:
+        def logged() -> bool:
             return status in [line["status"] for line in self.log()[self.before :]]
 
-        assert waits.wait_until(found, PATIENCE), self.log()[self.before :]
+        assert waits.wait_until(logged, PATIENCE), self.log()[self.before :]
 
 
 @pytest.fixture(scope="module")
@@ -165,14 +165,16 @@ def post(*headers: str, body: str = "") -> str:
     ],
     ids=["a header", "headers", "a cookie", "a path", "2 GB", "2 GB, asked before", "20 digits"],
 )
-def test_too_much_is_refused_before_it_is_sent(shop: Shop, request_: str, status: int) -> None:
+def test_an_oversized_request_is_refused_before_it_reaches_the_app(
+    shop: Shop, request_: str, status: int
+) -> None:
     assert statuses(exchange(shop.port, request_)) == [status]
     assert shop.recorder.requests == []
     shop.logged(status)
     shop.beside()
 
 
-def test_a_body_without_a_length_is_cut_off_where_it_is_too_long(shop: Shop) -> None:
+def test_a_chunked_body_that_is_too_long_is_cut_off(shop: Shop) -> None:
     """After that, a client can only send what fits into the sockets' buffers."""
     chunk, sent = b"1000\r\n" + b"a" * 0x1000 + b"\r\n", 0
     with socket.create_connection(("127.0.0.1", shop.port), timeout=PATIENCE) as s:
@@ -192,7 +194,7 @@ def test_a_body_without_a_length_is_cut_off_where_it_is_too_long(shop: Shop) -> 
     shop.beside()
 
 
-def test_headers_have_to_come_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_headers_must_arrive_within_the_time_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A client that sends a little now and then cannot hold a connection for ever."""
     monkeypatch.setattr(tree, "HEADERS_WITHIN", 1.0)
     recorder, port = Recorder(), free_port()
@@ -265,7 +267,7 @@ CHUNKED = "Transfer-Encoding: chunked"
         (f"GET / HTTP/1.1\r\n{HOST}no colon\r\n\r\n", 400),
     ],
 )
-def test_what_could_be_read_in_two_ways_is_not_passed_on(shop: Shop, request_: str, status: int) -> None:
+def test_an_ambiguous_request_is_not_passed_on(shop: Shop, request_: str, status: int) -> None:
     answer = exchange(shop.port, request_)
     assert statuses(answer) == [status]
     assert shop.recorder.requests == []
@@ -284,7 +286,7 @@ def test_what_could_be_read_in_two_ways_is_not_passed_on(shop: Shop, request_: s
     ],
     ids=["extensions and trailers", "capitals", "two in a row", "an underscore", "bare line feeds"],
 )
-def test_what_is_passed_on_is_written_anew(shop: Shop, request_: str, passed: int) -> None:
+def test_a_passed_on_request_is_rewritten(shop: Shop, request_: str, passed: int) -> None:
     """With a length and without the original framing: an app cannot interpret it differently."""
     assert statuses(exchange(shop.port, request_)) == [200] * passed
     assert len(shop.recorder.requests) == passed
@@ -323,7 +325,7 @@ def test_what_is_passed_on_is_written_anew(shop: Shop, request_: str, passed: in
         ("\r\n\r\n\x00\x01\x02 \r\n\r\n", 400),
     ],
 )
-def test_what_is_no_request_for_the_app(shop: Shop, request_: str, status: int) -> None:
+def test_a_request_that_is_not_for_the_app_is_refused(shop: Shop, request_: str, status: int) -> None:
     assert statuses(exchange(shop.port, request_)) == [status]
     assert shop.recorder.requests == []
     shop.logged(status)
@@ -344,7 +346,9 @@ def test_what_is_no_request_for_the_app(shop: Shop, request_: str, status: int) 
         ("http://shop.test/x", "shop.test.evil.test", "shop.test"),
     ],
 )
-def test_an_app_is_told_a_name_that_is_its_own(shop: Shop, target: str, name: str, seen: str) -> None:
+def test_the_host_header_passed_to_an_app_is_one_of_its_names(
+    shop: Shop, target: str, name: str, seen: str
+) -> None:
     """A link that the app builds from it leads nowhere else (RFC 9112, 3.2.2: the target takes precedence over
     Host).
 
@@ -385,7 +389,7 @@ def test_an_app_is_told_a_name_that_is_its_own(shop: Shop, target: str, name: st
         *("/%66iles/..%2f..%2fsecret", "/files/%2e%2e%2f%2e%2e%2f%2e%2e%2fsites.json"),
     ],
 )
-def test_no_path_leads_out_of_the_files(shop: Shop, path: str) -> None:
+def test_no_path_leads_out_of_the_served_directory(shop: Shop, path: str) -> None:
     """Whether nginx or the app answers such a path, it does not serve the files beside the app's."""
     answer = exchange(shop.port, f"GET {path} HTTP/1.1\r\n{HOST}\r\n")
     assert statuses(answer)[0] in (200, 400, 404)
@@ -458,7 +462,7 @@ def ask_2(shop: Shop, *headers: tuple[str, str], body: bytes = b"", method: str 
         ([("host", "other.test")], b"", {400, "reset"}),
     ],
 )
-def test_over_http_2_as_well(
+def test_ambiguous_requests_over_http_2_are_not_passed_on(
     shop: Shop, headers: list[tuple[str, str]], body: bytes, answers: set[int | str]
 ) -> None:
     assert ask_2(shop, *headers, body=body) in answers

@@ -100,7 +100,7 @@ def test_the_instance_with_the_fewest_requests_gets_the_next(edge: Edge, backend
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "POST", "PATCH"])
-def test_a_connection_that_is_refused_is_made_to_another_instance(
+def test_a_refused_connection_is_retried_at_another_instance(
     edge: Edge, instance: Callable[..., Instance], method: str
 ) -> None:
     """Nothing has been sent yet, so this applies to every method."""
@@ -114,7 +114,7 @@ def test_a_connection_that_is_refused_is_made_to_another_instance(
     ("method", "status", "times"),
     [("GET", 200, 1), ("PUT", 200, 1), ("DELETE", 200, 1), ("POST", 502, 0), ("PATCH", 502, 0)],
 )
-def test_what_an_instance_may_have_done_is_asked_again_only_where_that_does_no_harm(
+def test_a_request_that_may_have_been_processed_is_retried_only_if_harmless(
     edge: Edge, instance: Callable[..., Instance], method: str, status: int, times: int
 ) -> None:
     """One instance ends after receiving a request. A POST is not sent to another."""
@@ -129,7 +129,7 @@ def test_what_an_instance_may_have_done_is_asked_again_only_where_that_does_no_h
     assert (answer.status, dying.requests, len(one.requests) - before) == (status, [method], times)
 
 
-def test_an_answer_is_an_answer(edge: Edge, instance: Callable[..., Instance]) -> None:
+def test_an_error_answer_is_not_retried(edge: Edge, instance: Callable[..., Instance]) -> None:
     """Including errors: the request is not sent to another instance, and the instance stays in use."""
     busy, one = instance("refuse"), instance()
     port = serve(edge, busy.address, one.address)
@@ -138,7 +138,7 @@ def test_an_answer_is_an_answer(edge: Edge, instance: Callable[..., Instance]) -
     assert min(len(busy.requests), len(one.requests)) > 1
 
 
-def test_a_lone_instance_that_starts_again_is_asked_at_once(
+def test_a_single_instance_that_restarts_is_used_at_once(
     edge: Edge, instance: Callable[..., Instance]
 ) -> None:
     """One of several would be skipped for a while; a single one cannot be."""
@@ -152,9 +152,7 @@ def test_a_lone_instance_that_starts_again_is_asked_at_once(
     assert [ask(port).status for _ in range(10)] == [200] * 10
 
 
-def test_several_instances_that_start_again_are_asked_soon(
-    edge: Edge, instance: Callable[..., Instance]
-) -> None:
+def test_several_instances_that_restart_are_used_soon(edge: Edge, instance: Callable[..., Instance]) -> None:
     """Almost at once: each is skipped for 2 s, or for what is left of that. nginx's default is 10."""
     one, two = instance(), instance()
     port = serve(edge, one.address, two.address)

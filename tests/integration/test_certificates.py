@@ -20,7 +20,7 @@ from pushrod.adapters.nginx import Edge
 from pushrod.core.errors import EdgeError, HostError, StateError
 from pushrod.core.traits import DOCKER
 from pushrod.core.values import Encryption, Instance, Release
-from pushrod.engines.front_gate import EdgeIngress
+from pushrod.engines.front_gate import EdgeIngress, WorkersDrain
 from pushrod.ingress import certificates
 from pushrod.ingress.certificates import Certificates
 from pushrod.releases import renewal
@@ -164,7 +164,7 @@ def test_a_certificate_is_issued_served_and_renewed(served: Served, acme: Pebble
 
 
 @needs_pebble
-def test_a_name_more_is_a_certificate_more(served: Served, acme: Pebble) -> None:
+def test_an_additional_name_needs_a_new_certificate(served: Served, acme: Pebble) -> None:
     served.live(NAME)
     first = served.pipeline.certify()
     sealed = served.live(NAME, "new.test", number=2)
@@ -178,7 +178,7 @@ def test_a_name_more_is_a_certificate_more(served: Served, acme: Pebble) -> None
 
 
 @needs_pebble
-def test_a_certificate_is_renewed_when_the_server_says_so(
+def test_a_certificate_is_renewed_if_the_acme_server_requests_it(
     served: Served, acme: Pebble, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As after a mistake of the authority: it says that this certificate must be replaced now (RFC 9773, 4.2)."""
@@ -217,7 +217,7 @@ def refused(served: Served, match: str, *, force: bool = False) -> HostError:
 
 
 @needs_pebble
-def test_a_name_that_leads_elsewhere(served: Served, acme: Pebble) -> None:
+def test_a_name_that_resolves_elsewhere_is_reported(served: Served, acme: Pebble) -> None:
     sealed = served.live()
     acme.answer(NAME, "127.0.0.9")
     error = refused(served, "could not prove the names")
@@ -233,7 +233,7 @@ def test_a_name_that_leads_elsewhere(served: Served, acme: Pebble) -> None:
 
 
 @needs_pebble
-def test_a_server_that_has_given_enough(
+def test_a_rate_limit_of_the_acme_server_is_reported(
     served: Served, acme: Pebble, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sealed = served.live()
@@ -245,7 +245,7 @@ def test_a_server_that_has_given_enough(
 
 
 @needs_pebble
-def test_a_server_that_cannot_be_reached(
+def test_an_unreachable_acme_server_is_reported(
     served: Served, acme: Pebble, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     served.live()
@@ -255,7 +255,7 @@ def test_a_server_that_cannot_be_reached(
 
 
 @needs_pebble
-def test_a_server_that_refuses_the_name(
+def test_an_acme_server_that_refuses_the_name_is_reported(
     served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pebble(tmp_path / "strict", served.app.settings.port, blocked=NAME) as server:
@@ -265,7 +265,7 @@ def test_a_server_that_refuses_the_name(
         refused(served, "the ACME server refuses: ")
 
 
-def test_without_certbot(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_certbot_is_reported(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     served.live()
     monkeypatch.setattr("pushrod.adapters.certbot.find", lambda: None)
     error = refused(served, "certbot is not installed")
@@ -273,15 +273,15 @@ def test_without_certbot(served: Served, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 @needs_pebble
-def test_one_apps_failure_is_not_anothers(served: Served, acme: Pebble) -> None:
+def test_the_failure_of_one_app_does_not_affect_another(served: Served, acme: Pebble) -> None:
     served.live()
     other = an_app(served.root, "blog", served.app.settings.port)
     second = Served(other, served.edge, served.backend)
     second.live("blog.test", source="files")
-    found = list(renewal.renew(served, [other, served.app], served.progress))  # type: ignore[arg-type]
-    assert isinstance(found[0], StateError)
-    assert found[0].where == "app blog: app blog"
-    assert found[1][0] is served.app  # type: ignore[index]
+    result = list(renewal.renew(served, [other, served.app], served.progress))  # type: ignore[arg-type]
+    assert isinstance(result[0], StateError)
+    assert result[0].where == "app blog: app blog"
+    assert result[1][0] is served.app  # type: ignore[index]
     assert [(r.app, bool(r.ends), bool(r.problem)) for r in renewal.listed([other, served.app])] == [
         ("blog", False, True),
         ("shop", True, False),
@@ -296,7 +296,7 @@ def authority() -> openssl.Pair:
     return openssl.authority("tests")
 
 
-def test_files_of_ones_own_are_served(served: Served, authority: openssl.Pair, tmp_path: Path) -> None:
+def test_a_supplied_certificate_is_served(served: Served, authority: openssl.Pair, tmp_path: Path) -> None:
     sealed = served.live("shop.example", "*.shop.example", source="files")
     with pytest.raises(StateError, match="none is stored"):
         served.pipeline.certify()
@@ -315,7 +315,7 @@ def test_files_of_ones_own_are_served(served: Served, authority: openssl.Pair, t
     assert served.shown() == described.fingerprint
 
 
-def test_a_served_certificate_that_is_not_the_one_is_found_out(
+def test_serving_another_certificate_than_expected_is_detected(
     served: Served, authority: openssl.Pair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     served.live("shop.example", source="files")
@@ -329,11 +329,17 @@ def test_a_served_certificate_that_is_not_the_one_is_found_out(
     assert current and current.certificate.fingerprint == first.fingerprint
 
 
-def test_old_certificates_do_not_pile_up(served: Served, authority: openssl.Pair) -> None:
+def test_the_number_of_old_certificates_is_bounded(
+    served: Served, authority: openssl.Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And of the edge's processes that still know them: each change waits for those of the change before."""
+    waits: list[float] = []
+    monkeypatch.setattr(WorkersDrain, "wait", lambda _, seconds: waits.append(seconds))
     served.live("shop.example", source="files")
     for _ in range(6):
         pair = openssl.issue(authority, ["shop.example"])
         renewal.give(served.app, served, served.progress, pair)  # type: ignore[arg-type]
+    assert len(waits) == 6
     kept = [p for p in (served.edge.certificates / "shop").iterdir() if p.is_dir() and not p.is_symlink()]
     assert len(kept) <= 4
     served.certificates.remove_all()
@@ -343,7 +349,7 @@ def test_old_certificates_do_not_pile_up(served: Served, authority: openssl.Pair
 # ---- this machine's own ---------------------------------------------------------------------------------------
 
 
-def test_this_machines_own_authority(served: Served, tmp_path: Path) -> None:
+def test_the_local_authority_issues_certificates(served: Served, tmp_path: Path) -> None:
     sealed = served.live("shop.localhost", source="local")
     first = served.pipeline.certify()
     answer = get(served.tls_port, served.certificates.authority / "chain.pem", name="shop.localhost")
@@ -361,7 +367,7 @@ def test_this_machines_own_authority(served: Served, tmp_path: Path) -> None:
 # ---- end to end -----------------------------------------------------------------------------------------------
 
 
-def test_an_app_of_the_embedded_engine_with_tls(machine: Machine) -> None:
+def test_an_app_on_the_embedded_engine_can_use_tls(machine: Machine) -> None:
     """Pushed with this machine's own authority, then with files, then without."""
     asked = yaml.safe_load(FILES["compose.yaml"])
     asked["x-pushrod"] = {"tls": {"source": "local"}}

@@ -65,17 +65,18 @@ def test_the_first_help_lists_every_verb_and_the_exit_codes(machine: Machine) ->
     text = machine.must("--help")
     listed = re.findall(r"^  (\w+)  +\S", text.partition("Commands:")[2], re.MULTILINE)
     assert listed == list(dict.fromkeys(verb[0] for verb in VERBS))
-    assert len(text.splitlines()) <= 40
+    assert len(text.splitlines()) <= 42
     assert max(map(len, text.splitlines())) <= 100
     assert "hook" not in text
     assert "Exit codes" in text
     assert machine.must("--version").startswith("pushrod ")
 
 
-def test_the_exit_codes_are_those_of_the_documentation() -> None:
+def test_the_exit_codes_match_the_documentation() -> None:
     text = (Path(__file__).parents[2] / "docs" / "cli.md").read_text()
     documented = dict(re.findall(r"^\| (\d+) \| ([a-z-]+) \|", text, re.MULTILINE))
-    every: list[type[errors.PushrodError]] = [errors.PushrodError, *errors.PushrodError.__subclasses__()]
+    failures = errors.PushrodError.__subclasses__()
+    every: list[type[errors.Ending]] = [errors.PushrodError, errors.Interrupted, *failures]
     kinds = {str(e.exit_code): e.kind for e in every}
     assert documented == kinds
 
@@ -83,9 +84,7 @@ def test_the_exit_codes_are_those_of_the_documentation() -> None:
 # ---- the root ---------------------------------------------------------------------------------------------------
 
 
-def test_the_root_is_given_before_or_after_the_verb_by_a_variable_or_by_the_remote(
-    machine: Machine, shop: App
-) -> None:
+def test_the_root_is_found_by_option_variable_or_remote(machine: Machine, shop: App) -> None:
     env = {k: v for k, v in machine.env.items() if k != "PUSHROD_ROOT"}
     env["HOME"] = str(machine.directory / "home")
     env.pop("XDG_DATA_HOME", None)
@@ -106,13 +105,13 @@ def test_the_root_is_given_before_or_after_the_verb_by_a_variable_or_by_the_remo
     assert apps_seen(shop.tree.path, "status", "--root", root, PUSHROD_ROOT="/nowhere") == ["shop"]
 
 
-def test_a_root_that_cannot_be_one(machine: Machine, shop: App) -> None:
+def test_an_invalid_root_is_refused(machine: Machine, shop: App) -> None:
     file = machine.directory / "a-file"
     file.write_text("")
     done = machine.pushrod("up", "--root", str(file), cwd=machine.tree("other").path)
     assert done.status == 10
-    said = apps.complaint(done)
-    assert str(file) in said
+    reported = apps.complaint(done)
+    assert str(file) in reported
 
 
 def test_one_of_two_apps_must_be_named(machine: Machine, shop: App) -> None:
@@ -126,7 +125,26 @@ def test_one_of_two_apps_must_be_named(machine: Machine, shop: App) -> None:
     machine.must("apps", "destroy", "zebra", "--yes")
 
 
-def test_apps_destroy_asks(machine: Machine, shop: App) -> None:
+def test_metrics_count_requests_and_deployments(machine: Machine, shop: App) -> None:
+    def metric(name: str) -> float:
+        lines = machine.must("metrics").splitlines()
+        return float(next((line for line in lines if line.startswith(name)), "0").rpartition(" ")[2])
+
+    live = 'pushrod_deployments_total{app="shop",result="live"}'
+    requests = 'pushrod_http_requests_total{app="shop",method="GET",route="/",status="2xx"}'
+    before = metric(live)
+    assert metric('pushrod_release{app="shop"}') == shop.live
+    assert metric('pushrod_instances_running{app="shop",service="web"}') == 1
+    assert shop.serves(shop.live)
+    apps.eventually(lambda: metric("pushrod_http_requests_total") >= 1, "the request is counted")
+    shop.must("restart")
+    assert metric(live) == before + 1
+    assert metric(requests) >= 1
+    assert machine.must("metrics", "--write") == ""
+    assert (machine.root / "edge" / "metrics" / "metrics.prom").read_text().endswith("# EOF\n")
+
+
+def test_apps_destroy_requires_a_confirmation(machine: Machine, shop: App) -> None:
     other = machine.app("zebra", push=False)
     for answer in ("", "no\n", "shop\n"):
         done = machine.pushrod("apps", "destroy", "zebra", stdin=answer)
@@ -147,7 +165,7 @@ TELL = "import json, os, sys; print(json.dumps([sys.argv[1:], os.getcwd(), dict(
 @pytest.mark.parametrize(
     "verb", [("exec", "web", "--"), ("exec", "web"), ("run",), ("run", "--service", "web")]
 )
-def test_a_program_gets_its_words_as_they_are_and_returns_its_status(
+def test_a_program_gets_its_arguments_unchanged_and_returns_its_status(
     shop: App, verb: tuple[str, ...]
 ) -> None:
     words = ["a b", "--app", "", "$HOME", "*", "-h", "'"]
@@ -161,12 +179,12 @@ def test_a_program_gets_its_words_as_they_are_and_returns_its_status(
     assert "PUSHROD_ROOT" not in environment
 
 
-def test_a_program_has_our_standard_input(shop: App) -> None:
+def test_a_program_reads_standard_input(shop: App) -> None:
     done = shop.pushrod("exec", "web", "--", "tr", "a-z", "A-Z", stdin="hello\n")
     assert (done.status, done.out) == (0, "HELLO\n")
 
 
-def test_a_program_that_is_not_there(shop: App) -> None:
+def test_a_missing_program_is_reported(shop: App) -> None:
     done = shop.pushrod("exec", "web", "--", "no-such-program")
     assert done.status == 5, done.err
     assert "no-such-program" in apps.complaint(done).what
@@ -212,7 +230,7 @@ def test_logs_follow_into_the_next_release(shop: App, following: Path) -> None:
     eventually(lambda: printed("from-the-second"), "the second's too")
 
 
-def test_logs_of_one_service_and_of_so_many_lines(shop: App) -> None:
+def test_logs_can_be_limited_to_a_service_and_a_number_of_lines(shop: App) -> None:
     for n in range(5):
         shop.get(f"/print?q=line-{n}")
     eventually(lambda: "line-4" in shop.must("logs"), "the lines are in the log")
@@ -224,7 +242,7 @@ def test_logs_of_one_service_and_of_so_many_lines(shop: App) -> None:
 # ---- permissions, and leftovers ---------------------------------------------------------------------------------
 
 
-def test_what_is_allowed_is_kept_and_shown(machine: Machine, shop: App) -> None:
+def test_permissions_are_stored_and_shown(machine: Machine, shop: App) -> None:
     try:
         assert machine.must("apps", "allow", "shop", "/srv/media", "CAP_NET_ADMIN") == (
             "shop may have: /srv/media, NET_ADMIN\n"
@@ -238,7 +256,7 @@ def test_what_is_allowed_is_kept_and_shown(machine: Machine, shop: App) -> None:
     assert machine.json("apps", "list")[0]["allowed"] == []
 
 
-def test_prune_takes_what_no_release_needs(machine: Machine, shop: App) -> None:
+def test_prune_removes_unneeded_files(machine: Machine, shop: App) -> None:
     machine.must("apps", "create", "empty", cwd=machine.tree("empty").path)
     old = shop.directory / "logs" / "r0"
     old.mkdir(exist_ok=True)
@@ -265,23 +283,23 @@ def test_prune_takes_what_no_release_needs(machine: Machine, shop: App) -> None:
 PARTS = ("python", "git", "disk", "nginx", "postgres", "redis", "uv", "compose", "account", "edge")
 
 
-def test_the_doctor_names_every_part_and_every_app(machine: Machine, shop: App) -> None:
+def test_doctor_lists_every_part_and_every_app(machine: Machine, shop: App) -> None:
     text = machine.must("doctor")
     for what in (*PARTS, "app shop"):
         assert re.search(rf"^(ok|warning) +{what} ", text, re.MULTILINE), f"{what} is not in:\n{text}"
-    found = machine.json("doctor")
-    assert {f["what"] for f in found} == {*PARTS, "app shop"}
-    assert {f["state"] for f in found} <= {"ok", "warning"}
+    result = machine.json("doctor")
+    assert {f["what"] for f in result} == {*PARTS, "app shop"}
+    assert {f["state"] for f in result} <= {"ok", "warning"}
 
 
-def test_the_doctor_of_a_root_that_is_not_there(machine: Machine, tmp_path: Path) -> None:
+def test_doctor_of_a_missing_root_creates_nothing(machine: Machine, tmp_path: Path) -> None:
     done = machine.pushrod("doctor", "--root", str(tmp_path / "nothing"))
     assert done.ok, done.out
     assert "`pushrod up` creates it" in done.out
     assert not (tmp_path / "nothing").exists(), "it only looks"
 
 
-def test_a_part_that_cannot_be_used_is_broken(machine: Machine, shop: App) -> None:
+def test_an_unusable_program_is_reported_as_broken(machine: Machine, shop: App) -> None:
     done = machine.pushrod("doctor", PUSHROD_NGINX="/no/such/nginx")
     assert done.status == 10
     assert re.search(r"^broken +nginx ", done.out, re.MULTILINE)
@@ -289,7 +307,7 @@ def test_a_part_that_cannot_be_used_is_broken(machine: Machine, shop: App) -> No
     assert "to do:" in done.out
 
 
-def test_an_installed_nginx_takes_the_wheels_place(new_machine: Callable[[], Machine]) -> None:
+def test_an_installed_nginx_replaces_the_one_of_the_wheel(new_machine: Callable[[], Machine]) -> None:
     machine = new_machine()
     chosen = machine.directory / "opt" / "nginx"
     chosen.parent.mkdir()
@@ -302,20 +320,20 @@ def test_an_installed_nginx_takes_the_wheels_place(new_machine: Callable[[], Mac
     assert app.serves(1)
 
 
-def test_a_directory_or_a_name_on_path_is_understood_too(machine: Machine, shop: App) -> None:
+def test_a_directory_or_a_name_in_path_is_accepted(machine: Machine, shop: App) -> None:
     program = Parts({}).nginx
-    said = {
+    reported = {
         f["what"]: f
         for f in json.loads(machine.pushrod("doctor", "--json", PUSHROD_NGINX=str(program.parent)).out)
     }
-    assert said["nginx"]["state"] == "ok"
-    assert f"PUSHROD_NGINX={program.parent}" in said["nginx"]["detail"]
+    assert reported["nginx"]["state"] == "ok"
+    assert f"PUSHROD_NGINX={program.parent}" in reported["nginx"]["detail"]
 
 
 # ---- ordinary output --------------------------------------------------------------------------------------------
 
 
-def test_a_push_reads_as_the_steps_it_took(shop: App) -> None:
+def test_the_output_of_a_push_lists_its_steps(shop: App) -> None:
     shop.restore()
     shop.tree.commit({"app.py": apps.changed("readable")}, "Make it readable")
     done = shop.tree.push()
@@ -330,7 +348,7 @@ def test_a_push_reads_as_the_steps_it_took(shop: App) -> None:
     assert max(map(len, ours)) <= 100
 
 
-def test_what_is_read_fits_its_columns(machine: Machine, shop: App) -> None:
+def test_tables_are_aligned_in_columns(machine: Machine, shop: App) -> None:
     shop.push_change()
     status = shop.must("status")
     assert re.match(rf"shop: live, release {shop.live} \([0-9a-f]{{7}} “.+”\) since \d+ s ago\n", status)
@@ -347,14 +365,14 @@ def test_what_is_read_fits_its_columns(machine: Machine, shop: App) -> None:
         assert not [line for line in text.splitlines() if line != line.rstrip()]
 
 
-def test_errors_go_to_standard_error_alone(shop: App) -> None:
+def test_errors_are_printed_only_on_standard_error(shop: App) -> None:
     done = shop.pushrod("rollback", "99", "--app", "shop")
     assert done.status == 12
     assert done.out == ""
     assert done.err.splitlines()[0].startswith("pushrod: ")
 
 
-def test_json_is_the_only_thing_on_standard_output(shop: App) -> None:
+def test_json_is_the_only_output_on_standard_output(shop: App) -> None:
     shop.tree.commit({"compose.yaml": apps.manifest(environment={"A": "${NOT_SET}"})}, "a warning")
     done = shop.pushrod("plan", "--json")
     assert json.loads(done.out)["app"] == "shop"
@@ -366,8 +384,8 @@ def test_json_is_the_only_thing_on_standard_output(shop: App) -> None:
 
 
 def test_new_makes_a_repository_with_a_commit(machine: Machine, tmp_path: Path) -> None:
-    told = machine.must("new", "bakery", cwd=tmp_path)
-    assert "cd " in told
+    output = machine.must("new", "bakery", cwd=tmp_path)
+    assert "cd " in output
     tree = apps.Tree(tmp_path / "bakery", machine.env)
     assert tree.git("log", "--oneline").endswith("bakery: begin")
     assert tree.git("status", "--porcelain") == ""

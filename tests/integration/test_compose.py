@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pushrod import manifest
-from pushrod.adapters import compose, landlock
+from pushrod.adapters import compose, compose_loader, landlock
 from pushrod.core.errors import ManifestError
 from pushrod.core.values import Build
 from pushrod.manifest import policy
@@ -63,7 +63,7 @@ x-pushrod: {keep: 3}
 """
 
 
-def test_the_document_is_resolved_and_relative(tmp_path: Path) -> None:
+def test_the_document_is_resolved_with_relative_paths(tmp_path: Path) -> None:
     backend = load(project(tmp_path, WHOLE), PASSWORD=SECRET)["services"]["backend"]
     assert backend["build"] == {"context": "backend", "dockerfile": "Dockerfile"}
     assert backend["command"] == ["sh", "-c", "exec uvicorn app:app --port ${PORT:-8000}"]
@@ -76,27 +76,27 @@ def test_the_document_is_resolved_and_relative(tmp_path: Path) -> None:
     }
 
 
-def test_it_becomes_a_manifest(tmp_path: Path) -> None:
+def test_the_document_is_read_as_a_manifest(tmp_path: Path) -> None:
     (tmp_path / "backend").mkdir()
     project(tmp_path, WHOLE, **{"backend/Dockerfile": "FROM python:3\n"})
     document = load(tmp_path, PASSWORD=SECRET)
-    found = manifest.read(document, bases=compose.bases(document, tmp_path))
-    assert {s.name: s.role for s in found.services} == {
+    result = manifest.read(document, bases=compose.bases(document, tmp_path))
+    assert {s.name: s.role for s in result.services} == {
         "backend": "entry",
         "nginx": "edge",
         "postgres": "store",
         "redis": "store",
     }
-    assert (found.entry.replicas, found.entry.stop_grace, found.entry.release[0], found.keep) == (
+    assert (result.entry.replicas, result.entry.stop_grace, result.entry.release[0], result.keep) == (
         2,
         90,
         "alembic",
         3,
     )
-    assert found.entry.health.path == "/healthz"
+    assert result.entry.health.path == "/healthz"
 
 
-def test_a_file_nobody_wrote_for_pushrod(tmp_path: Path) -> None:
+def test_a_file_not_written_for_pushrod_is_read(tmp_path: Path) -> None:
     text = """\
 services:
   nginx:
@@ -109,8 +109,8 @@ services:
   postgres: {image: "postgres:16"}
   redis: {image: "redis:7"}
 """
-    found = manifest.read(load(project(tmp_path, text, "docker-compose.yml")))
-    assert (found.entry.name, [s.name for s in found.stores]) == ("backend", ["postgres", "redis"])
+    result = manifest.read(load(project(tmp_path, text, "docker-compose.yml")))
+    assert (result.entry.name, [s.name for s in result.stores]) == ("backend", ["postgres", "redis"])
 
 
 ANY = """\
@@ -171,19 +171,19 @@ def anything(directory: Path) -> compose.Document:
     return load(directory, DB_PASSWORD=SECRET, TOKEN="t0ken")
 
 
-def test_any_compose_file_on_docker(tmp_path: Path) -> None:
+def test_any_compose_file_is_read_for_docker(tmp_path: Path) -> None:
     document = anything(tmp_path)
-    found = manifest.read(
+    result = manifest.read(
         document, engine="docker", bases=compose.bases(document, tmp_path), store_versions={}
     )
-    assert {s.name: s.role for s in found.services} == {
+    assert {s.name: s.role for s in result.services} == {
         "nginx": "entry", "app": "worker", "once": "worker", "flower": "worker", "db": "store",
         "bucket": "job", "migrate": "job", "collect": "job",
     }  # fmt: skip
-    assert [s.name for s in found.services if s.role == "job"] == ["bucket", "migrate", "collect"]
-    assert (found.entry.port, found.entry.read_only, found.ours, found.domains) == (80, True, False, ())
-    app = found.service("app")
-    assert (app.memory, found.service("collect").memory) == (256 * 2**20, 2**30)
+    assert [s.name for s in result.services if s.role == "job"] == ["bucket", "migrate", "collect"]
+    assert (result.entry.port, result.entry.read_only, result.ours, result.domains) == (80, True, False, ())
+    app = result.service("app")
+    assert (app.memory, result.service("collect").memory) == (256 * 2**20, 2**30)
     assert app.build == Build(context="app", arguments={"VERSION": "1"})  # Compose omits keys without a value
     assert (app.port, app.replicas, app.depends_on) == (8000, 2, ("db",))
     assert app.environment == {"DATABASE_URL": f"postgres://u:{SECRET}@db/shop", "DB_PASSWORD": SECRET} | {
@@ -191,8 +191,8 @@ def test_any_compose_file_on_docker(tmp_path: Path) -> None:
         "TOKEN": "t0ken",
     }
     assert app.health.command == ("curl", "-f", "http://localhost:8000/up")
-    assert (app.health.deadline, found.service("db").health.deadline) == (110.0, 60.0)
-    assert found.notes == (
+    assert (app.health.deadline, result.service("db").health.deadline) == (110.0, 60.0)
+    assert result.notes == (
         "app, flower: its published port stays closed; only the entry is reachable, through the edge",
         "nginx: of its published ports only 80 is reachable, through the edge",
         "db: published ports of stores stay closed",
@@ -205,13 +205,14 @@ def test_any_compose_file_on_docker(tmp_path: Path) -> None:
     )
 
 
-def test_any_compose_file_asks_for_nothing_of_the_host(tmp_path: Path) -> None:
+def test_an_ordinary_compose_file_needs_no_permission(tmp_path: Path) -> None:
     document = anything(tmp_path)
-    asked: list[str] = []
+    requested: list[str] = []
     policy.apply(
-        document, Terms("docker", samples.LIMITS, (), lambda path: not asked.append(path), "/var/lib/pushrod")
+        document,
+        Terms("docker", samples.LIMITS, (), lambda path: not requested.append(path), "/var/lib/pushrod"),
     )
-    assert asked == ["settings.ini"]
+    assert sorted(requested) == ["nginx.conf", "settings.ini"]
     assert compose.wants_env_file(tmp_path)
 
 
@@ -239,7 +240,7 @@ secrets: {host: {file: /etc/secret}}
 """
 
 
-def test_each_thing_of_the_host_is_found_in_what_compose_prints(tmp_path: Path) -> None:
+def test_every_use_of_the_host_is_found_in_composes_output(tmp_path: Path) -> None:
     document = load(project(tmp_path, ASKING))
     with pytest.raises(ManifestError) as error:
         policy.apply(document, Terms("docker", samples.LIMITS))
@@ -261,7 +262,7 @@ def test_each_thing_of_the_host_is_found_in_what_compose_prints(tmp_path: Path) 
         "env_file: [{path: ~/x.env, required: false}]",
     ],
 )
-def test_a_path_of_somebodys_home_is_refused_as_that(tmp_path: Path, keys: str) -> None:
+def test_a_path_in_a_home_directory_is_refused(tmp_path: Path, keys: str) -> None:
     with pytest.raises(ManifestError, match="begins with `~`, which on a server is the home of") as error:
         policy.apply(
             load(project(tmp_path, f"services: {{web: {{image: a, {keys}}}}}")),
@@ -281,7 +282,7 @@ def refused_of_host(directory: Path, mount: str) -> ManifestError:
 
 
 @pytest.mark.parametrize("mount", ["../z", "./a/../../z"])
-def test_a_path_beside_the_checkout(tmp_path: Path, mount: str) -> None:
+def test_a_path_outside_the_checkout_is_refused(tmp_path: Path, mount: str) -> None:
     error = refused_of_host(tmp_path, mount)
     assert (error.what.partition(":")[0], error.where) == (
         "`../z` leaves the repository",
@@ -290,7 +291,7 @@ def test_a_path_beside_the_checkout(tmp_path: Path, mount: str) -> None:
 
 
 @pytest.mark.parametrize("mount", ["../../other/secrets", "{root}/other"])
-def test_a_path_among_pushrods_own(tmp_path: Path, mount: str) -> None:
+def test_a_path_in_pushrods_own_files_is_refused(tmp_path: Path, mount: str) -> None:
     error = refused_of_host(tmp_path, mount.format(root=tmp_path.parent.parent))
     assert "pushrod's own files" in error.what
 
@@ -325,11 +326,11 @@ def test_a_reference_in_a_command_is_found_wherever_it_is_written(
     tmp_path: Path, text: str, other: str
 ) -> None:
     project(tmp_path, text, **{"other.yaml": other or "services: {}"})
-    found = compose.in_argvs(tmp_path, project="shop", variables={"KEY": "value"})
-    assert "KEY" in found["web"]
+    result = compose.in_argvs(tmp_path, project="shop", variables={"KEY": "value"})
+    assert "KEY" in result["web"]
 
 
-def test_what_compose_cannot_tell_before_it_knows_the_values_is_not_known(tmp_path: Path) -> None:
+def test_references_behind_an_include_variable_are_not_found(tmp_path: Path) -> None:
     project(tmp_path, "include: ['${KIND}.yaml']", **{"other.yaml": "services: {web: {image: x}}"})
     assert load(tmp_path, KIND="other")["services"]
     assert compose.in_argvs(tmp_path, project="shop", variables={"KIND": "other"}) == {}
@@ -338,7 +339,7 @@ def test_what_compose_cannot_tell_before_it_knows_the_values_is_not_known(tmp_pa
 ENV_FILE = 'services: {web: {image: a, env_file: [.env], environment: {B: "2", C: "${A}"}}}'
 
 
-def test_an_env_file_that_is_not_in_git_stands_for_the_variables(tmp_path: Path) -> None:
+def test_secrets_replace_an_env_file_that_is_not_in_git(tmp_path: Path) -> None:
     project(tmp_path, ENV_FILE)
     assert load(tmp_path, A=SECRET, B="1")["services"]["web"]["environment"] == {
         "A": SECRET,
@@ -348,13 +349,13 @@ def test_an_env_file_that_is_not_in_git_stands_for_the_variables(tmp_path: Path)
     assert names(tmp_path) == ["compose.yaml"]
 
 
-def test_a_name_with_dots_is_one_of_them(tmp_path: Path) -> None:
+def test_a_secret_name_with_dots_is_passed_on(tmp_path: Path) -> None:
     project(tmp_path, "services: {web: {image: a, env_file: [.env]}}")
-    found = load(tmp_path, **{"spring.datasource.url": "jdbc:x"})["services"]["web"]
-    assert found["environment"] == {"spring.datasource.url": "jdbc:x"}
+    result = load(tmp_path, **{"spring.datasource.url": "jdbc:x"})["services"]["web"]
+    assert result["environment"] == {"spring.datasource.url": "jdbc:x"}
 
 
-def test_its_stand_in_holds_no_value_and_goes_away_when_the_load_fails(tmp_path: Path) -> None:
+def test_the_temporary_env_file_has_no_values_and_is_removed_on_failure(tmp_path: Path) -> None:
     seen: list[tuple[str, int]] = []
     path = tmp_path / ".env"
     with compose._names_in(path, {"A": SECRET, "not a name": "x"}):
@@ -365,7 +366,7 @@ def test_its_stand_in_holds_no_value_and_goes_away_when_the_load_fails(tmp_path:
     assert names(tmp_path) == ["compose.yaml"]
 
 
-def test_several_env_files(tmp_path: Path) -> None:
+def test_several_env_files_are_combined(tmp_path: Path) -> None:
     (tmp_path / "backend").mkdir()
     project(tmp_path, "services: {web: {image: a, env_file: [.env, backend/.env.production, app.env]}}")
     (tmp_path / "app.env").write_text("FROM_GIT=1\nA=git\n")
@@ -378,21 +379,39 @@ def test_several_env_files(tmp_path: Path) -> None:
     assert names(tmp_path / "backend") == []
 
 
-def test_an_env_file_in_git_is_compose_s_own(tmp_path: Path) -> None:
+def test_an_env_file_in_git_is_read_by_compose(tmp_path: Path) -> None:
     project(tmp_path, ENV_FILE, **{".env": "A=git\n"})
     assert load(tmp_path)["services"]["web"]["environment"] == {"A": "git", "B": "2", "C": "git"}
     assert (tmp_path / ".env").read_text() == "A=git\n"
 
 
 @pytest.mark.parametrize("name", [".env", "app.env"])
-def test_an_env_file_that_nothing_stands_for(tmp_path: Path, name: str) -> None:
+def test_a_missing_env_file_without_secrets_is_refused(tmp_path: Path, name: str) -> None:
     project(tmp_path, f"services: {{web: {{image: a, env_file: {name}}}}}")
-    error = refused(tmp_path, **({} if name == ".env" else {"A": "1"}))
+    error = refused(tmp_path)
     assert f"env file {name} not found" in error.what
-    assert "pushrod secret import" in error.hint
+    assert f"pushrod secret import {name}" in error.hint
 
 
-def test_a_plan_needs_no_variables_for_an_env_file(tmp_path: Path) -> None:
+def test_an_env_file_of_any_name_that_git_does_not_have(tmp_path: Path) -> None:
+    project(tmp_path, "services: {web: {image: a, env_file: [.envs/.production/.django, db.env]}}")
+    output: list[str] = []
+    result = compose.load(tmp_path, project="it", variables={"A": "x"}, on_warning=output.append)
+    assert result["services"]["web"]["environment"] == {"A": "x"}
+    assert [line.partition(" ")[0] for line in output] == ["`.envs/.production/.django`", "`db.env`"]
+    assert names(tmp_path) == ["compose.yaml"]
+
+
+def test_no_env_file_is_made_through_a_link(tmp_path: Path) -> None:
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "conf").symlink_to(tmp_path / "outside")
+    project(tmp_path / "here", "services: {web: {image: a, env_file: conf/a.env}}")
+    refused(tmp_path / "here", A="1")
+    assert names(tmp_path / "outside") == []
+
+
+def test_a_plan_needs_no_values_for_an_env_file(tmp_path: Path) -> None:
     project(tmp_path, ENV_FILE)
     planned = compose.load(tmp_path, project="shop", variables={}, planned=True)
     assert planned["services"]["web"]["environment"] == {"B": "2", "C": ""}
@@ -409,7 +428,9 @@ def test_no_file_is_made_outside_the_directory(tmp_path: Path) -> None:
     assert names(outside) == []
 
 
-def test_nothing_of_this_process_reaches_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_loader_inherits_no_variable_of_this_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("TAG", "from outside")
     monkeypatch.setenv("COMPOSE_FILE", "/nowhere.yaml")
     warnings: list[str] = []
@@ -448,7 +469,7 @@ def test_nothing_of_this_process_reaches_it(tmp_path: Path, monkeypatch: pytest.
         ),
     ],
 )
-def test_refusals(tmp_path: Path, text: str, where: str, what: str) -> None:
+def test_invalid_files_are_refused(tmp_path: Path, text: str, where: str, what: str) -> None:
     error = refused(project(tmp_path, text))
     assert error.where.startswith(where)
     assert what in error.what
@@ -460,9 +481,9 @@ def test_a_refusal_holds_no_secret(tmp_path: Path) -> None:
     assert "hunter2hunter2" not in refused(tmp_path, PASSWORD="hunter2hunter2").what
 
 
-def test_the_loaders_version() -> None:
-    assert int(compose.version().removeprefix("v").split(".")[0]) >= 2
-    assert processes.run([*compose.loader(), "version"]).status == 0
+def test_the_version_of_the_loader_is_supported() -> None:
+    assert int(compose_loader.version().removeprefix("v").split(".")[0]) >= 2
+    assert processes.run([*compose_loader.argv_of(), "version"]).status == 0
 
 
 # ---- files outside the commit ---------------------------------------------------------------------------------
@@ -509,7 +530,9 @@ NAMED_OUTRIGHT = [
 
 @pytest.mark.parametrize(("text", "key"), NAMED_OUTRIGHT)
 @pytest.mark.parametrize("place", ["/blog", "../blog", "sub/../../blog", "link"])
-def test_a_file_of_another_app(checkout: Path, guarded: str, text: str, key: str, place: str) -> None:
+def test_a_file_of_another_app_is_not_read(
+    checkout: Path, guarded: str, text: str, key: str, place: str
+) -> None:
     place = str(checkout.parent / "blog") if place == "/blog" else place
     project(checkout, text.replace("PLACE", place))
     with pytest.raises(ManifestError) as error:
@@ -542,7 +565,7 @@ HIDDEN = [
 
 
 @pytest.mark.parametrize("text", HIDDEN)
-def test_a_file_that_is_named_in_a_roundabout_way(checkout: Path, guarded: str, text: str) -> None:
+def test_an_indirectly_named_file_of_another_app_is_not_read(checkout: Path, guarded: str, text: str) -> None:
     blog = str(checkout.parent / "blog")
     (checkout / "nested.yaml").write_text(f"services: {{web: {{image: a, env_file: {blog}/web.env}}}}\n")
     encoded = base64.b64encode(f"{blog}/web.env".encode()).decode()
@@ -559,7 +582,7 @@ def test_a_file_that_is_named_in_a_roundabout_way(checkout: Path, guarded: str, 
 
 
 @pytest.mark.parametrize("name", ["compose.yaml", "compose.override.yaml", ".env"])
-def test_a_file_of_compose_that_is_a_link(checkout: Path, guarded: str, name: str) -> None:
+def test_a_linked_compose_file_is_not_read(checkout: Path, guarded: str, name: str) -> None:
     if name != "compose.yaml":
         project(checkout, "services: {web: {image: 'a:${PASSWORD}'}}")
     (checkout / name).symlink_to("../blog/web.env" if name == ".env" else "../blog/web.yaml")
@@ -567,7 +590,7 @@ def test_a_file_of_compose_that_is_a_link(checkout: Path, guarded: str, name: st
 
 
 @pytest.mark.parametrize("name", ["COMPOSE_FILE", "COMPOSE_ENV_FILES"])
-def test_a_variable_cannot_name_one(checkout: Path, guarded: str, name: str) -> None:
+def test_a_variable_cannot_name_a_compose_file(checkout: Path, guarded: str, name: str) -> None:
     project(checkout, "services: {web: {image: 'a:${PASSWORD}'}}")
     blog = checkout.parent / "blog"
     value = blog / ("web.yaml" if name == "COMPOSE_FILE" else "web.env")
@@ -575,7 +598,7 @@ def test_a_variable_cannot_name_one(checkout: Path, guarded: str, name: str) -> 
     assert document["services"]["web"]["image"] == "a:"
 
 
-def test_a_variable_cannot_put_a_library_into_the_loader(checkout: Path) -> None:
+def test_a_variable_cannot_preload_a_library_into_the_loader(checkout: Path) -> None:
     project(checkout, "services: {web: {image: 'a:${LD_PRELOAD}${DOCKER_CONFIG}'}}")
     warnings: list[str] = []
     steering = {"LD_PRELOAD": f"{checkout}/evil.so", "DOCKER_CONFIG": str(checkout)}
@@ -596,12 +619,12 @@ LINKED = [
 
 
 @pytest.mark.parametrize(("text", "key"), LINKED)
-def test_a_path_that_others_open_does_not_leave_by_a_link(checkout: Path, text: str, key: str) -> None:
+def test_a_path_through_a_link_out_of_the_repository_is_refused(checkout: Path, text: str, key: str) -> None:
     error = refused(project(checkout, text))
     assert (error.where, "is not a path inside the repository" in error.what) == (key, True)
 
 
-def test_files_of_the_commit_are_read_as_ever(checkout: Path, guarded: str) -> None:
+def test_env_files_of_the_commit_are_read(checkout: Path, guarded: str) -> None:
     (checkout / "sub" / "app.env").write_text("FROM_GIT=1\n")
     (checkout / "also.env").symlink_to("sub/app.env")
     text = "services: {web: {image: a, env_file: [.env, ./sub/app.env, also.env, sub/../also.env]}}"
@@ -609,7 +632,7 @@ def test_files_of_the_commit_are_read_as_ever(checkout: Path, guarded: str) -> N
     assert document["services"]["web"]["environment"] == {"FROM_GIT": "1", "TOKEN": "t"}
 
 
-def test_further_compose_files_of_the_commit_are_read_as_ever(checkout: Path) -> None:
+def test_included_compose_files_of_the_commit_are_read(checkout: Path) -> None:
     if not landlock.version():
         pytest.skip("this kernel has no Landlock")
     (checkout / "sub" / "more.yaml").write_text("services: {more: {image: b, env_file: ../some.env}}\n")
@@ -627,7 +650,7 @@ def test_a_remote_include_is_not_fetched(checkout: Path, guarded: str) -> None:
 OUTSIDE = "it reads a file that is not in the commit"
 
 
-def test_what_the_kernel_refuses_has_its_key(checkout: Path) -> None:
+def test_a_path_refused_by_the_kernel_is_reported_with_its_key(checkout: Path) -> None:
     if not landlock.version():
         pytest.skip("this kernel has no Landlock")
     project(checkout, "services: {web: {image: a, env_file: ['${PLACE}/web.env']}}")
@@ -646,7 +669,7 @@ def test_what_the_kernel_refuses_has_its_key(checkout: Path) -> None:
         "services: {web: {image: a, env_file: 'a link/${PLACE}'}}",
     ],
 )
-def test_nobody_is_told_which_files_there_are_outside_of_the_commit(checkout: Path, text: str) -> None:
+def test_errors_do_not_reveal_which_files_exist_outside_the_commit(checkout: Path, text: str) -> None:
     if not landlock.version():
         pytest.skip("this kernel has no Landlock")
     (checkout / "sub" / "more.yaml").write_text("services: {more: {image: b}}\n")
@@ -661,7 +684,7 @@ def test_nobody_is_told_which_files_there_are_outside_of_the_commit(checkout: Pa
 @pytest.mark.parametrize(
     "text", ["\tone\ntwo", "\n\tone", "  one\n\ttwo", "one\n\ttwo\n", "\t\n", "one\r\ntwo", "\x07\n\t"]
 )
-def test_text_of_several_lines_comes_back_as_it_was(tmp_path: Path, text: str) -> None:
+def test_multiline_text_is_preserved(tmp_path: Path, text: str) -> None:
     """Including leading tabs, which not every YAML parser accepts as Compose writes them."""
     service = {
         "image": "x",
@@ -671,7 +694,7 @@ def test_text_of_several_lines_comes_back_as_it_was(tmp_path: Path, text: str) -
     }
     files = {"configs": {"file": {"content": text}}}
     project(tmp_path, json.dumps({"services": {"it": service}, **files}))
-    found = load(tmp_path)
-    assert found["services"]["it"]["environment"] == {"TEXT": text}
-    assert found["services"]["it"]["x-pushrod"] == {"health": "/up"}
-    assert found["configs"]["file"]["content"] == text
+    result = load(tmp_path)
+    assert result["services"]["it"]["environment"] == {"TEXT": text}
+    assert result["services"]["it"]["x-pushrod"] == {"health": "/up"}
+    assert result["configs"]["file"]["content"] == text

@@ -1,10 +1,11 @@
 """Whatever is killed at any moment: an old release serves, and the next command finishes or undoes the rest."""
 
+import contextlib
 import json
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -83,7 +84,7 @@ def last_number(shop: App) -> int:
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_a_push_is_killed(shop: App, step: str) -> None:
+def test_a_killed_push_is_finished_or_undone(shop: App, step: str) -> None:
     old = shop.live
     with Load(f"{shop.url}/", rate=50.0) as load:
         push, pid = pushing(shop)
@@ -100,10 +101,10 @@ def test_a_push_is_killed(shop: App, step: str) -> None:
         assert all(a.status == 200 and a.release in (old, new) for a in answers), answers
 
         live = reached_live(shop, new)
-        told = shop.pushrod("deploy", shop.tree.head() if live else shop.good)
-        assert told.ok, told.err
-        assert f"already live: release {new if live else old}" in told.out
-        assert ("finishing" if live else "removed" if step == "prepare" else "undone") in told.err
+        result = shop.pushrod("deploy", shop.tree.head() if live else shop.good)
+        assert result.ok, result.err
+        assert f"already live: release {new if live else old}" in result.out
+        assert ("finishing" if live else "removed" if step == "prepare" else "undone") in result.err
         shop.settled()
     assert load.report.total.failed == 0, load.report.table()
     assert shop.live == (new if live else old)
@@ -113,7 +114,7 @@ def test_a_push_is_killed(shop: App, step: str) -> None:
 
 
 @pytest.mark.parametrize("step", ["prepare", "ready"])
-def test_the_hook_is_killed_but_not_what_deploys(shop: App, step: str) -> None:
+def test_killing_the_hook_undoes_the_deployment(shop: App, step: str) -> None:
     """As when a session is cleaned up: the deployment is undone, and the next push says so."""
     old = shop.live
     push, pid = pushing(shop)
@@ -138,7 +139,7 @@ def test_the_hook_is_killed_but_not_what_deploys(shop: App, step: str) -> None:
     shop.settled()
 
 
-def test_the_hook_has_ended_well_once_the_release_is_live(shop: App) -> None:
+def test_the_hook_has_succeeded_once_the_release_is_live(shop: App) -> None:
     """From then on, killing something can no longer make Git reject what serves."""
     push, pid = pushing(shop)
     try:
@@ -151,14 +152,14 @@ def test_the_hook_has_ended_well_once_the_release_is_live(shop: App) -> None:
     assert done.ok, done.err
     new = last_number(shop)
     assert reached_live(shop, new)
-    told = shop.pushrod("deploy")
-    assert f"already live: release {new}" in told.out
+    result = shop.pushrod("deploy")
+    assert f"already live: release {new}" in result.out
     shop.good = shop.tree.head()
     shop.settled()
 
 
 @pytest.mark.parametrize("step", ["ready", "drain"])
-def test_a_command_that_only_reads_finishes_or_undoes_too(shop: App, step: str) -> None:
+def test_a_read_only_command_finishes_or_undoes_a_killed_push(shop: App, step: str) -> None:
     old = shop.live
     push, pid = pushing(shop)
     try:
@@ -169,9 +170,9 @@ def test_a_command_that_only_reads_finishes_or_undoes_too(shop: App, step: str) 
         push.end()
     new = last_number(shop)
     live = reached_live(shop, new)
-    told = shop.pushrod("status", "--json")
-    assert ("finishing" if live else "undone") in told.err
-    seen = json.loads(told.out)[0]
+    result = shop.pushrod("status", "--json")
+    assert ("finishing" if live else "undone") in result.err
+    seen = json.loads(result.out)[0]
     assert (seen["release"], seen["under_way"]) == (new if live else old, "")
     assert shop.groups() == {new if live else old}
     shop.good = shop.branch()
@@ -184,7 +185,7 @@ def test_a_command_that_only_reads_finishes_or_undoes_too(shop: App, step: str) 
         *((step, name) for step in ("ready", "drain") for name in ("TERM", "INT", "HUP")),
     ],
 )
-def test_a_push_is_told_to_stop(shop: App, step: str, name: str) -> None:
+def test_a_push_stopped_by_a_signal_is_finished_or_undone(shop: App, step: str, name: str) -> None:
     old = shop.live
     push, pid = pushing(shop)
     try:
@@ -207,7 +208,7 @@ def test_a_push_is_told_to_stop(shop: App, step: str, name: str) -> None:
     assert shop.live == (new if live else old)
 
 
-def test_control_c_in_a_terminal(shop: App) -> None:
+def test_control_c_in_a_terminal_undoes_a_deployment(shop: App) -> None:
     """The signal goes to all foreground processes, including the release command."""
     old = shop.live
     shop.restore()
@@ -226,7 +227,7 @@ def test_control_c_in_a_terminal(shop: App) -> None:
 
 
 @pytest.mark.parametrize("how", ["the client is killed", "the terminal is closed"])
-def test_who_pushes_goes_away(shop: App, how: str) -> None:
+def test_a_client_that_disconnects_leaves_a_consistent_app(shop: App, how: str) -> None:
     push, pid = pushing(shop)
     try:
         push.until(STEPS["ready"])
@@ -240,8 +241,71 @@ def test_who_pushes_goes_away(shop: App, how: str) -> None:
     shop.settled()
 
 
+CUTS: dict[str, Callable[[Running, int], list[int]]] = {
+    "the connection": lambda push, pid: [push.child.pid],
+    "Git on the server": lambda push, pid: gits(push),
+    "all that works for the push": lambda push, pid: [*gits(push), *hooks_above(pid), pid],
+}
+
+
+def gits(push: Running) -> list[int]:
+    """Git's own processes on the server."""
+    pids = []
+    for child in psutil.Process(push.child.pid).children(recursive=True):
+        with contextlib.suppress(psutil.Error):  # one that has ended
+            if any("receive-pack" in word for word in child.cmdline()[:3]):
+                pids.append(child.pid)
+    return pids
+
+
+def hooks_above(pid: int) -> list[int]:
+    """The hook that waits for the process that deploys, if it still does."""
+    with contextlib.suppress(psutil.Error):
+        parent = psutil.Process(pid).parent()
+        if parent is not None and "pre-receive" in parent.cmdline():
+            return [parent.pid]
+    return []
+
+
+@pytest.mark.parametrize("step", ["live", "drain"])
+@pytest.mark.parametrize("cut", CUTS)
+def test_after_a_cut_between_switch_and_answer_everything_says_what_became_of_it(
+    shop: App, cut: str, step: str
+) -> None:
+    """`status`, a second push of the same commit and `deploy`: no second release of a commit that is live."""
+    old = shop.live
+    push, pid = pushing(shop)
+    try:
+        push.until(STEPS[step])
+        victims = CUTS[cut](push, pid)
+        assert victims
+        for victim in victims:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(victim, signal.SIGKILL)
+        eventually(lambda: gone(pid), "what deploys has ended")
+    finally:
+        push.end()
+    new = last_number(shop)
+    live = reached_live(shop, new)
+    assert live or step == "live"
+    seen = json.loads(shop.must("status", "--json"))[0]
+    assert (seen["release"], seen["under_way"]) == (new if live else old, "")
+    again = shop.tree.push()
+    assert again.ok, again.err
+    if live:
+        answers = ("Everything up-to-date", f"live: {shop.url} (release {new})")
+        assert any(answer in again.err for answer in answers), again.err
+    else:
+        assert f"release {new} of this commit was " in again.err
+        new += 1
+    assert f"already live: release {new}" in shop.pushrod("deploy").out
+    assert (shop.live, last_number(shop)) == (new, new)
+    shop.good = shop.tree.head()
+    shop.settled()
+
+
 @pytest.mark.parametrize("verb", ["rollback", "restart", "down"])
-def test_another_verb_is_killed(shop: App, verb: str) -> None:
+def test_another_killed_verb_leaves_a_consistent_app(shop: App, verb: str) -> None:
     shop.push_change()
     command = shop.running(verb)
     try:
@@ -258,7 +322,7 @@ def test_another_verb_is_killed(shop: App, verb: str) -> None:
 
 
 @pytest.mark.parametrize("verb", ["down", "push"])
-def test_a_command_is_killed_while_an_instance_is_stopping(shop: App, verb: str) -> None:
+def test_stopping_instances_are_remembered_after_a_kill(shop: App, verb: str) -> None:
     """Instances being removed are not forgotten: the next command removes them, or starts them again."""
     shop.restore()
     shop.tree.commit({"app.py": SLOW_END + apps.changed("slow to end")}, "slow to end")
@@ -307,7 +371,7 @@ def pid_of(shop: App, part: str) -> int:
 
 
 @pytest.mark.parametrize("part", ["nginx", "postgres", "valkey", "instance", "supervisord", "keeper"])
-def test_a_part_is_killed_and_comes_back(shop: App, part: str) -> None:
+def test_a_killed_part_restarts(shop: App, part: str) -> None:
     mark = str(time.time_ns() % 10**9)
     release = shop.live
     assert shop.get(f"/sql?q=insert+into+things+values+({mark})").status == 200
@@ -331,17 +395,22 @@ def whole(shop: App, release: int, mark: str) -> bool:
     return stored == (200, release, "1") and cached.status == 200 and mark in cached.body
 
 
-def test_everything_is_killed_at_once(shop: App, machine: Machine) -> None:
+def test_an_app_recovers_after_everything_is_killed_at_once(shop: App, machine: Machine) -> None:
     """As in a power cut, except for data that was not on disk yet."""
     mark = str(time.time_ns() % 10**9)
     release = shop.live
     assert shop.get(f"/sql?q=insert+into+things+values+({mark})").status == 200
     assert "+OK" in shop.get(f"/redis?q=SET+mark+{mark}").body
     victims = machine.processes()
-    for process in victims:
-        process.suspend()  # so that none notices another's end
-    for process in victims:
-        process.kill()
+    for send in (
+        psutil.Process.suspend,
+        psutil.Process.kill,
+    ):  # suspended, so that none notices another's end
+        for process in victims:
+            with contextlib.suppress(
+                psutil.NoSuchProcess
+            ):  # a health check's program, for example, has ended
+                send(process)
     psutil.wait_procs(victims, timeout=10)
     assert shop.json("status", "--app", "shop")[0]["condition"] == "degraded"
     doctor = shop.pushrod("doctor")
@@ -352,15 +421,15 @@ def test_everything_is_killed_at_once(shop: App, machine: Machine) -> None:
     assert shop.pushrod("doctor").status == 0
 
 
-def test_an_instance_that_keeps_ending_is_said_to(shop: App) -> None:
+def test_an_instance_that_keeps_ending_is_reported(shop: App) -> None:
     """It was healthy when it went live; a later failure is shown, and the next push fixes it."""
     shop.push_change()
     checkout: Path = shop.directory / "checkouts" / str(shop.live)
     (checkout / "app.py").write_text("raise SystemExit('broken by hand')\n")
     os.kill(pid_of(shop, "instance"), signal.SIGKILL)
     eventually(lambda: shop.pushrod("doctor").status == 10, "doctor finds it")
-    said = shop.json("status", "--app", "shop")[0]
-    assert said["condition"] in ("degraded", "live"), "it is started again and again"
+    shown = shop.json("status", "--app", "shop")[0]
+    assert shown["condition"] in ("degraded", "live"), "it is started again and again"
     eventually(lambda: "broken by hand" in shop.must("logs", "web"), "the log says why")
     shop.push_change()
     assert shop.json("status", "--app", "shop")[0]["condition"] == "live"

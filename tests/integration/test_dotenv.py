@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from devtools.apps import Machine, complaint
-from pushrod.adapters import compose, dotenv
+from pushrod.adapters import compose_loader, dotenv
 from pushrod.cli import secret
 from pushrod.core.errors import HostError
 from pushrod.system import processes
@@ -18,7 +19,20 @@ from pushrod.system import processes
 pytestmark = pytest.mark.integration
 
 FILES = 200
-NAMES = ("A", "B", "DB_USER", "X1", "_Y", "lower", "LONG_NAME_2", "spring.datasource.url")
+NAMES = (
+    "A",
+    "B",
+    "DB_USER",
+    "X1",
+    "_Y",
+    "lower",
+    "LONG_NAME_2",
+    "spring.datasource.url",
+    "A-B",
+    "1A",
+    "Ä",
+    "A[0]",
+)
 PIECES = (
     *(
         "a",
@@ -94,33 +108,35 @@ def a_file(seed: int) -> str:
     return f"\ufeff{text}" if made.random() < 0.1 else text
 
 
-def told(directory: Path, service: Mapping[str, object]) -> dict[str, str] | None:
+def loaded(directory: Path, service: Mapping[str, object]) -> dict[str, str] | None:
     """The environment that Compose gives a service; None if it cannot read the file."""
     (directory / "compose.yaml").write_text(json.dumps({"services": {"it": {"image": "x", **service}}}))
     own = {name: os.environ[name] for name in ("PATH", "HOME")}
-    done = processes.run([*compose.loader(), "config", "--format", "json"], cwd=directory, env=own)
+    done = processes.run([*compose_loader.argv_of(), "config", "--format", "json"], cwd=directory, env=own)
     if done.status:
         return None
-    found = json.loads(done.stdout)["services"]["it"].get("environment") or {}
-    return {name: value.replace("$$", "$") for name, value in found.items() if name and value is not None}
+    result = json.loads(done.stdout)["services"]["it"].get("environment") or {}
+    return {name: value.replace("$$", "$") for name, value in result.items() if name and value is not None}
 
 
 def compare(directory: Path, text: str) -> tuple[dict[str, str] | None, str]:
     """What Compose reads, and how pushrod differs from it (empty: it does not)."""
     directory.mkdir()
     (directory / "my.env").write_bytes(text.encode())
-    expected = told(directory, {"env_file": ["my.env"]})
+    expected = loaded(directory, {"env_file": ["my.env"]})
     try:
-        found = dotenv.read(secret._read(directory / "my.env"))
+        result = dotenv.read(secret._read(directory / "my.env"))
     except HostError as e:
         return expected, "" if expected is None else f"refused: {e.what} {e.where}"
     if expected is None:
-        return None, f"read: {found}"
+        return None, f"read: {result}"
     (directory / "my.env").rename(directory / ".env")  # now as the source of `${NAME}`
-    referred = {n: v for n, v in expected.items() if "." not in n}  # other names cannot be referenced
-    used = told(directory, {"environment": {name: f"${{{name}}}" for name in referred}})
+    referred = {
+        n: v for n, v in expected.items() if re.fullmatch("[A-Za-z_][A-Za-z0-9_]*", n)
+    }  # other names cannot be referenced
+    used = loaded(directory, {"environment": {name: f"${{{name}}}" for name in referred}})
     differs = {
-        n: (expected.get(n), found.get(n)) for n in {*expected, *found} if expected.get(n) != found.get(n)
+        n: (expected.get(n), result.get(n)) for n in {*expected, *result} if expected.get(n) != result.get(n)
     }
     return expected, str(differs or "") if used == referred else f"used: {used}, given: {expected}"
 
@@ -128,10 +144,10 @@ def compare(directory: Path, text: str) -> tuple[dict[str, str] | None, str]:
 def test_files_are_read_as_compose_reads_them(tmp_path: Path) -> None:
     texts = [a_file(seed) for seed in range(FILES)]
     with ThreadPoolExecutor(4) as threads:
-        found = list(threads.map(compare, [tmp_path / str(n) for n in range(FILES)], texts))
-    wrong = [f"{text!r}: {why}" for text, (_, why) in zip(texts, found, strict=True) if why]
+        result = list(threads.map(compare, [tmp_path / str(n) for n in range(FILES)], texts))
+    wrong = [f"{text!r}: {why}" for text, (_, why) in zip(texts, result, strict=True) if why]
     assert wrong == []
-    read = [expected for expected, _ in found if expected is not None]
+    read = [expected for expected, _ in result if expected is not None]
     values = [value for expected in read for value in expected.values()]
     print(
         f"{len(read)} of {FILES} files are read, with {len(values)} values; {FILES - len(read)} are refused by both"
@@ -163,10 +179,10 @@ def test_line_ends_within_quotes_are_the_values_own(machine: Machine, given: str
         (b"A=1\nB=2\nc2Vj cmV0=\n", 3),
     ],
 )
-def test_nothing_of_a_value_is_shown(machine: Machine, raw: bytes, line: int) -> None:
+def test_an_error_shows_no_part_of_a_value(machine: Machine, raw: bytes, line: int) -> None:
     app = next((a for a in machine.apps if a.name == "shown"), None) or machine.app("shown", push=False)
     (app.tree.path / "my.env").write_bytes(raw)
-    said = complaint(app.pushrod("secret", "import", "my.env"))
-    assert said.where == f"line {line} of the file"
-    assert "c2Vj" not in f"{said}"
+    output = complaint(app.pushrod("secret", "import", "my.env"))
+    assert output.where == f"line {line} of the file"
+    assert "c2Vj" not in f"{output}"
     assert json.loads(app.must("secret", "list", "--json")) == []

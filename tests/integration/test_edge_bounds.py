@@ -35,7 +35,7 @@ def shop(release: int = 1, own: str = "") -> Site:
 PORT = free_port()
 
 
-def test_an_app_at_its_bounds_is_served_and_one_beyond_them_is_refused(started: Started) -> None:
+def test_an_app_at_its_limits_is_served_and_one_above_them_is_refused(started: Started) -> None:
     assert fullest._passes(fullest.own_lines())
     with pytest.raises(ManifestError, match="201 routes, of at most 200"):
         manifest.read(fullest.document(201), engine="docker")
@@ -49,7 +49,7 @@ def test_an_app_at_its_bounds_is_served_and_one_beyond_them_is_refused(started: 
 @pytest.mark.parametrize(
     ("own", "why"), [(SLOW, "takes nginx more than 1 s"), (LARGE, "refuses the new configuration")]
 )
-def test_reading_a_tree_has_a_budget_and_the_edge_stays_as_it_was(
+def test_the_configuration_test_has_a_time_limit_and_leaves_the_edge_unchanged(
     started: Started, monkeypatch: pytest.MonkeyPatch, own: str, why: str
 ) -> None:
     """The host's owner may allow any lines; other apps must not pay for their cost."""

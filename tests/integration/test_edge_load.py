@@ -90,7 +90,7 @@ def test_thousands_of_half_sent_requests_do_not_close_the_edge(tmp_path: Path, d
         assert took[98] < SOON
 
 
-def test_who_has_sent_no_whole_head_in_time_is_cut_off(
+def test_a_client_with_an_incomplete_header_is_disconnected(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tree, "HEADERS_WITHIN", 1.0)
@@ -121,7 +121,7 @@ class Silent(Recorder):
                 connection.sendall(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok")
 
 
-def test_one_client_has_only_so_many_requests_at_once(tmp_path: Path) -> None:
+def test_the_parallel_requests_of_one_client_are_limited(tmp_path: Path) -> None:
     """For all apps together: the next request gets 429, and another client is served."""
     with (
         served(tmp_path, Bounds(files=4096, requests=20)) as (started, _, _),
@@ -145,7 +145,7 @@ def test_one_client_has_only_so_many_requests_at_once(tmp_path: Path) -> None:
         assert ask(ports[0]) < PATIENCE
 
 
-def test_one_app_that_answers_nobody_leaves_the_edge_to_the_others(tmp_path: Path) -> None:
+def test_an_app_that_does_not_answer_does_not_block_others(tmp_path: Path) -> None:
     """Its clients come from many addresses, each below its own limit; together they once held all connections."""
     bounds = Bounds(files=1024, requests=100)
     with served(tmp_path, bounds) as (started, port, recorder), contextlib.ExitStack() as stack:
@@ -167,7 +167,7 @@ def test_one_app_that_answers_nobody_leaves_the_edge_to_the_others(tmp_path: Pat
         silent.may.set()
 
 
-def test_requests_that_may_take_much_memory_are_few(tmp_path: Path) -> None:
+def test_requests_that_need_much_memory_are_limited(tmp_path: Path) -> None:
     """With its own lines an app has 1 MB of each body buffered; 900 slow ones used 850 MB of the edge's memory."""
     own = "client_body_buffer_size 1m;\n"
     routing = {"snippets": {"own.conf": own}, "memory": snippets.memory({"own.conf": own})}
@@ -194,7 +194,7 @@ def memory_of(started: Started) -> int:
     ["POST / HTTP/1.1\r\nContent-Length: 2000000\r\n", "PUT / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n"],
     ids=["large", "of unknown size"],
 )
-def test_one_client_has_only_so_many_uploads_at_once(tmp_path: Path, head: str) -> None:
+def test_the_parallel_uploads_of_one_client_are_limited(tmp_path: Path, head: str) -> None:
     """Each may be buffered on disk until it is complete; small ones and other requests are not counted."""
     with (
         served(tmp_path, Bounds(files=4096, uploads=3)) as (started, port, _),
@@ -284,13 +284,13 @@ def upload(connection: H2Connection, s: ssl.SSLSocket, path: str, most: int) -> 
         with contextlib.suppress(TimeoutError):
             for event in connection.receive_data(s.recv(65536)):
                 if isinstance(event, ResponseReceived):
-                    told = {str(name): str(value) for name, value in event.headers}
-                    answered[event.stream_id] = told[":status"]
+                    fields = {str(name): str(value) for name, value in event.headers}
+                    answered[event.stream_id] = fields[":status"]
     return answered
 
 
 @pytest.mark.parametrize("path", ["/", "/taken/", "/own/x"])
-def test_bodies_of_which_nothing_is_said_before_are_small(tmp_path: Path, path: str) -> None:
+def test_http_2_bodies_of_undeclared_size_are_limited(tmp_path: Path, path: str) -> None:
     """HTTP/2 bodies can have no length, even with methods that usually have no body: these do not count as
     uploads."""
     routes = (
@@ -355,7 +355,7 @@ def flooded(port: int, kind: str) -> tuple[bool, int]:
     """Send as much of a flood as a connection accepts; returns whether the edge ended it, and after how many
     frames."""
     with spoken(port) as (_, s):
-        sent, heard, frames = 0, b"", FLOODS[kind]()
+        sent, received, frames = 0, b"", FLOODS[kind]()
         with contextlib.suppress(OSError):
             while sent < MOST_FRAMES:
                 s.settimeout(PATIENCE)
@@ -364,9 +364,9 @@ def flooded(port: int, kind: str) -> tuple[bool, int]:
                 s.settimeout(0.0001)
                 with contextlib.suppress(TimeoutError):
                     while part := s.recv(65536):
-                        heard = (heard + part)[-4096:]
+                        received = (received + part)[-4096:]
                     break
-                if frame(GOAWAY, 0, 0)[3:] in heard:
+                if frame(GOAWAY, 0, 0)[3:] in received:
                     break
     return sent < MOST_FRAMES, sent
 
@@ -375,22 +375,22 @@ def flooded(port: int, kind: str) -> tuple[bool, int]:
 def test_floods_of_frames_are_ended_and_others_are_answered(tmp_path: Path, kind: str) -> None:
     """Eight connections of one client that each send all they can, and are reopened."""
     with encrypted(tmp_path, Bounds(files=4096), Routing()) as (started, port, _):
-        until, found = threading.Event(), []
+        until, result = threading.Event(), []
 
         def flood() -> None:
             while not until.is_set():
-                found.append(flooded(port, kind))
+                result.append(flooded(port, kind))
 
         threads = [threading.Thread(target=flood, daemon=True) for _ in range(8)]
         for thread in threads:
             thread.start()
         other = started.edge.sites()["blog"].port
-        assert waits.wait_until(lambda: bool(found), PATIENCE)
+        assert waits.wait_until(lambda: bool(result), PATIENCE)
         took = sorted(ask(other, "blog.test") for _ in range(100))
         until.set()
         for thread in threads:
             thread.join(PATIENCE)
-        assert all(ended for ended, _ in found), found
+        assert all(ended for ended, _ in result), result
         assert took[98] < SOON, took
 
 
@@ -413,17 +413,17 @@ class Flood(Recorder):
 
 def unnamed(pids: tuple[int, ...]) -> int:
     """Bytes of deleted files that processes have open: nginx's temporary files."""
-    found: dict[tuple[int, int], int] = {}
+    result: dict[tuple[int, int], int] = {}
     for pid in pids:
         for link in Path(f"/proc/{pid}/fd").iterdir():
             with contextlib.suppress(OSError):
                 if str(link.readlink()).endswith(" (deleted)"):
                     status = link.stat()
-                    found[status.st_dev, status.st_ino] = status.st_blocks * 512
-    return sum(found.values())
+                    result[status.st_dev, status.st_ino] = status.st_blocks * 512
+    return sum(result.values())
 
 
-def test_who_reads_slowly_does_not_fill_the_disk(tmp_path: Path) -> None:
+def test_a_slow_reader_does_not_fill_the_disk(tmp_path: Path) -> None:
     """8 MB of an answer are buffered on disk, the rest stays with the app; it was 1 GB for each client."""
     with served(tmp_path, Bounds(files=4096)) as (started, _, _), contextlib.ExitStack() as stack:
         flood, port = Flood(), free_port()

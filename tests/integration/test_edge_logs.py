@@ -29,7 +29,7 @@ def logged(edge: Edge) -> list[dict[str, Any]]:
     return [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
 
 
-def say(port: int, raw: bytes) -> bytes:
+def send(port: int, raw: bytes) -> bytes:
     """Send what no client library would, and return the beginning of the answer."""
     with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as s:
         s.sendall(raw)
@@ -52,27 +52,27 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("what", REFUSED)
-def test_what_the_edge_itself_refuses_is_logged_as_the_apps(edge: Edge, backend: Make, what: str) -> None:
+def test_requests_refused_by_the_edge_are_logged_for_the_app(edge: Edge, backend: Make, what: str) -> None:
     raw, status = REFUSED[what]
     web = backend("web")
     port = serve(edge, web, Route("/small/", service="web", max_body=10))
-    assert f" {status} ".encode() in say(port, raw)
+    assert f" {status} ".encode() in send(port, raw)
     eventually(lambda: logged(edge) != [], "it is in the log")
     (line,) = logged(edge)
     assert (line["app"], line["release"], line["status"], len(line["request"])) == ("shop", 1, status, 32)
 
 
-def test_who_is_too_fast_is_logged(edge: Edge, backend: Make) -> None:
+def test_rate_limited_requests_are_logged(edge: Edge, backend: Make) -> None:
     port = serve(edge, backend("web"), Route("/api/", service="web", rate=Rate(1, 60)))
     assert [ask(port, "/api/x").status for _ in range(2)] == [200, 429]
     eventually(lambda: len(logged(edge)) == 2, "both are in the log")
-    told = {
+    rows = {
         (r["path"], r["status"], r["upstream"] != "") for r in logged(edge)
     }  # each worker's at its own time
-    assert told == {("/api/x", 200, True), ("/api/x", 429, False)}
+    assert rows == {("/api/x", 200, True), ("/api/x", 429, False)}
 
 
-def test_no_query_is_logged_whoever_answers(edge: Edge, backend: Make) -> None:
+def test_the_query_string_is_never_logged(edge: Edge, backend: Make) -> None:
     """Not even when the edge's own error page answers, where nginx no longer knows the original request."""
     port = serve(edge, backend("web"), Route("/api/", service="web", rate=Rate(1, 60)))
     assert [ask(port, "/api/x?token=hidden").status for _ in range(2)] == [200, 429]
@@ -81,9 +81,9 @@ def test_no_query_is_logged_whoever_answers(edge: Edge, backend: Make) -> None:
     assert "hidden" not in (edge.logs / "access.log").read_text()
 
 
-def test_what_reaches_no_app_is_logged_as_nobodys(shared: Started) -> None:
+def test_requests_without_an_app_are_logged_without_a_name(shared: Started) -> None:
     assert ask(shared.edge.port, "/a", Host="nobody.example").status == 404
-    assert b" 400 " in say(shared.edge.port, b"nonsense\r\n\r\n")
+    assert b" 400 " in send(shared.edge.port, b"nonsense\r\n\r\n")
     eventually(lambda: len(logged(shared.edge)) == 2, "both are in the log")
     assert {(r["app"], r["path"], r["status"]) for r in logged(shared.edge)} == {
         ("", "/a", 404),
@@ -109,7 +109,7 @@ def shown(app: App, *words: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in app.must("logs", "--json", *words).splitlines()]
 
 
-def asked(app: App, *paths: str) -> None:
+def send_requests(app: App, *paths: str) -> None:
     """Request each path once the previous one is in the log: two workers may log in another order."""
     for path in paths:
         app.get(path)
@@ -122,10 +122,10 @@ def written(app: App, path: str) -> None:
     eventually(lambda: f'"path":"{path}' in log.read_text(errors="replace"), "it is in the log")
 
 
-def test_the_requests_of_one_app(shop: App, other: App) -> None:
-    asked(other, "/others-1")
-    asked(shop, "/", "/missing")
-    asked(other, "/others-2")
+def test_only_the_requests_of_one_app_are_shown(shop: App, other: App) -> None:
+    send_requests(other, "/others-1")
+    send_requests(shop, "/", "/missing")
+    send_requests(other, "/others-2")
     mine = shown(shop, "--edge")
     assert [(r["path"], r["status"]) for r in mine[-2:]] == [("/", 200), ("/missing", 404)]
     assert {r["app"] for r in mine} == {"shop"}
@@ -139,8 +139,8 @@ def test_the_requests_of_one_app(shop: App, other: App) -> None:
     ]
 
 
-def test_by_status_and_by_time_and_by_who_answered(shop: App) -> None:
-    asked(shop, "/", "/nowhere", "/slow")
+def test_requests_are_filtered_by_status_time_and_instance(shop: App) -> None:
+    send_requests(shop, "/", "/nowhere", "/slow")
     assert {r["status"] for r in shown(shop, "--status", "404")} == {404}
     assert {r["status"] for r in shown(shop, "--status", "2xx", "--status", "404")} == {200, 404}
     assert shown(shop, "--status", "5xx") == []
@@ -152,29 +152,29 @@ def test_by_status_and_by_time_and_by_who_answered(shop: App) -> None:
         assert (done.status, words[1] in done.err) == (2, True)
 
 
-def test_what_the_edge_answered_by_itself(shop: App) -> None:
+def test_answers_of_the_edge_are_shown(shop: App) -> None:
     shop.must("maintenance", "on")
-    asked(shop, "/closed")
+    send_requests(shop, "/closed")
     shop.must("maintenance", "off")
     (line,) = shop.must("logs", "--status", "503", "-n", "1").splitlines()
     assert "/closed" in line
     assert " edge " in line
 
 
-def test_older_files_are_read_where_there_are_not_enough(shop: App) -> None:
-    asked(shop, "/before-1", "/before-2")
+def test_rotated_files_are_read_if_needed(shop: App) -> None:
+    send_requests(shop, "/before-1", "/before-2")
     assert rotation.rotate(shop.machine.root / "edge", max_bytes=1)[0] == "access.log"
     eventually((shop.machine.root / "edge" / "logs" / "access.log").exists, "nginx has opened a new one")
-    asked(shop, "/after")
+    send_requests(shop, "/after")
     assert [r["path"] for r in shown(shop, "--edge", "-n", "3")] == ["/before-1", "/before-2", "/after"]
 
 
-def test_what_a_client_sends_cannot_reach_the_terminal(shop: App) -> None:
+def test_control_characters_in_a_request_do_not_reach_the_terminal(shop: App) -> None:
     """A path may contain any byte from 128 on, including those that reverse the direction of text."""
     port = shop.settings["port"]
-    assert b" 404 " in say(port, "GET /a%1b%0d%0ab\u202ec\x9b31m HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    assert b" 404 " in send(port, "GET /a%1b%0d%0ab\u202ec\x9b31m HTTP/1.1\r\nHost: x\r\n\r\n".encode())
     written(shop, "/a%1b")
-    asked(shop, "/end")
+    send_requests(shop, "/end")
     first, _ = shop.must("logs", "--edge", "-n", "2").splitlines()
     assert " /a%1b%0d%0ab\\u202ec\\x9b31m " in first
     assert shown(shop, "--edge", "-n", "2")[0]["path"] == "/a%1b%0d%0ab\u202ec\x9b31m"
@@ -216,7 +216,7 @@ def test_requests_are_followed_into_the_next_release_and_file(shop: App, other: 
 # ---- their size -----------------------------------------------------------------------------------------------
 
 
-def test_no_command_is_needed_to_keep_the_logs_small(shop: App) -> None:
+def test_logs_are_rotated_without_a_command(shop: App) -> None:
     log = shop.machine.root / "edge" / "logs" / "access.log"
     moved = log.with_name("access.log.1")
     before = moved.stat().st_ino if moved.exists() else 0
@@ -224,5 +224,5 @@ def test_no_command_is_needed_to_keep_the_logs_small(shop: App) -> None:
         f.truncate(rotation.MAX_BYTES + 1)
     eventually(lambda: moved.stat().st_ino != before, "the log was moved aside", timeout=30)
     eventually(log.exists, "nginx writes to a new one")
-    asked(shop, "/small-again")
+    send_requests(shop, "/small-again")
     assert log.stat().st_size < rotation.MAX_BYTES

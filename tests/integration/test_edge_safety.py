@@ -74,11 +74,11 @@ def get(port: int, path: str = "/", *lines: str) -> bytes:
 
 def sent(recorder: Recorder) -> dict[str, list[str]]:
     """The headers of the last request, in lower case."""
-    found: dict[str, list[str]] = {}
+    result: dict[str, list[str]] = {}
     for line in recorder.requests[-1].decode("latin-1").split("\r\n")[1:-2]:
         name, _, value = line.partition(": ")
-        found.setdefault(name.lower(), []).append(value)
-    return found
+        result.setdefault(name.lower(), []).append(value)
+    return result
 
 
 def line(recorder: Recorder) -> str:
@@ -91,12 +91,12 @@ def line(recorder: Recorder) -> str:
 KEPT = ("X-Api-Key", "Accept-Language", "Authorization", "X-Csrf-Token", "X-HTTP-Method-Override", "Origin")
 
 
-def test_what_a_client_says_of_where_it_comes_from_is_not_passed_on(
+def test_forwarding_headers_of_a_client_are_not_passed_on(
     serve: Callable[..., tuple[int, Recorder]],
 ) -> None:
     port, recorder = serve()
-    said = dict.fromkeys((*FROM_PROXIES, *DROPPED, *KEPT), "evil.example")
-    assert statuses(get(port, "/", *(f"{name}: {value}" for name, value in said.items()))) == [200]
+    given_headers = dict.fromkeys((*FROM_PROXIES, *DROPPED, *KEPT), "evil.example")
+    assert statuses(get(port, "/", *(f"{name}: {value}" for name, value in given_headers.items()))) == [200]
     seen = sent(recorder)
     assert sorted(k for k, v in seen.items() if "evil.example" in v) == sorted(name.lower() for name in KEPT)
     assert seen["host"] == ["shop.test"]
@@ -106,7 +106,7 @@ def test_what_a_client_says_of_where_it_comes_from_is_not_passed_on(
 @pytest.mark.parametrize(
     "name", ["X_Forwarded_Host", "X-Forwarded_For", "X.Forwarded.Host", "X-Real_IP", "Proxy_"]
 )
-def test_no_other_spelling_of_a_header_is_passed_on(
+def test_alternative_spellings_of_a_header_are_not_passed_on(
     serve: Callable[..., tuple[int, Recorder]], name: str
 ) -> None:
     """Software that reads headers as CGI does (WSGI, PHP, Rack) takes each of these for the one with dashes."""
@@ -118,7 +118,7 @@ def test_no_other_spelling_of_a_header_is_passed_on(
 @pytest.mark.parametrize(
     "names", ["close, X-Real-IP", "X-Forwarded-For, X-Forwarded-Proto, Host", "keep-alive, X-Request-Id"]
 )
-def test_what_is_the_edges_own_is_not_named_away(
+def test_the_connection_header_cannot_remove_the_edges_headers(
     serve: Callable[..., tuple[int, Recorder]], names: str
 ) -> None:
     port, recorder = serve()
@@ -128,17 +128,17 @@ def test_what_is_the_edges_own_is_not_named_away(
     assert not {"connection", "te", "keep-alive"} & set(seen)
 
 
-def test_an_apps_own_proxies_are_believed_and_nobody_else(serve: Callable[..., tuple[int, Recorder]]) -> None:
-    told = [f"{header}: cdn.example" for header in FROM_PROXIES]
+def test_only_an_apps_own_proxies_are_trusted(serve: Callable[..., tuple[int, Recorder]]) -> None:
+    passed = [f"{header}: cdn.example" for header in FROM_PROXIES]
     port, recorder = serve(proxies=("127.0.0.1/32",))
-    get(port, "/", *told, "X-Forwarded-For: 192.0.2.7", "X-Rewrite-URL: /admin", "Proxy: evil.example")
+    get(port, "/", *passed, "X-Forwarded-For: 192.0.2.7", "X-Rewrite-URL: /admin", "Proxy: evil.example")
     seen = sent(recorder)
     assert all(seen[header.lower()] == ["cdn.example"] for header in FROM_PROXIES)
     assert seen["x-forwarded-for"] == ["192.0.2.7"]
     assert not {"x-rewrite-url", "proxy"} & set(seen)
 
 
-def test_a_far_peer_is_no_proxy(tmp_path: Path) -> None:
+def test_a_remote_peer_is_not_trusted_as_a_proxy(tmp_path: Path) -> None:
     """The machine's own proxies are trusted about the client; apart from an app's own proxies, no other peer is."""
     with a_started_edge(tmp_path, addresses=("0.0.0.0",)) as made:
         recorder, port = Recorder(), free_port()
@@ -149,9 +149,9 @@ def test_a_far_peer_is_no_proxy(tmp_path: Path) -> None:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
             probe.connect(("192.0.2.1", 9))
             own = probe.getsockname()[0]
-        told = "".join(f"{header}: evil.example\r\n" for header in (*FROM_PROXIES, "X-Forwarded-For"))
+        passed = "".join(f"{header}: evil.example\r\n" for header in (*FROM_PROXIES, "X-Forwarded-For"))
         with socket.create_connection((own, port), timeout=PATIENCE) as s:
-            s.sendall(f"GET / HTTP/1.1\r\n{HOST}{told}Connection: close\r\n\r\n".encode())
+            s.sendall(f"GET / HTTP/1.1\r\n{HOST}{passed}Connection: close\r\n\r\n".encode())
             assert s.recv(12) == b"HTTP/1.1 200"
         assert b"evil.example" not in recorder.requests[-1]
 
@@ -181,7 +181,7 @@ def test_a_far_peer_is_no_proxy(tmp_path: Path) -> None:
 )
 @pytest.mark.parametrize("key", [Cache(60).key, "$uri"])
 @pytest.mark.parametrize("proxies", [(), ("127.0.0.0/8",)], ids=["alone", "behind a proxy"])
-def test_an_answer_to_one_is_not_given_to_another(
+def test_a_cached_answer_is_not_given_to_a_different_request(
     serve: Callable[..., tuple[int, Recorder]], first: str, path: str, key: str, proxies: tuple[str, ...]
 ) -> None:
     """What an app can see of a request, and use in its answer, distinguishes answers; other things do not."""
@@ -190,7 +190,7 @@ def test_an_answer_to_one_is_not_given_to_another(
     own = first if first.startswith("Host:") else HOST.strip()
     extra = "" if first.startswith("Host:") or not first else f"{first}\r\n"
     exchange(port, f"GET {path}{once} HTTP/1.1\r\n{own}\r\n{extra}Connection: close\r\n\r\n")
-    told = (
+    passed = (
         {k: v for k, v in sent(recorder).items() if k not in ("x-request-id", "connection")},
         line(recorder),
     )
@@ -200,10 +200,10 @@ def test_an_answer_to_one_is_not_given_to_another(
         return
     get(port, f"/c/a{once}", "Cookie: fresh=1")
     plain = {k: v for k, v in sent(recorder).items() if k not in ("x-request-id", "connection", "cookie")}
-    assert told == (plain, line(recorder))
+    assert passed == (plain, line(recorder))
 
 
-def test_a_cache_is_still_one(serve: Callable[..., tuple[int, Recorder]]) -> None:
+def test_equal_requests_share_a_cached_answer(serve: Callable[..., tuple[int, Recorder]]) -> None:
     port, recorder = serve(Route("/c/", service="web", cache=Cache(60)))
     for _ in range(3):
         answer = get(port, "/c/still")
@@ -330,7 +330,7 @@ def test_an_open_path_is_passed_on_as_it_was_sent(
     assert line(recorder) == f"GET {path} HTTP/1.1"
 
 
-def test_who_has_the_password_passes(serve: Callable[..., tuple[int, Recorder]]) -> None:
+def test_a_request_with_the_password_is_passed_on(serve: Callable[..., tuple[int, Recorder]]) -> None:
     port, recorder = serve(*CLOSED)
     given = base64.b64encode(b"ann:correct horse").decode()
     assert statuses(get(port, "/admin/x;y=1?z", f"Authorization: Basic {given}")) == [200]
@@ -339,7 +339,7 @@ def test_who_has_the_password_passes(serve: Callable[..., tuple[int, Recorder]])
     assert statuses(get(port, "/admin/x", f"Authorization: Basic {wrong}")) == [401]
 
 
-def test_a_site_without_closed_routes_looks_for_none(serve: Callable[..., tuple[int, Recorder]]) -> None:
+def test_a_site_without_closed_routes_accepts_any_path(serve: Callable[..., tuple[int, Recorder]]) -> None:
     port, recorder = serve(Route("/a/", service="web"))
     for path in ("/x/../ADMIN;x/", "/a\\b", "/a/%252e%252e/x"):
         assert statuses(get(port, path)) == [200]
@@ -378,7 +378,7 @@ def test_a_site_without_closed_routes_looks_for_none(serve: Callable[..., tuple[
         "a:b@c!$&'()*,=~",
     ],
 )
-def test_a_prefix_is_taken_off_and_nothing_else_is_changed(
+def test_a_prefix_is_stripped_and_nothing_else_is_changed(
     serve: Callable[..., tuple[int, Recorder]], rest: str
 ) -> None:
     port, recorder = serve(Route("/api/", service="web", strip=True), Route("/v1", service="web", strip=True))
@@ -391,7 +391,7 @@ def test_a_prefix_is_taken_off_and_nothing_else_is_changed(
 
 
 @pytest.mark.parametrize(
-    ("path", "told"),
+    ("path", "passed"),
     [
         ("/api/a/../b", "/b"),
         ("/api/../api/b?c", "/b?c"),
@@ -400,28 +400,28 @@ def test_a_prefix_is_taken_off_and_nothing_else_is_changed(
         ("/api/a/..%2fb", "/b"),
     ],
 )
-def test_dots_in_place_of_a_name_do_not_lead_out_of_the_prefix(
-    serve: Callable[..., tuple[int, Recorder]], path: str, told: str
+def test_dot_segments_do_not_lead_out_of_the_prefix(
+    serve: Callable[..., tuple[int, Recorder]], path: str, passed: str
 ) -> None:
     port, recorder = serve(Route("/api/", service="web", strip=True))
     assert statuses(get(port, path)) == [200]
-    assert line(recorder) == f"GET {told} HTTP/1.1"
+    assert line(recorder) == f"GET {passed} HTTP/1.1"
 
 
-def test_who_is_led_into_a_prefix_from_inside_comes_where_he_is_led(
+def test_internal_rewrites_into_a_prefix_are_respected(
     serve: Callable[..., tuple[int, Recorder]],
 ) -> None:
     own = "rewrite ^/old/(.*)$ /api/$1 last;\nlocation = /api/moved { rewrite ^ /api/new last; }\n"
     port, recorder = serve(Route("/api/", service="web", strip=True), snippets={"own.conf": own})
-    for path, told in (("/old/x?y", "/x?y"), ("/api/moved", "/new"), ("/api/a%2Fb", "/a%2Fb")):
+    for path, passed in (("/old/x?y", "/x?y"), ("/api/moved", "/new"), ("/api/a%2Fb", "/a%2Fb")):
         assert statuses(get(port, path)) == [200]
-        assert line(recorder) == f"GET {told} HTTP/1.1"
+        assert line(recorder) == f"GET {passed} HTTP/1.1"
 
 
 # ---- redirected names --------------------------------------------------------------------------------------------
 
 
-def test_a_name_leads_to_another(edge: Edge) -> None:
+def test_a_redirected_name_leads_to_another(edge: Edge) -> None:
     recorder, port = Recorder(), free_port()
     names = ("shop.test", "www.shop.test", "old.test")
     routing = Routing(redirects={"www.shop.test": "shop.test", "old.test": "shop.test"})

@@ -41,34 +41,34 @@ def caller(app: App) -> Caller:
     return Caller(own, client, f"localhost:{certificates.tls_port(port)}", authority=str(trust))
 
 
-def test_calls_of_all_four_kinds(caller: Caller) -> None:
-    said = caller.call("say", "hello")
-    assert (said["code"], said["answer"], said["trailers"]["x-version"]) == ("OK", "one:hello", "one")
-    assert said["headers"]["x-pushrod-release"]
+def test_calls_of_all_four_kinds_work(caller: Caller) -> None:
+    reply = caller.call("say", "hello")
+    assert (reply["code"], reply["answer"], reply["trailers"]["x-version"]) == ("OK", "one:hello", "one")
+    assert reply["headers"]["x-pushrod-release"]
     assert caller.call("count", "5x0") == [f"one:{n}" for n in range(5)]
     assert caller.call("total", "100", "1000") == "100000"
     assert caller.call("chat", "5", "0") == [[f"one:{n}" for n in range(5)], []]
 
 
-def test_what_a_call_fails_with_is_the_apps_own(caller: Caller) -> None:
-    said = caller.call("say", "missing")
-    assert (said["code"], said["answer"]) == ("NOT_FOUND", "no such thing")
+def test_a_failed_call_has_the_apps_status(caller: Caller) -> None:
+    reply = caller.call("say", "missing")
+    assert (reply["code"], reply["answer"]) == ("NOT_FOUND", "no such thing")
 
 
-def test_messages_come_as_they_are_sent(caller: Caller) -> None:
+def test_messages_are_streamed_as_they_are_sent(caller: Caller) -> None:
     began = time.monotonic()
     assert len(caller.call("count", "3x0.5")) == 3
     assert time.monotonic() - began < 10
     assert caller.call("chat", "3", "0.3")[0] == ["one:0", "one:1", "one:2"]
 
 
-def test_an_app_is_told_who_calls_and_not_what_a_caller_says_of_that(caller: Caller) -> None:
+def test_an_app_gets_the_edges_headers_and_not_the_callers(caller: Caller) -> None:
     words = ("x-forwarded-host=evil", "x-forwarded-for=203.0.113.9", "x-real-ip=203.0.113.9", "x-mine=1")
-    told = caller.call("say", "metadata", *words, "proxy=http://evil")["answer"]
-    assert "'x-mine', value='1'" in told
-    assert "evil" not in told
-    assert re.search(r"x-forwarded-proto', value='https?'", told)
-    assert "x-request-id" in told
+    output = caller.call("say", "metadata", *words, "proxy=http://evil")["answer"]
+    assert "'x-mine', value='1'" in output
+    assert "evil" not in output
+    assert re.search(r"x-forwarded-proto', value='https?'", output)
+    assert "x-request-id" in output
 
 
 def test_headers_of_32_kb_pass(caller: Caller) -> None:
@@ -79,11 +79,11 @@ def test_a_client_may_have_more_calls_than_uploads(caller: Caller) -> None:
     assert caller.call("together", "60") == [["one:0", "one:1"]] * 60
 
 
-def test_a_call_may_carry_more_than_a_body_has(caller: Caller) -> None:
+def test_a_call_may_be_larger_than_the_body_limit(caller: Caller) -> None:
     assert caller.call("total", "80", "1000000") == "80000000"
 
 
-def test_what_is_no_call_is_answered_too(app: App, apps: dict[str, App]) -> None:
+def test_an_http_1_request_is_answered_with_an_error(app: App, apps: dict[str, App]) -> None:
     """HTTP/1.1 on the same port."""
     answer = ask(apps["without TLS"].settings["port"], "/shop.Shop/Say", "POST", "x")
     assert answer.status in (415, 502)
@@ -98,16 +98,16 @@ def test_a_switch_fails_no_call(app: App, caller: Caller) -> None:
             app.tree.commit({"server.py": calls.SERVER.replace('"one"', f'"{version}"')}, version)
             done = app.tree.push()
             assert done.ok, done.err
-            found = load.ended()
+            result = load.ended()
             heard, rest = chat.heard()
-        assert found["failed"] == []
-        assert found["calls"] > 50
-        assert found["versions"] == ["one:x", "two:x"]
+        assert result["failed"] == []
+        assert result["calls"] > 50
+        assert result["versions"] == ["one:x", "two:x"]
         assert ([h.partition(":")[2] for h in heard], rest) == ([str(n) for n in range(12)], [])
     assert port == app.settings["port"]
 
 
-def test_an_app_that_answers_nothing_is_unavailable(machine: Machine, app: App, caller: Caller) -> None:
+def test_an_app_under_maintenance_is_unavailable(machine: Machine, app: App, caller: Caller) -> None:
     app.must("maintenance", "on")
     try:
         assert caller.call("say", "x")["code"] == "UNAVAILABLE"

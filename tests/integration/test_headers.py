@@ -108,39 +108,41 @@ class Answer(NamedTuple):
         return [value for key, value in self.headers if key.lower() == name.lower()]
 
 
-def ask(port: int, asked: Asked, trust: Path | None = None, name: str = "") -> Answer:
+def ask(port: int, requested: Asked, trust: Path | None = None, name: str = "") -> Answer:
     """The last answer, with every line of its head; over TLS if there is a `trust` file."""
     name = name or (NAME if trust else PLAIN)
-    lines = f"Content-Length: {len(asked.body)}\r\n{asked.lines}" if asked.body else asked.lines
+    lines = (
+        f"Content-Length: {len(requested.body)}\r\n{requested.lines}" if requested.body else requested.lines
+    )
     lines = lines if "Host:" in lines else f"Host: {name}\r\n{lines}"
-    raw = f"{asked.method} {asked.path} HTTP/1.1\r\n{lines}Connection: close\r\n\r\n{asked.body}"
-    for _ in range(asked.times):
+    raw = f"{requested.method} {requested.path} HTTP/1.1\r\n{lines}Connection: close\r\n\r\n{requested.body}"
+    for _ in range(requested.times):
         with contextlib.ExitStack() as stack:
             s = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=PATIENCE))
             if trust:
                 s = stack.enter_context(client(trust).wrap_socket(s, server_hostname=name))
             s.sendall(raw.encode())
-            response = http.client.HTTPResponse(s, method=asked.method)
+            response = http.client.HTTPResponse(s, method=requested.method)
             response.begin()
             answer = Answer(response.status, response.getheaders(), response.read().decode("latin-1"))
     return answer
 
 
-def wrong(asked: Asked, answer: Answer, *, hsts: bool, release: bool = True) -> list[str]:
+def wrong(requested: Asked, answer: Answer, *, hsts: bool, release: bool = True) -> list[str]:
     """What is wrong with an answer's headers."""
-    found = [] if answer.status == asked.status else [f"status {answer.status}"]
+    result = [] if answer.status == requested.status else [f"status {answer.status}"]
     for name, pattern in ONCE.items():
         values = answer.all(name)
         if (name != "X-Pushrod-Release" or release) and not (
             len(values) == 1 and re.fullmatch(pattern, values[0])
         ):
-            found.append(f"{name}: {values}")
+            result.append(f"{name}: {values}")
     if answer.all(LONG) != (["max-age=600"] if hsts else []):
-        found.append(f"{LONG}: {answer.all(LONG)}")
-    found += [
+        result.append(f"{LONG}: {answer.all(LONG)}")
+    result += [
         f"{name} {n} times" for name, n in Counter(k.lower() for k, _ in answer.headers).items() if n > 1
     ]
-    return found + (["nginx says its version"] if "nginx/" in f"{answer.headers}{answer.body}" else [])
+    return result + (["nginx says its version"] if "nginx/" in f"{answer.headers}{answer.body}" else [])
 
 
 @pytest.fixture(scope="module")
@@ -184,67 +186,69 @@ def changed(site: Site, **changes: Any) -> dict[str, Site | None]:
 
 
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
-def test_every_kind_of_answer(edge: Edge, site: Site, trust: Path, tls: bool) -> None:
+def test_every_kind_of_answer_has_its_headers_once(edge: Edge, site: Site, trust: Path, tls: bool) -> None:
     edge.switch({"shop": site})
     assert site.tls
     port, by = (site.tls.port, trust) if tls else (site.port, None)
-    found = {
-        what: wrong(asked, ask(port, asked, by), hsts=tls, release=tls or what != NAMELESS)
-        for what, asked in KINDS.items()
+    result = {
+        what: wrong(requested, ask(port, requested, by), hsts=tls, release=tls or what != NAMELESS)
+        for what, requested in KINDS.items()
     }
-    assert {what: problems for what, problems in found.items() if problems} == {}
+    assert {what: problems for what, problems in result.items() if problems} == {}
 
 
 @pytest.mark.parametrize(
     "why", [{"maintenance": Maintenance()}, {"ready_marker": "/nowhere/at/all"}], ids=str
 )
-def test_in_the_apps_place(edge: Edge, site: Site, trust: Path, why: dict[str, Any]) -> None:
+def test_an_answer_instead_of_the_app_has_the_headers(
+    edge: Edge, site: Site, trust: Path, why: dict[str, Any]
+) -> None:
     edge.switch(changed(site, **why))
     assert site.tls
     for accepts in ("", "Accept: text/html\r\n"):
-        asked = Asked(503, "/", lines=accepts)
-        assert wrong(asked, ask(site.tls.port, asked, trust), hsts=True) == []
-        assert wrong(asked, ask(site.port, asked), hsts=False) == []
+        requested = Asked(503, "/", lines=accepts)
+        assert wrong(requested, ask(site.tls.port, requested, trust), hsts=True) == []
+        assert wrong(requested, ask(site.port, requested), hsts=False) == []
 
 
-def test_to_who_is_led_to_tls(edge: Edge, site: Site) -> None:
+def test_a_redirect_to_tls_has_the_headers(edge: Edge, site: Site) -> None:
     edge.switch({"shop": site})
-    asked = Asked(308, "/")
-    assert wrong(asked, ask(site.port, asked, name=NAME), hsts=False) == []
+    requested = Asked(308, "/")
+    assert wrong(requested, ask(site.port, requested, name=NAME), hsts=False) == []
 
 
-def test_plain_words_at_the_port_of_tls(edge: Edge, site: Site) -> None:
+def test_plain_http_on_the_tls_port_has_the_headers(edge: Edge, site: Site) -> None:
     edge.switch({"shop": site})
     assert site.tls
-    asked = Asked(400, "/")
-    assert wrong(asked, ask(site.tls.port, asked), hsts=False, release=False) == []
+    requested = Asked(400, "/")
+    assert wrong(requested, ask(site.tls.port, requested), hsts=False, release=False) == []
 
 
-def test_to_a_name_that_no_app_has(shared: Started) -> None:
-    asked = Asked(404, "/")
-    answer = ask(shared.edge.port, asked)
-    assert (wrong(asked, answer, hsts=False, release=False), answer.body) == ([], tree.NO_SUCH_NAME)
-    asked = Asked(400, "/%zz")
-    assert wrong(asked, ask(shared.edge.port, asked), hsts=False, release=False) == []
+def test_an_unknown_name_has_the_headers(shared: Started) -> None:
+    requested = Asked(404, "/")
+    answer = ask(shared.edge.port, requested)
+    assert (wrong(requested, answer, hsts=False, release=False), answer.body) == ([], tree.NO_SUCH_NAME)
+    requested = Asked(400, "/%zz")
+    assert wrong(requested, ask(shared.edge.port, requested), hsts=False, release=False) == []
 
 
-def test_to_a_name_that_no_app_has_after_a_handshake_for_one_that_has(
+def test_an_unknown_name_after_a_handshake_for_a_known_one_has_the_headers(
     edge: Edge, site: Site, trust: Path
 ) -> None:
     edge.switch({"shop": site})
     assert site.tls
-    asked = Asked(404, "/", lines="Host: nobody.example\r\n")
-    answer = ask(site.tls.port, asked, trust)
-    assert (wrong(asked, answer, hsts=False, release=False), answer.body) == ([], tree.NO_SUCH_NAME)
+    requested = Asked(404, "/", lines="Host: nobody.example\r\n")
+    answer = ask(site.tls.port, requested, trust)
+    assert (wrong(requested, answer, hsts=False, release=False), answer.body) == ([], tree.NO_SUCH_NAME)
 
 
-def test_the_id_of_a_request_is_the_edges_own_and_reaches_the_app(edge: Edge, site: Site) -> None:
+def test_the_request_id_is_generated_by_the_edge_and_reaches_the_app(edge: Edge, site: Site) -> None:
     edge.switch({"shop": site})
     answer = ask(site.port, Asked(200, "/headers", lines="X-Request-Id: a client's\r\n"))
     assert json.loads(answer.body)["X-Request-Id"] == answer.all("X-Request-Id")[0] != "a client's"
 
 
-def test_what_the_app_has_decided_itself(
+def test_headers_set_by_the_app_take_precedence(
     edge: Edge, site: Site, trust: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its own values take precedence over the edge's, except for those that name the answering instance."""

@@ -33,35 +33,35 @@ OWN: dict[str, Any] = {"x-pushrod": {"health": {"path": "/check", "deadline": "2
 
 
 @pytest.fixture(scope="module")
-def told(machine: Machine) -> Path:
+def answers(machine: Machine) -> Path:
     """The file that controls the app's answer: a status, and the only names it accepts."""
-    return machine.directory / "told"
+    return machine.directory / "answers"
 
 
-def tree(told: Path, domains: str = "", **changes: Any) -> dict[str, str]:
+def tree(answers: Path, domains: str = "", **changes: Any) -> dict[str, str]:
     top = f"x-pushrod: {{domains: [{domains}]}}\n" if domains else ""
-    file = manifest(environment={"TOLD": str(told)}, **{"x-pushrod": None, **changes})
+    file = manifest(environment={"TOLD": str(answers)}, **{"x-pushrod": None, **changes})
     return {"app.py": PROGRAM, "compose.yaml": top + file}
 
 
 @pytest.fixture(scope="module")
-def app(machine: Machine, told: Path) -> App:
-    told.write_text("200")
-    return machine.app("check", tree(told, **OWN))
+def app(machine: Machine, answers: Path) -> App:
+    answers.write_text("200")
+    return machine.app("check", tree(answers, **OWN))
 
 
 @pytest.mark.parametrize(
     ("words", "well"),
     [("200", True), ("302", True), ("401", False), ("404", False), ("500", False), ("nothing", False)],
 )
-def test_a_push_and_what_brings_an_app_back_agree(app: App, told: Path, words: str, well: bool) -> None:
-    told.write_text(words)
+def test_push_restart_and_deploy_agree_about_health(app: App, answers: Path, words: str, well: bool) -> None:
+    answers.write_text(words)
     app.tree.commit({"words": words}, f"say {words}")
     pushed, raised = app.tree.push(), app.pushrod("restart", "--app", app.name)
     app.must("down", "--app", app.name)
     up = app.pushrod("deploy", "--app", app.name)
     assert [done.ok for done in (pushed, raised, up)] == [well] * 3, (pushed.err, raised.err, up.err)
-    told.write_text("200")
+    answers.write_text("200")
     app.must("deploy", "--app", app.name)
 
 
@@ -89,25 +89,25 @@ PATH = {"path": "/check", "deadline": "2s"}
         ("other.test", "", {"healthcheck": CHECK}, "answered 400 (Host: localhost:8000)"),
     ],
 )
-def test_an_app_that_answers_to_its_own_name_alone(
-    app: App, told: Path, names: str, domains: str, changes: dict[str, object], why: str
+def test_an_app_that_answers_only_to_its_own_name_is_checked_by_it(
+    app: App, answers: Path, names: str, domains: str, changes: dict[str, object], why: str
 ) -> None:
-    told.write_text(f"200 {names}")
-    app.tree.commit(tree(told, domains, **changes), "names")
+    answers.write_text(f"200 {names}")
+    app.tree.commit(tree(answers, domains, **changes), "names")
     done = app.tree.push()
     assert done.ok is not bool(why), done.err
     if why:
-        found = complaint(done)
-        assert why in found.what
-        assert "`x-pushrod.health.host`" in found.to_do
+        result = complaint(done)
+        assert why in result.what
+        assert "`x-pushrod.health.host`" in result.to_do
     else:
         assert "answers" not in done.err
 
 
 @pytest.mark.parametrize("words", ["500", "404", "200 nobody.test"])
-def test_without_a_check_an_error_at_the_root_is_noted(app: App, told: Path, words: str) -> None:
-    told.write_text(words)
-    app.tree.commit({**tree(told), "words": words}, "no check")
+def test_without_a_check_an_error_at_the_root_is_noted(app: App, answers: Path, words: str) -> None:
+    answers.write_text(words)
+    app.tree.commit({**tree(answers), "words": words}, "no check")
     done = app.tree.push()
     assert done.ok, done.err
     status = "400" if " " in words else words
@@ -124,18 +124,18 @@ sys.exit("the workers have failed to boot")
 """
 
 
-def test_one_that_listens_before_it_fails_is_not_made_live(app: App, told: Path) -> None:
+def test_an_instance_that_listens_before_it_fails_does_not_go_live(app: App, answers: Path) -> None:
     before = app.live
-    app.tree.commit({**tree(told), "app.py": DIES}, "dies")
+    app.tree.commit({**tree(answers), "app.py": DIES}, "dies")
     done = app.tree.push()
     assert "ended at boot" in complaint(done)
     assert "the workers have failed to boot" in done.err
     assert app.live == before
 
 
-def test_curl_that_does_not_look_at_the_status(app: App, told: Path) -> None:
-    told.write_text("500")
+def test_a_curl_check_without_fail_accepts_any_status(app: App, answers: Path) -> None:
+    answers.write_text("500")
     check = {**CHECK, "test": "curl -s http://localhost:8000/check || exit 1"}
-    app.tree.commit(tree(told, healthcheck=check), "any answer")
+    app.tree.commit(tree(answers, healthcheck=check), "any answer")
     done = app.tree.push()
     assert done.ok, done.err

@@ -14,7 +14,8 @@ import pytest
 from pushrod.adapters.binaries import Parts
 from pushrod.core.errors import BuildError
 from pushrod.core.values import Build, Image, Service
-from pushrod.engines.embedded import images
+from pushrod.engines.embedded.builds import images
+from pushrod.engines.embedded.builds.environments import MARKER
 from pushrod.system import processes, waits
 
 pytestmark = pytest.mark.integration
@@ -67,7 +68,7 @@ def test_requirements_are_installed_once(checkout: Path, environments: Path) -> 
     assert images.identify(WEB, checkout) == image.id
 
 
-def test_another_lock_is_another_environment(checkout: Path, environments: Path) -> None:
+def test_another_lock_needs_another_environment(checkout: Path, environments: Path) -> None:
     first, _ = build(checkout, environments)
     write(checkout / "backend/requirements.txt", "six==1.17.0\n")
     second, _ = build(checkout, environments)
@@ -75,7 +76,7 @@ def test_another_lock_is_another_environment(checkout: Path, environments: Path)
     assert python(second, "import six; print(six.__version__)") == "1.17.0"
 
 
-def test_everyone_may_read_it(checkout: Path, environments: Path) -> None:
+def test_an_environment_is_readable_by_everyone(checkout: Path, environments: Path) -> None:
     before = os.umask(0o077)
     try:
         image, _ = build(checkout, environments)
@@ -83,10 +84,10 @@ def test_everyone_may_read_it(checkout: Path, environments: Path) -> None:
         os.umask(before)
     made = [p for p in Path(image.location).rglob("*") if not p.is_symlink() and p.suffix in (".cfg", "")]
     assert made
-    assert [str(p) for p in made if p.name != images._MARKER and not p.stat().st_mode & 0o004] == []
+    assert [str(p) for p in made if p.name != MARKER and not p.stat().st_mode & 0o004] == []
 
 
-def test_a_lock_of_uv(tmp_path: Path, environments: Path) -> None:
+def test_a_uv_lock_is_installed(tmp_path: Path, environments: Path) -> None:
     checkout = tmp_path / "checkout"
     project = '[project]\nname = "shop"\nversion = "1"\nrequires-python = ">=3.11"\ndependencies = ["six==1.16.0"]\n'
     write(checkout / "backend/pyproject.toml", project + '[dependency-groups]\ndev = ["iniconfig"]\n')
@@ -104,21 +105,21 @@ def test_a_lock_of_uv(tmp_path: Path, environments: Path) -> None:
     assert build(checkout, environments) == (image, [])
 
 
-def test_dependencies_of_a_project_without_a_lock(tmp_path: Path, environments: Path) -> None:
+def test_dependencies_of_a_project_without_a_lock_are_installed(tmp_path: Path, environments: Path) -> None:
     project = '[project]\nname = "shop"\nversion = "1"\ndependencies = ["six==1.16.0"]\n'
     write(tmp_path / "checkout/backend/pyproject.toml", project)
     image, _ = build(tmp_path / "checkout", environments)
     assert python(image, "import six; print(six.__version__)") == "1.16.0"
 
 
-def test_no_dependencies(tmp_path: Path, environments: Path) -> None:
+def test_a_project_without_dependencies_has_an_environment(tmp_path: Path, environments: Path) -> None:
     write(tmp_path / "checkout/backend/app.py", "")
     image, lines = build(tmp_path / "checkout", environments)
     assert python(image, "import sys; print(sys.prefix)") == image.location
     assert lines == []
 
 
-def test_what_cannot_be_installed(checkout: Path, environments: Path) -> None:
+def test_a_failed_installation_is_reported_and_removed(checkout: Path, environments: Path) -> None:
     write(checkout / "backend/requirements.txt", "six==0.0.0.0.1\n")
     with pytest.raises(BuildError) as refused:
         build(checkout, environments)
@@ -130,14 +131,16 @@ def test_what_cannot_be_installed(checkout: Path, environments: Path) -> None:
     assert build(checkout, environments)[0].location
 
 
-def test_a_hash_that_does_not_match(checkout: Path, environments: Path) -> None:
+def test_a_wrong_hash_is_refused(checkout: Path, environments: Path) -> None:
     write(checkout / "backend/requirements.txt", f"six==1.16.0 --hash=sha256:{'0' * 64}\n")
     with pytest.raises(BuildError) as refused:
         build(checkout, environments)
     assert any("hash" in line.lower() for line in refused.value.log)
 
 
-def test_a_program_that_the_dependencies_do_not_bring(checkout: Path, environments: Path) -> None:
+def test_a_program_that_the_dependencies_do_not_provide_is_refused(
+    checkout: Path, environments: Path
+) -> None:
     service = Service(
         name="web", role="entry", build=Build(context="backend"), command=("uvicorn-of-nobody",)
     )
@@ -145,22 +148,24 @@ def test_a_program_that_the_dependencies_do_not_bring(checkout: Path, environmen
         build(checkout, environments, service)
 
 
-def test_several_at_once_build_it_once(checkout: Path, environments: Path) -> None:
-    found: list[tuple[Image, list[str]]] = []
-    threads = [threading.Thread(target=lambda: found.append(build(checkout, environments))) for _ in range(4)]
+def test_concurrent_builds_install_once(checkout: Path, environments: Path) -> None:
+    actual: list[tuple[Image, list[str]]] = []
+    threads = [
+        threading.Thread(target=lambda: actual.append(build(checkout, environments))) for _ in range(4)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(PATIENCE)
-    assert len({image.id for image, _ in found}) == 1
-    assert len(found) == 4
-    assert sum(any("Installed 1 package" in line for line in lines) for _, lines in found) == 1
+    assert len({image.id for image, _ in actual}) == 1
+    assert len(actual) == 4
+    assert sum(any("Installed 1 package" in line for line in lines) for _, lines in actual) == 1
 
 
 BUILDER = """
 import json, sys
 from pathlib import Path
-from pushrod.engines.embedded import images
+from pushrod.engines.embedded.builds import images
 from pushrod.core.values import Build, Service
 service = Service(name="web", role="entry", build=Build(context="backend"), command=("python", "-V"))
 image = images.build(service, Path(sys.argv[1]), Path(sys.argv[2]), lambda line: print(line, flush=True))
@@ -168,7 +173,7 @@ print(json.dumps(image.id))
 """
 
 
-def test_one_that_was_killed_is_made_anew(checkout: Path, environments: Path) -> None:
+def test_an_environment_whose_build_was_killed_is_rebuilt(checkout: Path, environments: Path) -> None:
     """The installation of a local package blocks, so that the kill surely happens in the middle."""
     write(checkout / "backend/requirements.txt", "six==1.16.0\n./slow\n")
     write(
@@ -205,7 +210,7 @@ def test_one_that_was_killed_is_made_anew(checkout: Path, environments: Path) ->
     assert python(image, "import six; print(six.__version__)") == "1.16.0"
 
 
-def test_a_half_made_one_in_its_own_place_is_not_used(checkout: Path, environments: Path) -> None:
+def test_an_incomplete_environment_is_not_used(checkout: Path, environments: Path) -> None:
     place = environments / images.identify(WEB, checkout)
     write(place / "bin" / "python", "#!/bin/sh\nexit 1\n")
     image, lines = build(checkout, environments)
@@ -223,7 +228,7 @@ def uses(place: Path) -> bool:
     return False
 
 
-def test_another_process_finds_it(checkout: Path, environments: Path) -> None:
+def test_another_process_reuses_the_environment(checkout: Path, environments: Path) -> None:
     service = Service(name="web", role="entry", build=Build(context="backend"), command=("python", "-V"))
     image, _ = build(checkout, environments, service)
     result = processes.run(

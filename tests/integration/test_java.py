@@ -58,15 +58,15 @@ def spring(new_machine: Callable[[], Machine]) -> App:
 
 def test_a_jvm_reaches_its_stores_by_the_variables_of_spring(spring: App) -> None:
     assert json.loads(spring.get("/actuator/health").body) == {"status": "UP"}
-    assert spring.get("/sql").body == "spring_app spring 1 true"
+    assert spring.get("/sql").body == "spring_app appdb 1 true"
     assert spring.get("/redis").body == "+OK+OK$5hello"
 
 
-def test_the_applications_own_file_gives_way_to_the_environment(spring: App) -> None:
+def test_the_environment_overrides_application_properties(spring: App) -> None:
     """A Java image alone shows that these variables are read; the manifest says nothing of the datasource."""
     kept = {name: value for name, value in given().items() if name in ("SERVER_PORT", "REPORTS_JDBC")}
     spring.tree.commit(files(kept), "let application.properties say it")
     done = spring.tree.push()
     assert done.ok, done.err
-    assert spring.get("/sql").body.startswith("spring_app spring 2")
+    assert spring.get("/sql").body.startswith("spring_app appdb 2")
     assert spring.get("/redis").body == "+OK+OK$5hello"

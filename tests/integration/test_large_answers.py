@@ -69,7 +69,7 @@ def test_headers_of_32_kb_pass_by_default(edge: Edge, count: int, size: int) -> 
     assert answer.count(b"x" * (size - 10)) == count
 
 
-def test_more_is_refused_but_on_a_route_that_takes_it(edge: Edge) -> None:
+def test_larger_headers_are_refused_except_on_a_route_that_allows_them(edge: Edge) -> None:
     huge = Route("/huge/", service="web", max_headers=64 << 10)
     little = Route("/little/", service="web", max_headers=9 << 10)
     port = serve(edge, huge, little)
@@ -81,7 +81,7 @@ def test_more_is_refused_but_on_a_route_that_takes_it(edge: Edge) -> None:
 
 
 @pytest.mark.parametrize("reloads", range(4))
-def test_no_request_takes_memory_from_the_system(started: Started, reloads: int) -> None:
+def test_requests_allocate_no_memory_from_the_system(started: Started, reloads: int) -> None:
     """A worker causes no page faults for sequential requests, however often it was replaced."""
     port = 0
     for _ in range(reloads + 1):
@@ -89,13 +89,13 @@ def test_no_request_takes_memory_from_the_system(started: Started, reloads: int)
     assert waits.wait_until(lambda: len(workers(started)) == 2, PATIENCE), "an old worker stays"
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
     with contextlib.closing(connection):
-        asked(connection, 50)
+        send_requests(connection, 50)
         before = faults(started)
-        asked(connection, 200)
+        send_requests(connection, 200)
         assert faults(started) - before < 200
 
 
-def asked(connection: http.client.HTTPConnection, count: int) -> None:
+def send_requests(connection: http.client.HTTPConnection, count: int) -> None:
     for _ in range(count):
         connection.request("GET", "/1x20", headers={"Host": "shop.test"})
         response = connection.getresponse()

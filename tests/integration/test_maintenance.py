@@ -36,20 +36,20 @@ def asked(app: App, path: str = "/", **headers: str) -> Answer:
 
 def process(app: App) -> int:
     """The process id of the app's instance, asked from an address that maintenance admits."""
-    found: int = json.loads(asked(app, "/process", **ALLOWED).body)["pid"]
-    return found
+    result: int = json.loads(asked(app, "/process", **ALLOWED).body)["pid"]
+    return result
 
 
-def test_closed_and_opened_without_a_touch_at_the_instances(shop: App) -> None:
+def test_an_app_is_closed_and_opened_without_restarting_instances(shop: App) -> None:
     release, pid = shop.live, process(shop)
-    said = shop.must("maintenance", "on", "--allow", "203.0.113.0/24", "--retry-after", "60")
-    told = "closed for maintenance; 203.0.113.0/24 may pass; others are asked to retry after 60 s"
-    assert said == f"shop is {told}\n"
+    output = shop.must("maintenance", "on", "--allow", "203.0.113.0/24", "--retry-after", "60")
+    summary = "closed for maintenance; 203.0.113.0/24 may pass; others are asked to retry after 60 s"
+    assert output == f"shop is {summary}\n"
     answer = asked(shop)
     assert (answer.status, answer.headers["Retry-After"]) == (503, "60")
     assert answer.body.startswith("503: shop is closed for maintenance.")
     assert process(shop) == pid
-    assert f"\n  {told}\n" in shop.must("status")
+    assert f"\n  {summary}\n" in shop.must("status")
     (status,) = shop.json("status")
     assert status["maintenance"] == {"allow": ["203.0.113.0/24"], "retry_after": 60}
     assert status["condition"] == "live"
@@ -59,7 +59,7 @@ def test_closed_and_opened_without_a_touch_at_the_instances(shop: App) -> None:
     assert (process(shop), shop.live) == (pid, release)
 
 
-def test_twice_is_fine_and_the_second_word_counts(shop: App) -> None:
+def test_maintenance_is_idempotent_and_the_last_call_counts(shop: App) -> None:
     shop.must("maintenance", "on", "--allow", "203.0.113.9", "--allow", "2001:db8::/32")
     assert asked(shop, **ALLOWED).status == 200
     assert shop.json("status")[0]["maintenance"]["allow"] == ["203.0.113.9/32", "2001:db8::/32"]
@@ -71,7 +71,7 @@ def test_twice_is_fine_and_the_second_word_counts(shop: App) -> None:
     assert asked(shop).status == 200
 
 
-def test_it_outlives_deployments_rollbacks_and_the_machine(shop: App) -> None:
+def test_maintenance_survives_deployments_rollbacks_and_a_power_cut(shop: App) -> None:
     shop.must("maintenance", "on", "--allow", "203.0.113.0/24")
     before = shop.live
     shop.tree.commit({"app.py": apps.changed("behind")})
@@ -96,7 +96,7 @@ def test_it_outlives_deployments_rollbacks_and_the_machine(shop: App) -> None:
     assert shop.get().body == "behind"
 
 
-def test_an_app_that_is_closed_before_its_first_release(machine: Machine) -> None:
+def test_an_app_can_be_closed_before_its_first_release(machine: Machine) -> None:
     app = machine.app("young", push=False)
     app.must("maintenance", "on")
     assert app.tree.push().ok
@@ -105,7 +105,7 @@ def test_an_app_that_is_closed_before_its_first_release(machine: Machine) -> Non
     assert asked(app).status == 200
 
 
-def test_no_request_is_dropped_on_the_way_in_or_out(shop: App) -> None:
+def test_no_request_is_dropped_while_closing_or_opening(shop: App) -> None:
     """Continuous answers that take 0.4 s, on new connections; whatever was begun is finished."""
     over, failed = threading.Event(), list[str]()
     seen: collections.Counter[int] = collections.Counter()

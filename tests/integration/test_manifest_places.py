@@ -21,13 +21,13 @@ def shop(machine: Machine, request: pytest.FixtureRequest) -> App:
     return machine.app(name, FILES, push=False)
 
 
-def asked(app: App, *names: str) -> dict[str, str]:
+def variables(app: App, *names: str) -> dict[str, str]:
     code = "import json, os; print(json.dumps(dict(os.environ)))"
-    found = json.loads(app.must("exec", "web", "--", "python", "-c", code))
-    return {n: found.get(n, "") for n in names}
+    result = json.loads(app.must("exec", "web", "--", "python", "-c", code))
+    return {n: result.get(n, "") for n in names}
 
 
-def test_it_is_named_chosen_and_kept(shop: App) -> None:
+def test_a_compose_file_elsewhere_is_suggested_chosen_and_kept(shop: App) -> None:
     refused = complaint(shop.tree.push())
     assert refused.what == "no compose file at the top of the commit; there is deploy/compose.yaml"
     assert f"pushrod apps set {shop.name} file=deploy/compose.yaml" in refused.to_do
@@ -40,7 +40,7 @@ def test_it_is_named_chosen_and_kept(shop: App) -> None:
     done = shop.tree.push()
     assert done.ok, done.err
     assert shop.get().status == 200
-    assert asked(shop, "PLACE", "FROM_FILE") == {"PLACE": "deploy", "FROM_FILE": "yes"}
+    assert variables(shop, "PLACE", "FROM_FILE") == {"PLACE": "deploy", "FROM_FILE": "yes"}
     (status,) = shop.json("status")
     assert status["file"] == "deploy/compose.yaml"
     assert "  compose file: deploy/compose.yaml\n" in shop.must("status")
@@ -50,28 +50,28 @@ def test_it_is_named_chosen_and_kept(shop: App) -> None:
     assert shop.get().status == 200
 
 
-def test_the_choice_makes_a_release_of_the_same_commit(shop: App) -> None:
+def test_changing_the_compose_file_makes_a_release_of_the_same_commit(shop: App) -> None:
     both = yaml.safe_dump(
         {"services": {"web": {**WEB, "build": ".", "environment": {"PLACE": "top"}, "env_file": []}}}
     )
     shop.tree.commit({"compose.yaml": both}, "both")
     assert shop.tree.push().ok
-    assert asked(shop, "PLACE") == {"PLACE": "top"}
+    assert variables(shop, "PLACE") == {"PLACE": "top"}
     shop.must("up", "--app", shop.name, "--file", "deploy/compose.yaml")
-    assert asked(shop, "PLACE") == {"PLACE": "deploy"}
+    assert variables(shop, "PLACE") == {"PLACE": "deploy"}
     assert shop.live == 2
     shop.must("up", "--app", shop.name)
     assert shop.live == 2
     shop.must("apps", "set", shop.name, "file=")
     shop.must("deploy")
-    assert asked(shop, "PLACE") == {"PLACE": "top"}
+    assert variables(shop, "PLACE") == {"PLACE": "top"}
 
 
-def test_one_at_the_top_may_include_it(shop: App) -> None:
+def test_a_compose_file_at_the_top_may_include_it(shop: App) -> None:
     shop.tree.commit({"compose.yaml": "include: [deploy/compose.yaml]\n"}, "include")
     done = shop.tree.push()
     assert done.ok, done.err
-    assert asked(shop, "PLACE", "FROM_FILE") == {"PLACE": "deploy", "FROM_FILE": "yes"}
+    assert variables(shop, "PLACE", "FROM_FILE") == {"PLACE": "deploy", "FROM_FILE": "yes"}
 
 
 @pytest.mark.parametrize(
@@ -83,26 +83,24 @@ def test_one_at_the_top_may_include_it(shop: App) -> None:
         ({"build": "../.."}, "expected a directory inside the repository, found `..` (text)"),
     ],
 )  # fmt: skip
-def test_nothing_outside_of_the_repository_is_read_for_it(
-    shop: App, changes: dict[str, object], what: str
-) -> None:
+def test_nothing_outside_the_repository_is_read(shop: App, changes: dict[str, object], what: str) -> None:
     shop.must("apps", "set", shop.name, "file=deploy/compose.yaml")
     text = yaml.safe_dump({"services": {"web": {**WEB, **changes}}})
     shop.tree.commit({"deploy/compose.yaml": text}, "outside")
-    found = complaint(shop.tree.push())
-    assert found.what == what
+    result = complaint(shop.tree.push())
+    assert result.what == what
 
 
-def test_a_link_is_no_compose_file(shop: App) -> None:
+def test_a_link_is_not_accepted_as_a_compose_file(shop: App) -> None:
     (shop.tree.path / "deploy" / "linked.yaml").symlink_to("compose.yaml")
     shop.tree.commit({}, "a link")
     shop.must("apps", "set", shop.name, "file=deploy/linked.yaml")
-    found = complaint(shop.tree.push())
-    assert found.what.startswith("the commit has no file `deploy/linked.yaml`")
-    assert f"pushrod apps set {shop.name} file=deploy/compose.yaml" in found.to_do
+    result = complaint(shop.tree.push())
+    assert result.what.startswith("the commit has no file `deploy/linked.yaml`")
+    assert f"pushrod apps set {shop.name} file=deploy/compose.yaml" in result.to_do
 
 
-def test_secrets_stand_for_env_files_of_its_folder(shop: App) -> None:
+def test_secrets_replace_env_files_of_its_directory(shop: App) -> None:
     text = yaml.safe_dump({"services": {"web": {**WEB, "env_file": [".env"]}}})
     shop.tree.commit({"deploy/compose.yaml": text, "deploy/.env.example": "GREETING=\nOTHER=\n"}, "env")
     shop.must("apps", "set", shop.name, "file=deploy/compose.yaml")
@@ -110,13 +108,13 @@ def test_secrets_stand_for_env_files_of_its_folder(shop: App) -> None:
     assert shop.json("plan")["lacking"] == ["OTHER"]
     done = shop.tree.push()
     assert done.ok, done.err
-    assert asked(shop, "GREETING") == {"GREETING": "hello"}
+    assert variables(shop, "GREETING") == {"GREETING": "hello"}
 
 
 @pytest.mark.parametrize(
     "setting", ["file=/etc/x.yaml", "file=../x.yaml", "port=80", "file", "file=a.yaml b=c"]
 )
-def test_what_cannot_be_set(shop: App, setting: str) -> None:
+def test_invalid_settings_are_refused(shop: App, setting: str) -> None:
     done = shop.pushrod("apps", "set", shop.name, *setting.split())
     assert done.status == 12
     assert "deploy/compose.yaml" in complaint(done).to_do

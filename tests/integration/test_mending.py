@@ -1,4 +1,4 @@
-"""An app with an interrupted push, left by a full disk or an older pushrod; and what may be pushed."""
+"""Interrupted pushes, caused by a full disk or left by an older pushrod; and refused objects."""
 
 import json
 import subprocess
@@ -10,7 +10,7 @@ import pytest
 from devtools import apps
 from devtools.apps import App, Machine
 from tests.integration.disks import ZEROS, fill, on_small_disk
-from tests.integration.test_recovery_steps import cut_off, said
+from tests.integration.test_recovery_steps import cut_off, output_of
 
 pytestmark = pytest.mark.integration
 
@@ -19,7 +19,7 @@ def _live(shop: App) -> Path:
     return shop.state / "releases" / str(shop.live)
 
 
-def test_a_full_disk_after_a_push_was_cut_off(new_machine: Callable[[], Machine]) -> None:
+def test_a_full_disk_after_an_interrupted_push_is_recovered(new_machine: Callable[[], Machine]) -> None:
     """The interrupted push frees its space, so that an older release can be made live."""
     with on_small_disk(new_machine()) as machine:
         full = machine.app("full")
@@ -27,13 +27,13 @@ def test_a_full_disk_after_a_push_was_cut_off(new_machine: Callable[[], Machine]
         cut_off(full, "start", {"zeros": ZEROS[:8_000_000]})
         free = fill(full)
         before = full.live
-        said(full.pushrod("rollback"))
+        output_of(full.pushrod("rollback"))
         assert full.live < before
         assert full.serves(full.live)
         fill(full)
-        said(full.pushrod("down"))
+        output_of(full.pushrod("down"))
         assert not full.groups()
-        said(full.pushrod("apps", "destroy", "full", "--yes"))
+        output_of(full.pushrod("apps", "destroy", "full", "--yes"))
         assert not full.directory.exists()
         free()
 
@@ -42,7 +42,7 @@ def test_a_full_disk_after_a_push_was_cut_off(new_machine: Callable[[], Machine]
 
 
 @pytest.mark.parametrize("verb", ["push", "rollback", "restart", "down", "doctor"])
-def test_a_release_of_a_tag_that_could_not_be_finished(machine: Machine, verb: str) -> None:
+def test_an_unfinished_release_of_a_tag_is_recovered(machine: Machine, verb: str) -> None:
     """A tag pushed as the branch once went live under its own name, to which no branch can be moved: the journal
     stays open after its commit point."""
     name = f"tagged-{verb}"
@@ -79,19 +79,19 @@ def test_a_release_of_a_tag_that_could_not_be_finished(machine: Machine, verb: s
     match verb:
         case "push":
             shop.tree.commit({"app.py": apps.changed("next")}, "next")
-            assert "finishing" in said(shop.tree.push())
+            assert "finishing" in output_of(shop.tree.push())
             assert shop.get().body == "next"
         case "rollback":
-            said(shop.pushrod("rollback"))
+            output_of(shop.pushrod("rollback"))
             assert shop.serves(live - 1)
         case "restart":
-            said(shop.pushrod("restart"))
+            output_of(shop.pushrod("restart"))
             assert shop.release(shop.live)["commit"] == old_commit
         case "down":
-            said(shop.pushrod("down"))
+            output_of(shop.pushrod("down"))
             assert not shop.groups()
         case _:
-            said(shop.pushrod("doctor", "--repair"))
+            output_of(shop.pushrod("doctor", "--repair"))
             assert shop.branch() == old_commit
 
 
@@ -110,7 +110,7 @@ def test_a_tag_is_deployed_as_its_commit(shop: App, depth: int) -> None:
     shop.tree.git("tag", "--annotate", "t1", "--message", "1", "--force")
     for n in range(2, depth + 1):
         shop.tree.git("tag", "--annotate", f"t{n}", f"t{n - 1}", "--message", str(n), "--force")
-    said(shop.tree.push("pushrod", f"t{depth}:main"))
+    output_of(shop.tree.push("pushrod", f"t{depth}:main"))
     assert shop.get().body == f"tag {depth}"
     assert shop.branch() == shop.release(shop.live)["commit"] == shop.tree.head()
     assert shop.tree.git("rev-parse", "pushrod/main") == shop.tree.head(), "and the client knows where it is"
@@ -119,16 +119,16 @@ def test_a_tag_is_deployed_as_its_commit(shop: App, depth: int) -> None:
     shop.settled()
 
 
-def test_a_tag_that_is_pushed_first_of_all_is_told_where_to(machine: Machine) -> None:
-    """Git takes `main` for the name of a tag then."""
+def test_a_tag_pushed_before_any_branch_is_refused_with_the_full_ref(machine: Machine) -> None:
+    """Git then takes `main` for the name of a tag."""
     first = machine.app("first", push=False)
     first.tree.git("tag", "v1")
     assert "TAG:refs/heads/main" in apps.complaint(first.tree.push("pushrod", "v1:main")).to_do
-    said(first.tree.push("pushrod", "v1:refs/heads/main"))
+    output_of(first.tree.push("pushrod", "v1:refs/heads/main"))
 
 
 @pytest.mark.parametrize("what", ["HEAD^{tree}", "HEAD:app.py", "a tag of a tree"])
-def test_what_is_no_commit_is_refused(shop: App, what: str) -> None:
+def test_an_object_that_is_no_commit_is_refused(shop: App, what: str) -> None:
     shop.restore()
     before, release = shop.footprint(), shop.live
     if what == "a tag of a tree":

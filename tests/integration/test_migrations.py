@@ -1,6 +1,7 @@
 """A release command, however it ends, leaves nothing in PostgreSQL that blocks others."""
 
 import os
+import re
 import signal
 import time
 from collections.abc import Iterator
@@ -52,18 +53,18 @@ def readable(shop: App) -> bool:
 
 
 @pytest.mark.parametrize("how", ["SIGINT", "SIGHUP", "SIGKILL"])
-def test_a_migration_that_waits_ends_with_its_push(shop: App, holder: Running, how: str) -> None:
+def test_a_waiting_migration_ends_with_its_push(shop: App, holder: Running, how: str) -> None:
     shop.restore()
     shop.tree.commit({"app.py": apps.changed(how), **manifest(ALTER)}, how)
     command = shop.running("deploy")
     try:
-        said = command.until("waits for a lock")
+        output = command.until("waits for a lock")
         os.kill(command.child.pid, getattr(signal, how))
         command.done()
     finally:
         command.end()
-    assert "that shop_migrator holds" in said, "it is said who holds it up"
-    assert "idle in transaction" in said or "select pg_sleep" in said
+    assert "that shop_migrator holds" in output, "it is said who holds it up"
+    assert "idle in transaction" in output or "select pg_sleep" in output
     if how == "SIGKILL":
         shop.must("status")
     assert readable(shop)
@@ -72,7 +73,7 @@ def test_a_migration_that_waits_ends_with_its_push(shop: App, holder: Running, h
 
 
 @pytest.mark.parametrize("status", [0, 1])
-def test_what_a_release_command_has_left_behind_ends_with_it(shop: App, status: int) -> None:
+def test_database_sessions_left_by_a_release_command_are_ended(shop: App, status: int) -> None:
     """A program that it started, and that outlives it, in a transaction with an exclusive lock on the table."""
     shop.restore()
     locked = f'{PSQL} -c begin -c "lock table things" -c "select pg_sleep(300)"'
@@ -86,7 +87,7 @@ def test_what_a_release_command_has_left_behind_ends_with_it(shop: App, status: 
     shop.restore()
 
 
-def test_a_release_command_ends_though_what_it_has_left_behind_has_its_output_open(shop: App) -> None:
+def test_a_release_command_ends_even_if_a_child_holds_its_output(shop: App) -> None:
     command = "sh -c 'echo migrated; sleep 301.25 & exit 0'"
     shop.tree.commit({"app.py": apps.changed("open"), **manifest(command)}, "left open")
     begun = time.monotonic()
@@ -111,7 +112,7 @@ OUTLIVE = {
 
 
 @pytest.mark.parametrize("way", OUTLIVE)
-def test_what_outlives_a_release_command_that_failed_holds_nobody_up(shop: App, way: str) -> None:
+def test_processes_that_outlive_a_failed_release_command_block_nobody(shop: App, way: str) -> None:
     shop.restore()
     command, status = OUTLIVE[way]
     tree = {"release.sh": command, "app.py": apps.changed(way), **manifest("sh release.sh")}
@@ -125,10 +126,33 @@ def test_what_outlives_a_release_command_that_failed_holds_nobody_up(shop: App, 
             process.kill()  # with its input the client ends
 
 
-def test_a_migration_does_not_wait_for_ever(shop: App) -> None:
-    assert shop.must("run", "sh", "-c", f'{PSQL} -c "show lock_timeout"').strip() == "1min"
+def test_a_release_command_that_got_no_lock_is_run_again(shop: App) -> None:
+    """The table is locked until the command has failed once."""
+    shop.restore()
+    holder = (
+        "(echo 'begin; lock table things;'; until test -e $HOME/failed; do sleep 0.1; done; echo 'rollback;')"
+    )
+    change = "-c \"set lock_timeout = '500ms'\" -c 'alter table things add column if not exists more int'"
+    held = f"test -e $HOME/failed || ({holder} | {PSQL}) >/dev/null 2>&1 & sleep 2"
+    script = f"{held}\n{PSQL} {change} || {{ touch $HOME/failed; exit 3; }}"
+    shop.tree.commit(
+        {"release.sh": script, "app.py": apps.changed("again"), **manifest("sh release.sh")}, "again"
+    )
+    done = shop.pushrod("deploy")
+    assert done.ok, done.err
+    assert "it could not get a lock in time; it is run again in 5 s, 5 more times at most" in done.err
+    assert shop.get().body == "again"
+    points = re.findall(
+        r'restore point "pushrod_shop_(\d+)"', (shop.directory / "logs/stores/postgres.log").read_text()
+    )
+    assert int(points[-1]) == shop.live
+    shop.restore()
+
+
+def test_a_migration_has_a_lock_timeout(shop: App) -> None:
+    assert shop.must("run", "sh", "-c", f'{PSQL} -c "show lock_timeout"').strip() == "10s"
     own = "alter role shop_migrator in database shop set lock_timeout = '5min'"
     shop.must("run", "sh", "-c", f'{PSQL} -c "set role none" -c "{own}"')
     shop.push_change()
-    said = shop.must("run", "sh", "-c", f'{PSQL} -c "show lock_timeout"').strip()
-    assert said == "5min", "what somebody has set otherwise stays"
+    output = shop.must("run", "sh", "-c", f'{PSQL} -c "show lock_timeout"').strip()
+    assert output == "5min", "what somebody has set otherwise stays"

@@ -42,7 +42,7 @@ def generation(edge: Edge) -> str:
 # ---- what a site does ----------------------------------------------------------------------------------------
 
 
-def test_a_site_is_served_and_says_its_release(edge: Edge, backend: Callable[[str], Backend]) -> None:
+def test_a_site_is_served_with_its_release_number(edge: Edge, backend: Callable[[str], Backend]) -> None:
     port = free_port()
     switch = edge.switch(site("shop", 7, backend("one"), port=port))
     assert switch.reloaded
@@ -53,7 +53,7 @@ def test_a_site_is_served_and_says_its_release(edge: Edge, backend: Callable[[st
     assert answer.headers["Server"] == "nginx"
 
 
-def test_the_backend_learns_who_asked(edge: Edge, backend: Callable[[str], Backend]) -> None:
+def test_the_backend_gets_the_client_headers(edge: Edge, backend: Callable[[str], Backend]) -> None:
     port = free_port()
     edge.switch(site("shop", 1, backend("one"), port=port))
     answer = ask(port, "/headers", Host="shop.example:81")
@@ -69,7 +69,7 @@ def test_the_backend_learns_who_asked(edge: Edge, backend: Callable[[str], Backe
     assert "Connection" not in seen
 
 
-def test_a_proxy_on_this_machine_is_believed_about_its_client(
+def test_a_proxy_on_this_machine_is_trusted_about_its_client(
     edge: Edge, backend: Callable[[str], Backend]
 ) -> None:
     port = free_port()
@@ -97,7 +97,7 @@ def test_a_web_socket_is_passed_on_and_no_other_upgrade(
     assert "Upgrade" not in json.loads(ask(port, "/headers", Connection="Upgrade", Upgrade="h2c").body)
 
 
-def test_text_is_compressed_for_who_can_read_it(edge: Edge, backend: Callable[[str], Backend]) -> None:
+def test_text_is_compressed_for_clients_that_accept_it(edge: Edge, backend: Callable[[str], Backend]) -> None:
     port = free_port()
     edge.switch(site("shop", 1, backend("one"), port=port))
     compressed = ask(port, "/long", Accept_Encoding="gzip")
@@ -158,14 +158,14 @@ def test_an_app_that_does_not_answer_gets_a_plain_502(edge: Edge) -> None:
     assert answer.headers["Retry-After"] == "1"
 
 
-def test_what_the_app_itself_refuses_is_passed_on(edge: Edge, backend: Callable[[str], Backend]) -> None:
+def test_an_error_of_the_app_is_passed_on(edge: Edge, backend: Callable[[str], Backend]) -> None:
     port = free_port()
     edge.switch(site("shop", 7, backend("busy"), port=port))
     answer = ask(port, "/refuse")
     assert (answer.status, answer.body) == (503, "busy")
 
 
-def test_with_one_instance_down_the_other_gets_even_what_must_not_be_sent_twice(
+def test_with_one_instance_down_the_other_gets_non_idempotent_requests(
     edge: Edge, backend: Callable[[str], Backend]
 ) -> None:
     port, one = free_port(), backend("one")
@@ -176,7 +176,7 @@ def test_with_one_instance_down_the_other_gets_even_what_must_not_be_sent_twice(
     assert [(a.status, a.body) for a in answers] == [(200, f"order {n}") for n in range(8)]
 
 
-def test_an_app_that_is_withdrawn_is_not_listened_for(edge: Edge, backend: Callable[[str], Backend]) -> None:
+def test_the_port_of_a_removed_app_is_closed(edge: Edge, backend: Callable[[str], Backend]) -> None:
     shop, blog = free_port(), free_port()
     edge.switch({**site("shop", 1, backend("shop"), port=shop), **site("blog", 1, backend("b"), port=blog)})
     edge.switch({"shop": None})
@@ -205,7 +205,7 @@ def test_a_request_in_flight_is_finished_by_the_release_that_began_it(
     assert edge.drained(switch, PATIENCE)
 
 
-def test_after_a_switch_no_new_connection_meets_the_old_release(
+def test_after_a_switch_no_new_connection_reaches_the_old_release(
     edge: Edge, backend: Callable[[str], Backend]
 ) -> None:
     port, backends = free_port(), [backend("one"), backend("two")]
@@ -228,9 +228,9 @@ def frozen(pid: int) -> Iterator[None]:
 def test_a_switch_is_over_when_no_old_worker_accepts(
     running: Started, edge: Edge, backend: Callable[[str], Backend]
 ) -> None:
-    wanted = site("shop", 1, backend("one"), port=free_port())
+    new_sites = site("shop", 1, backend("one"), port=free_port())
     old = generation(edge)
-    switching = threading.Thread(target=edge.switch, args=(wanted,), daemon=True)
+    switching = threading.Thread(target=edge.switch, args=(new_sites,), daemon=True)
     with frozen(running.workers()[0]):
         switching.start()
         assert waits.wait_until(lambda: generation(edge) != old, PATIENCE)
@@ -239,7 +239,7 @@ def test_a_switch_is_over_when_no_old_worker_accepts(
     assert not switching.is_alive()
 
 
-def test_one_answer_of_the_new_generation_is_proof(
+def test_one_answer_of_the_new_generation_confirms_a_switch(
     running: Started, edge: Edge, backend: Callable[[str], Backend], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """For a moment old and new workers accept side by side, so an old one may answer after a new one."""
@@ -253,8 +253,8 @@ def test_one_answer_of_the_new_generation_is_proof(
         return old if len(answers) > 1 else answer
 
     port, done = free_port(), []
-    wanted = site("shop", 1, backend("one"), port=port)
-    switching = threading.Thread(target=lambda: done.append(edge.switch(wanted)), daemon=True)
+    new_sites = site("shop", 1, backend("one"), port=port)
+    switching = threading.Thread(target=lambda: done.append(edge.switch(new_sites)), daemon=True)
     monkeypatch.setattr(reload, "CONFIRM_BUDGET", 3.0)
     with frozen(running.workers()[0]):
         monkeypatch.setattr(Edge, "mark", once)
@@ -274,7 +274,7 @@ def test_a_worker_that_died_is_not_waited_for(running: Started, edge: Edge) -> N
         assert running.workers() == (second,)
 
 
-def test_nginx_itself_bounds_how_long_old_workers_live(
+def test_nginx_limits_the_lifetime_of_old_workers(
     started: Started, backend: Callable[[str], Backend], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tree, "DRAIN_BUDGET", 1.0)
@@ -326,18 +326,18 @@ def test_a_busy_kept_connection_sees_no_failure_over_several_switches(
     assert releases == {"1", "2", "3", "4", "5"}
 
 
-def test_what_is_served_already_costs_nothing(
+def test_a_switch_to_the_served_sites_does_nothing(
     running: Started, edge: Edge, backend: Callable[[str], Backend]
 ) -> None:
-    wanted = site("shop", 1, backend("one"), port=free_port())
-    first = edge.switch(wanted)
+    new_sites = site("shop", 1, backend("one"), port=free_port())
+    first = edge.switch(new_sites)
     assert edge.drained(first, PATIENCE)
     workers = running.workers()
-    assert edge.switch(wanted) == Switch(first.generation)
+    assert edge.switch(new_sites) == Switch(first.generation)
     assert running.workers() == workers
 
 
-def test_an_unchanged_switch_still_names_the_workers_that_have_not_finished(
+def test_an_unchanged_switch_still_names_the_draining_workers(
     edge: Edge, backend: Callable[[str], Backend]
 ) -> None:
     """A command that was killed while draining resumes here."""
@@ -345,26 +345,24 @@ def test_an_unchanged_switch_still_names_the_workers_that_have_not_finished(
     edge.switch(site("shop", 1, one, port=port))
     InFlight(port)
     assert one.asked.wait(PATIENCE)
-    wanted = site("shop", 2, backend("two"), port=port)
-    switch = edge.switch(wanted)
-    assert waits.wait_until(lambda: len(edge.switch(wanted).workers) == 1, PATIENCE)
-    again = edge.switch(wanted)
+    new_sites = site("shop", 2, backend("two"), port=port)
+    switch = edge.switch(new_sites)
+    assert waits.wait_until(lambda: len(edge.switch(new_sites).workers) == 1, PATIENCE)
+    again = edge.switch(new_sites)
     assert not again.reloaded
     assert set(again.workers) < set(switch.workers)
     one.may_answer.set()
     assert edge.drained(again, PATIENCE)
 
 
-def test_a_tree_that_was_pointed_to_but_never_loaded_is_loaded(
-    edge: Edge, backend: Callable[[str], Backend]
-) -> None:
+def test_a_linked_tree_that_was_not_loaded_is_loaded(edge: Edge, backend: Callable[[str], Backend]) -> None:
     """A command that was killed between the link and the signal resumes here."""
     port = free_port()
-    wanted = site("shop", 1, backend("one"), port=port)
-    generation = edge._candidate(wanted)
+    new_sites = site("shop", 1, backend("one"), port=port)
+    generation = edge._candidate(new_sites)
     files.point(edge.current, f"trees/{generation}")
     assert not network.accepts(port)
-    switch = edge.switch(wanted)
+    switch = edge.switch(new_sites)
     assert (switch.generation, switch.reloaded) == (generation, True)
     assert ask(port).body == "one"
 
@@ -464,7 +462,7 @@ def test_a_port_that_another_process_holds_changes_nothing(before: Before) -> No
     assert ask(port).body == "two"
 
 
-def test_an_nginx_that_does_not_follow_in_time_is_led_back(
+def test_a_switch_that_nginx_does_not_load_in_time_is_reverted(
     before: Before, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reload, "CONFIRM_BUDGET", 1.0)
@@ -476,7 +474,7 @@ def test_an_nginx_that_does_not_follow_in_time_is_led_back(
     before.assert_untouched()
 
 
-def test_an_interrupted_switch_goes_back(before: Before, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_switch_is_reverted(before: Before, monkeypatch: pytest.MonkeyPatch) -> None:
     wait, calls = waits.wait_until, []
 
     def interrupted(*asked: Any, **more: Any) -> bool:
@@ -494,7 +492,7 @@ def test_an_interrupted_switch_goes_back(before: Before, monkeypatch: pytest.Mon
     assert bodies == {"one"}
 
 
-def test_a_switch_of_an_nginx_that_was_killed_says_so(running: Started, before: Before) -> None:
+def test_a_switch_of_a_killed_nginx_fails(running: Started, before: Before) -> None:
     running.kill()
     assert before.edge._pid_file.exists()
     assert before.edge.socket.exists()
@@ -505,7 +503,7 @@ def test_a_switch_of_an_nginx_that_was_killed_says_so(running: Started, before: 
     assert before.edge.current.readlink() == before.tree
 
 
-def test_a_copied_edge_runs_beside_the_first(running: Started, tmp_path: Path) -> None:
+def test_a_copied_edge_runs_next_to_the_first(running: Started, tmp_path: Path) -> None:
     first = running.edge
     mark, workers = first.mark(), running.workers()
     runtime = first.runtime.with_name("copy")
@@ -527,7 +525,7 @@ def test_a_copied_edge_runs_beside_the_first(running: Started, tmp_path: Path) -
     assert running.workers() == workers
 
 
-def test_a_killed_nginx_starts_again_and_serves_the_same(running: Started, before: Before) -> None:
+def test_a_restarted_nginx_serves_the_same_sites(running: Started, before: Before) -> None:
     running.kill()
     running.start()
     before.assert_untouched()
@@ -535,24 +533,24 @@ def test_a_killed_nginx_starts_again_and_serves_the_same(running: Started, befor
 
 def test_sites_can_be_placed_before_the_start(started: Started, backend: Callable[[str], Backend]) -> None:
     port = free_port()
-    wanted = site("shop", 3, backend("one"), port=port)
-    started.edge.place(wanted)
+    new_sites = site("shop", 3, backend("one"), port=port)
+    started.edge.place(new_sites)
     assert not network.accepts(port)
     started.start()
     assert ask(port).body == "one"
     with pytest.raises(EdgeError, match="nginx is running"):
-        started.edge.place(wanted)
+        started.edge.place(new_sites)
 
 
 # ---- a port that apps share ----------------------------------------------------------------------------------
 
 
-def test_a_fresh_host_says_that_it_has_no_such_app(shared: Started) -> None:
+def test_a_new_host_answers_that_no_app_has_this_name(shared: Started) -> None:
     answer = ask(shared.edge.port)
     assert (answer.status, answer.body) == (404, tree.NO_SUCH_NAME)
 
 
-def test_apps_on_one_port_are_told_apart_by_their_names(
+def test_apps_on_one_port_are_distinguished_by_name(
     shared: Started, backend: Callable[[str], Backend]
 ) -> None:
     port, long = shared.edge.port, ".".join(["a" * 61] * 4) + ".exam"
@@ -623,10 +621,10 @@ def test_names_that_collide_change_nothing(shared: Started, backend: Callable[[s
     port, one = shared.edge.port, backend("one")
     shared.edge.switch(site("shop", 1, one, port=port, domains=("shop.example",)))
     before = shared.edge.mark()
-    wanted = site("blog", 1, one, port=port, domains=("shop.example",))
+    new_sites = site("blog", 1, one, port=port, domains=("shop.example",))
     for refuse in (shared.edge.check, shared.edge.switch):
         with pytest.raises(EdgeError, match=r"the domain shop\.example is shop's"):
-            refuse(wanted)
+            refuse(new_sites)
     shared.edge.check(site("shop", 2, one, port=port, domains=("shop.example", "blog.example")))
     mark = shared.edge.mark()
     assert before is not None and mark is not None
@@ -636,7 +634,7 @@ def test_names_that_collide_change_nothing(shared: Started, backend: Callable[[s
 # ---- logs ----------------------------------------------------------------------------------------------------
 
 
-def test_rotated_logs_go_on_in_a_new_file(before: Before) -> None:
+def test_logging_continues_in_a_new_file_after_rotation(before: Before) -> None:
     edge, log = before.edge, before.edge.logs / "access.log"
     ask(before.port, "/first")
     assert waits.wait_until(lambda: "/first" in log.read_text(), PATIENCE)
@@ -652,7 +650,7 @@ def test_rotated_logs_go_on_in_a_new_file(before: Before) -> None:
     assert "/first" not in log.read_text()
 
 
-def test_a_port_taken_while_the_error_log_is_new_is_still_explained(before: Before) -> None:
+def test_an_occupied_port_is_explained_after_a_log_rotation(before: Before) -> None:
     rotation.rotate(before.edge.directory, max_bytes=1, keep=1)
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))

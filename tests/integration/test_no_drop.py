@@ -30,9 +30,9 @@ def app(machine: Machine) -> OnThisMachine:
 @pytest.fixture(scope="module")
 def rows(app: OnThisMachine) -> Iterator[list[Row]]:
     """The results of the tests, shown at the end with -s."""
-    found: list[Row] = []
-    yield found
-    print(f"\n{no_drop.table(found)}\n\n{no_drop.table_by_shape(found)}")
+    result: list[Row] = []
+    yield result
+    print(f"\n{no_drop.table(result)}\n\n{no_drop.table_by_shape(result)}")
 
 
 def under_load(
@@ -43,7 +43,7 @@ def under_load(
     return rows[-1]
 
 
-def test_nothing_is_dropped_whatever_happens(app: OnThisMachine, rows: list[Row]) -> None:
+def test_no_request_is_dropped_in_any_step(app: OnThisMachine, rows: list[Row]) -> None:
     def everything(app: Steady) -> object:
         """All steps; losses with a killed instance are returned, not counted."""
         return [step(app) for step in no_drop.STEPS.values()][list(no_drop.STEPS).index(no_drop.KILL)]
@@ -60,7 +60,7 @@ def test_nothing_is_dropped_whatever_happens(app: OnThisMachine, rows: list[Row]
     assert len(releases) >= 5, f"the load saw the releases change: {releases}"
 
 
-def test_a_websocket_that_no_drain_waits_for_is_closed_in_order(
+def test_a_websocket_beyond_the_drain_time_is_closed_properly(
     app: OnThisMachine, rows: list[Row], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert serving.DRAIN + 10.0 <= DRAIN_BUDGET, "the app has its grace before nginx ends its workers"
@@ -75,20 +75,20 @@ def test_a_websocket_that_no_drain_waits_for_is_closed_in_order(
 
 
 @pytest.mark.parametrize("name", no_drop.SABOTAGE)
-def test_the_load_sees_who_breaks_a_rule(app: OnThisMachine, rows: list[Row], name: str) -> None:
+def test_the_load_detects_every_sabotage(app: OnThisMachine, rows: list[Row], name: str) -> None:
     row = under_load(app, rows, f"sabotage: {name}", no_drop.SABOTAGE[name])
     assert not row.clean, f"{name} was not noticed: {row}"
     assert row.failed >= 3, str(row)
     kinds = row.report.total.failures
     caught = {name.partition("/")[2] for name, f in row.report.shapes.items() if f.failed}
     assert caught == {"", "tls", "h2"}, f"by each protocol: {row}"
-    if name.startswith("killed"):
-        assert {"cut", "truncated"} & set(kinds), str(row)
+    if name.startswith("killed"):  # in the middle of an answer, or before its head, when nginx answers for it
+        assert {"cut", "truncated", "status 502"} & set(kinds), str(row)
     else:
         assert any(kind.startswith("status 50") for kind in kinds), str(row)
 
 
-def test_what_the_idle_close_race_leaves_without_keepalive_min_timeout(app: OnThisMachine) -> None:
+def test_the_idle_close_race_needs_an_nginx_without_keepalive_min_timeout(app: OnThisMachine) -> None:
     row = no_drop.race(app, 100.0, 3, older=True)
     assert set(row.report.total.failures) <= {RACE, UNPROCESSED}, str(row)
     assert set(row.report.protocols["h2"].failures) <= {UNPROCESSED}, str(row)

@@ -61,7 +61,7 @@ def sql(app: App, statement: str) -> str:
     return answer.body
 
 
-def test_what_is_live_is_known_and_healthy(shop: App) -> None:
+def test_the_live_release_is_known_and_healthy(shop: App) -> None:
     (status,) = shop.json("status")
     assert (status["release"], status["warnings"]) == (2, [])
     assert {p["state"] for p in status["processes"]} == {"running"}
@@ -70,7 +70,7 @@ def test_what_is_live_is_known_and_healthy(shop: App) -> None:
     shop.settled()
 
 
-def test_it_goes_on_with_pushes_and_back(shop: App) -> None:
+def test_an_old_root_accepts_pushes_and_rollbacks(shop: App) -> None:
     shop.push_change(version="of this program")
     assert shop.live == 3
     shop.settled()
@@ -83,7 +83,7 @@ def test_it_goes_on_with_pushes_and_back(shop: App) -> None:
     shop.settled()
 
 
-def test_stores_and_backups_of_the_older_program_are_its_own(shop: App) -> None:
+def test_stores_and_backups_of_an_old_root_are_used(shop: App) -> None:
     (old,) = shop.json("db", "backups")
     assert old["files"][0]["rows"] == {"public.goods": 1}
     shop.must("db", "verify", old["name"])
@@ -93,7 +93,7 @@ def test_stores_and_backups_of_the_older_program_are_its_own(shop: App) -> None:
     assert sql(shop, "select count(*) from goods") == "1"
 
 
-def test_it_stops_comes_back_and_goes(shop: App) -> None:
+def test_an_app_of_an_old_root_stops_restarts_and_is_destroyed(shop: App) -> None:
     shop.must("down")
     assert shop.groups() == set()
     shop.must("restart")

@@ -62,7 +62,7 @@ def desk(shop: App, tmp_path: Path) -> Desk:
     return desk
 
 
-def test_a_push_and_the_verbs_beside_it(shop: App, desk: Desk) -> None:
+def test_a_developer_pushes_and_uses_verbs_over_ssh(shop: App, desk: Desk) -> None:
     before = shop.live
     desk.commit({"app.py": apps.changed("from the desk")})
     pushed = desk.push()
@@ -82,7 +82,7 @@ def test_a_push_and_the_verbs_beside_it(shop: App, desk: Desk) -> None:
     assert shop.live == before + 2
 
 
-def test_what_is_done_from_there_is_told(shop: App, desk: Desk) -> None:
+def test_calls_over_ssh_are_recorded(shop: App, desk: Desk) -> None:
     desk.commit({"app.py": apps.changed("to be told of")})
     assert desk.push().ok
     desk.commit({"app.py": "import nothing_like_it"})
@@ -91,8 +91,8 @@ def test_what_is_done_from_there_is_told(shop: App, desk: Desk) -> None:
     desk.must("status")
     shop.must("restart")
     acts = [a for a in json.loads(shop.must("audit", "--app", "shop", "--json")) if a["what"] != "fetch"][-5:]
-    told = [(a["by"], a["what"], a["result"], a["code"]) for a in acts]
-    assert told[:4] == [
+    output = [(a["by"], a["what"], a["result"], a["code"]) for a in acts]
+    assert output[:4] == [
         ("tester", "push", "done", 0),
         ("tester", "push", "failed", 8),
         ("tester", "rollback", "failed", 12),
@@ -105,7 +105,7 @@ def test_what_is_done_from_there_is_told(shop: App, desk: Desk) -> None:
     shop.restore()
 
 
-def test_a_commit_is_planned_there_and_nothing_changes(shop: App, desk: Desk) -> None:
+def test_a_plan_over_ssh_changes_nothing(shop: App, desk: Desk) -> None:
     before, live = shop.footprint(), shop.live
     commit = desk.commit({"compose.yaml": apps.manifest(deploy={"replicas": 2})}, "Two of them")
     plan = json.loads(desk.must("plan", "--json"))
@@ -119,7 +119,7 @@ def test_a_commit_is_planned_there_and_nothing_changes(shop: App, desk: Desk) ->
     assert desk.pushrod("plan", "no-such-ref").status == 4
 
 
-def test_a_plan_of_an_app_that_is_not_there_makes_none(shop: App, desk: Desk) -> None:
+def test_a_plan_of_an_unknown_app_does_not_create_it(shop: App, desk: Desk) -> None:
     done = desk.pushrod("plan", "--app", "nowhere")
     desk.git("remote", "set-url", "pushrod", "pushrod@server:nowhere")
     other = desk.pushrod("plan")
@@ -128,14 +128,14 @@ def test_a_plan_of_an_app_that_is_not_there_makes_none(shop: App, desk: Desk) ->
     assert not (shop.machine.root / "apps" / "nowhere").exists()
 
 
-def test_a_manifest_with_a_mistake_is_refused_there_with_the_same_exit_code(shop: App, desk: Desk) -> None:
+def test_an_invalid_manifest_has_the_same_exit_code_over_ssh(shop: App, desk: Desk) -> None:
     desk.commit({"compose.yaml": apps.manifest(**{"x-pushrod": {"helth": {}}})})
     done = desk.pushrod("plan")
     assert done.status == 3
     assert "helth" in apps.complaint(done)
 
 
-def test_a_secret_is_set_there(shop: App, desk: Desk) -> None:
+def test_secrets_are_set_over_ssh(shop: App, desk: Desk) -> None:
     assert "KEY is set" in desk.must("secret", "set", "KEY", stdin="hush $(id)\n")
     (desk.path / ".env").write_text("OTHER=1\n")
     assert "1 set: OTHER" in desk.must("secret", "import", ".env")
@@ -147,7 +147,7 @@ def test_a_secret_is_set_there(shop: App, desk: Desk) -> None:
     assert shop.must("secret", "list").startswith("none")
 
 
-def test_the_app_is_closed_and_opened_from_there(shop: App, desk: Desk) -> None:
+def test_maintenance_is_switched_over_ssh(shop: App, desk: Desk) -> None:
     desk.must("maintenance", "on", "--allow", "203.0.113.0/24", "--allow", "::1")
     assert shop.get().status == 503
     assert json.loads(desk.must("status", "--json"))[0]["maintenance"]["allow"] == [
@@ -184,7 +184,9 @@ exec {program} "$@"
 
 
 @pytest.mark.parametrize("as_files", [False, True])
-def test_the_templates_script_pushes_from_ci(shop: App, desk: Desk, tmp_path: Path, as_files: bool) -> None:
+def test_the_deploy_script_of_the_template_pushes_from_ci(
+    shop: App, desk: Desk, tmp_path: Path, as_files: bool
+) -> None:
     """Uses only its key and only the host with the pinned key, and leaves neither behind."""
     desk.commit(
         {"app.py": apps.changed("from ci"), "deploy.sh": scaffold.template_files("shop")["deploy.sh"]}
@@ -243,7 +245,7 @@ NEVER = "a value is never an argument"
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "expected"),
     [
         ("exec web --app shop -- echo -n hi", "hi"),
         ("exec --app shop web -- echo --app other", "--app other\n"),
@@ -260,17 +262,17 @@ NEVER = "a value is never an argument"
         ("audit -- verify", ": unchanged"),
     ],
 )
-def test_options_stand_where_people_write_them(shop: App, desk: Desk, words: str, said: str) -> None:
+def test_options_are_accepted_in_any_usual_position(shop: App, desk: Desk, words: str, expected: str) -> None:
     """Both on the machine itself and over SSH; the parser is the same."""
     typed = shlex.split(words)
-    assert said in shop.must(*typed, stdin="A=1\n")
+    assert expected in shop.must(*typed, stdin="A=1\n")
     done = sent(desk, words, "A=1\n")
     assert done.ok, done.err
-    assert said in done.out
+    assert expected in done.out
 
 
 @pytest.mark.parametrize(
-    ("words", "status", "said"),
+    ("words", "status", "expected"),
     [
         (f"secret set TYPED={SECRET} --app shop", 2, NEVER),
         (f"secret set TYPED {SECRET} --app shop", 2, NEVER),
@@ -289,31 +291,31 @@ def test_options_stand_where_people_write_them(shop: App, desk: Desk, words: str
         ("logs web -x", 2, "No such option '-x'"),
     ],
 )
-def test_what_cannot_be_meant_is_said_alike_here_and_there(
-    shop: App, desk: Desk, words: str, status: int, said: str
+def test_an_invalid_call_is_reported_alike_locally_and_over_ssh(
+    shop: App, desk: Desk, words: str, status: int, expected: str
 ) -> None:
     for done in (shop.pushrod(*shlex.split(words), stdin="A=1\n"), sent(desk, words, "A=1\n")):
         assert done.status == status, done.err
-        assert said in done.err
+        assert expected in done.err
         assert SECRET not in done.out + done.err
     assert SECRET not in shop.must("audit", "--lines", "1000", "--json")
 
 
 @pytest.mark.parametrize("words", ["secret set TYPED='open", "secret set 'TYPED=open"])
-def test_a_value_in_what_cannot_be_read_is_not_told_either(shop: App, desk: Desk, words: str) -> None:
+def test_a_value_in_a_malformed_call_is_not_recorded(shop: App, desk: Desk, words: str) -> None:
     assert sent(desk, f"{words} {SECRET}").status == 12
     assert SECRET not in shop.must("audit", "--lines", "1000", "--json")
 
 
 @pytest.mark.parametrize("words", ["secret unset -- -x", "secret unset -- -x KEY", "logs -- --web"])
-def test_words_with_a_dash_are_sent_as_they_were_meant(shop: App, desk: Desk, words: str) -> None:
+def test_arguments_with_a_dash_are_sent_unchanged(shop: App, desk: Desk, words: str) -> None:
     """A developer's machine sends words, behind a `--` as they were."""
     done = desk.pushrod(*shlex.split(words))
     assert done.status == 12, done.err
     assert "No such option" not in done.err
 
 
-def test_an_option_behind_a_service_is_the_verbs_own_at_a_desk_too(shop: App, desk: Desk) -> None:
+def test_an_option_after_a_service_belongs_to_the_verb_over_ssh_too(shop: App, desk: Desk) -> None:
     assert desk.must("exec", "web", "--app", "shop", "--", "echo", "-n", "hi") == "hi"
 
 

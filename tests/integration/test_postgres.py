@@ -20,7 +20,7 @@ from pushrod.system import accounts, processes, waits
 pytestmark = pytest.mark.integration
 
 SUPERUSER_PASSWORD = "superuser-4d5e"
-PASSWORDS = {"migrator": "migrator-9c1b", "app": "app-77aa"}
+PASSWORDS = {"migrator": "migrator-9c1b", "app": "app-77aa", "readonly": "readonly-51c0"}
 
 
 @dataclass
@@ -69,14 +69,14 @@ def cluster(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 # ---- the cluster --------------------------------------------------------------------------------------------
 
 
-def test_cluster_is_private_and_its_accounts(cluster: Cluster) -> None:
+def test_a_cluster_is_private_to_its_account(cluster: Cluster) -> None:
     status = cluster.data.stat()
     assert status.st_mode & 0o777 == 0o700
     assert cluster.account is None or status.st_uid == cluster.account.uid
     assert [p.name for p in cluster.data.parent.iterdir() if p.name.startswith(".data")] == []
 
 
-def test_cluster_has_what_every_cluster_must(cluster: Cluster) -> None:
+def test_a_cluster_has_the_required_settings(cluster: Cluster) -> None:
     names = (
         "server_encoding",
         "data_checksums",
@@ -90,18 +90,18 @@ def test_cluster_has_what_every_cluster_must(cluster: Cluster) -> None:
     assert collate == "C.UTF-8"
 
 
-def test_users_own_settings_come_last(cluster: Cluster) -> None:
+def test_the_users_own_settings_take_precedence(cluster: Cluster) -> None:
     assert cluster.server.query("show log_statement") == [("all",)]
 
 
-def test_initialise_leaves_a_cluster_that_is_there(cluster: Cluster) -> None:
+def test_initialise_keeps_an_existing_cluster(cluster: Cluster) -> None:
     before = cluster.data.stat().st_ino
     postgres.initialise(cluster.server.programs, cluster.data, "another", cluster.account)
     assert cluster.data.stat().st_ino == before
     assert cluster.server.query("select 1") == [("1",)]
 
 
-def test_postgresql_has_no_complaint_about_its_configuration(cluster: Cluster) -> None:
+def test_postgresql_accepts_its_configuration(cluster: Cluster) -> None:
     assert (
         cluster.server.query("select sourceline, error from pg_file_settings where error is not null") == []
     )
@@ -119,7 +119,7 @@ postgres.initialise(programs, data, "secret", accounts.child_account([data.paren
 
 
 @pytest.mark.parametrize("reached", ["password", "data/global", "data/postgresql.conf", "data/base/1"])
-def test_initialise_killed_in_the_middle_leaves_nothing_half_made(tmp_path: Path, reached: str) -> None:
+def test_a_killed_initialise_leaves_no_data_directory(tmp_path: Path, reached: str) -> None:
     programs, data = Programs(servers.postgres_programs()[0]), tmp_path / "data"
     child = subprocess.Popen([sys.executable, "-c", INITIALISE, str(programs.bin), str(data)])
     try:
@@ -138,11 +138,11 @@ def test_initialise_killed_in_the_middle_leaves_nothing_half_made(tmp_path: Path
 
 
 def _processes_naming(text: str) -> list[int]:
-    found = psutil.process_iter(["pid", "cmdline"])
-    return [p.info["pid"] for p in found if any(text in a for a in p.info["cmdline"] or ())]
+    result = psutil.process_iter(["pid", "cmdline"])
+    return [p.info["pid"] for p in result if any(text in a for a in p.info["cmdline"] or ())]
 
 
-def test_initdb_that_fails_leaves_nothing_and_says_why(tmp_path: Path) -> None:
+def test_a_failed_initdb_leaves_nothing_and_reports_the_cause(tmp_path: Path) -> None:
     (tmp_path / "bin").mkdir()
     for name, body in (
         ("postgres", "echo 'postgres (PostgreSQL) 18.6'"),
@@ -160,12 +160,12 @@ def test_initdb_that_fails_leaves_nothing_and_says_why(tmp_path: Path) -> None:
 # ---- the server ---------------------------------------------------------------------------------------------
 
 
-def test_rows_come_back_as_they_are(cluster: Cluster) -> None:
+def test_rows_are_returned_unchanged(cluster: Cluster) -> None:
     sql = "select E'a,\"b\"\\n|c', null, ''; select null; select 'ü'"
     assert cluster.server.query(sql) == [('a,"b"\n|c', "", ""), ("",), ("ü",)]
 
 
-def test_superuser_calls_nobodys_functions(cluster: Cluster) -> None:
+def test_the_superuser_has_an_empty_search_path(cluster: Cluster) -> None:
     assert cluster.server.query("select current_setting('search_path')") == [("",)]
 
 
@@ -176,12 +176,12 @@ def test_a_failing_statement_ends_the_script_with_postgresqls_message(cluster: C
     assert cluster.server.query("select count(*) from pg_roles where rolname = 'never'") == [("0",)]
 
 
-def test_a_statement_past_its_time_is_ended_in_the_server_too(cluster: Cluster) -> None:
+def test_a_statement_that_times_out_ends_in_the_server_too(cluster: Cluster) -> None:
     with pytest.raises(StoreError, match="statement timeout"):
         cluster.server.query("select pg_sleep(60)", timeout=0.1)
 
 
-def test_a_wrong_password_is_said_at_once(cluster: Cluster) -> None:
+def test_a_wrong_password_is_reported_at_once(cluster: Cluster) -> None:
     wrong = Server(cluster.server.programs, cluster.server.port, "wrong")
     with pytest.raises(StoreError, match="password authentication failed") as caught:
         wrong.query("select 1")
@@ -211,7 +211,7 @@ def test_ready_waits_for_a_server_that_recovers_from_a_crash(tmp_path: Path) -> 
         assert server.query("select count(*) from public.kept") == [("1000",)]
 
 
-def test_the_stop_signal_ends_it_with_a_session_open(tmp_path: Path) -> None:
+def test_the_stop_signal_ends_the_server_with_an_open_session(tmp_path: Path) -> None:
     programs, data, log = Programs(servers.postgres_programs()[0]), tmp_path / "data", tmp_path / "log"
     account = accounts.child_account([tmp_path, programs.bin])
     server = Server(programs, servers.free_port(), "secret")
@@ -242,7 +242,7 @@ def refused(done: processes.Completed, why: str) -> None:
     assert why in done.stderr
 
 
-def test_instances_change_rows_and_nothing_else(cluster: Cluster) -> None:
+def test_the_app_role_can_change_only_rows(cluster: Cluster) -> None:
     cluster.ensure("shop")
     cluster.migrate("shop", "create table item (id bigserial primary key, name text not null)")
     sql = """insert into item (name) values ('one'), ('two');
@@ -269,7 +269,33 @@ def test_instances_change_rows_and_nothing_else(cluster: Cluster) -> None:
         refused(cluster.app("shop", statement), why)
 
 
-def test_what_a_later_migration_makes_is_usable_in_every_schema(cluster: Cluster) -> None:
+def test_the_read_only_role_reads_everything_and_changes_nothing(cluster: Cluster) -> None:
+    cluster.server.query("create database looks")
+    made = "create schema old; create table old.item (id serial, name text); insert into old.item (name) values ('x')"
+    cluster.server.query(made, "looks")
+    cluster.ensure("looks")
+    cluster.migrate("looks", "create schema sales; create table sales.bill (id serial primary key, n int)")
+    cluster.migrate("looks", "create table secret (n int); revoke select on secret from looks_readonly")
+    cluster.ensure("looks")
+
+    def look(sql: str) -> processes.Completed:
+        return cluster.ask("looks_readonly", PASSWORDS["readonly"], "looks", sql)
+
+    assert look("select count(*) from old.item; select count(*) from sales.bill").stdout == "1\n0\n"
+    refused(look("select * from secret"), "permission denied for table secret")
+    refused(look("insert into sales.bill (n) values (1)"), "read-only transaction")
+    for statement, why in {
+        "insert into sales.bill (n) values (1)": "permission denied for table bill",
+        "select nextval('sales.bill_id_seq')": "permission denied for sequence bill_id_seq",
+        "create table mine (id int)": "permission denied for schema public",
+        "create temporary table mine (id int)": "permission denied to create temporary tables",
+        "set role looks_owner": 'permission denied to set role "looks_owner"',
+        "select rolpassword from pg_authid": "permission denied for table pg_authid",
+    }.items():
+        refused(look(f"set default_transaction_read_only = off; {statement}"), why)
+
+
+def test_objects_of_a_later_migration_are_accessible_in_every_schema(cluster: Cluster) -> None:
     cluster.ensure("later")
     cluster.migrate("later", "create schema sales; create table sales.bill (id serial primary key, n int)")
     cluster.migrate(
@@ -282,7 +308,7 @@ def test_what_a_later_migration_makes_is_usable_in_every_schema(cluster: Cluster
     assert cluster.app("later", sql).stdout == "42\n"
 
 
-def test_the_owner_owns_what_the_migrator_makes(cluster: Cluster) -> None:
+def test_objects_of_the_migrator_belong_to_the_owner(cluster: Cluster) -> None:
     cluster.ensure("owns")
     cluster.migrate("owns", "create table item (id int)")
     sql = "select tableowner from pg_tables where schemaname = 'public'"
@@ -303,7 +329,7 @@ def test_a_trusted_extension_needs_no_superuser(cluster: Cluster) -> None:
     assert cluster.app("trigrams", "select similarity('one', 'one')").stdout == "1\n"
 
 
-def test_objects_from_before_are_granted(cluster: Cluster) -> None:
+def test_existing_objects_are_granted(cluster: Cluster) -> None:
     cluster.server.query("create database early")
     made = "create schema old; create table old.item (id serial, name text); insert into old.item (name) values ('x')"
     cluster.server.query(made, "early")
@@ -312,7 +338,7 @@ def test_objects_from_before_are_granted(cluster: Cluster) -> None:
     assert cluster.app("early", sql).stdout == "2\n"
 
 
-def test_a_right_that_a_migration_took_stays_taken(cluster: Cluster) -> None:
+def test_a_right_revoked_by_a_migration_stays_revoked(cluster: Cluster) -> None:
     cluster.ensure("audited")
     cluster.migrate(
         "audited", 'create table audit (id int); revoke delete, update on audit from "audited_app"'
@@ -332,13 +358,13 @@ def test_apps_do_not_reach_each_others_databases(cluster: Cluster) -> None:
         refused(done, f'permission denied for database "{database}"')
 
 
-def test_names_with_a_dash(cluster: Cluster) -> None:
+def test_names_with_a_dash_work(cluster: Cluster) -> None:
     cluster.ensure("my-shop-2")
     cluster.migrate("my-shop-2", "create table item (id int)")
     assert cluster.app("my-shop-2", "insert into item values (7); table item").stdout == "7\n"
 
 
-def test_ddl_gives_the_schema_to_the_instances_and_takes_it_back(cluster: Cluster) -> None:
+def test_the_ddl_setting_grants_and_revokes_the_schema(cluster: Cluster) -> None:
     cluster.ensure("self", ddl=True)
     assert cluster.app("self", "create table mine (id int)").status == 0
     cluster.migrate("self", "alter table mine add column name text")
@@ -363,7 +389,7 @@ def _catalogue(cluster: Cluster, database: str) -> list[postgres.Row]:
     return cluster.server.query(sql, database)
 
 
-def test_ensure_mends_what_was_changed(cluster: Cluster) -> None:
+def test_ensure_repairs_changed_roles_and_grants(cluster: Cluster) -> None:
     cluster.ensure("mended")
     cluster.server.query(
         "alter role mended_app superuser createrole password 'other'; revoke mended_owner from mended_migrator;"
@@ -432,7 +458,7 @@ CHANGES = [
 ]
 
 
-def test_digest_changes_with_every_kind_of_ddl_and_comes_back_with_it(cluster: Cluster) -> None:
+def test_the_digest_changes_with_every_kind_of_ddl_and_is_restored_with_it(cluster: Cluster) -> None:
     cluster.ensure("schema")
     empty = postgres.schema_digest(cluster.server, "schema")
     cluster.migrate("schema", BASE)

@@ -109,7 +109,7 @@ def test_the_first_push_makes_the_commit_live(plain: App) -> None:
     assert f"commit: {plain.tree.head()}" in message
 
 
-def test_a_server_may_deploy_in_any_of_its_threads(plain: App) -> None:
+def test_a_deployment_works_in_any_thread_of_a_server(plain: App) -> None:
     before = plain.live
     argv = [sys.executable, "-c", IN_A_THREAD, str(plain.machine.root), plain.name]
     done = apps.run(argv, plain.tree.path, plain.machine.env)
@@ -150,7 +150,7 @@ def test_no_request_fails_while_an_app_is_scaled_restarted_and_rolled_back(plain
     plain.must("scale", "web=1")
 
 
-def test_a_push_of_what_is_live_changes_nothing(plain: App) -> None:
+def test_a_push_of_the_live_commit_changes_nothing(plain: App) -> None:
     plain.push_change()
     number = plain.live
     assert "already live" in plain.must("deploy")
@@ -160,7 +160,7 @@ def test_a_push_of_what_is_live_changes_nothing(plain: App) -> None:
     assert plain.live == number
 
 
-def test_a_rollback_and_then_a_push(plain: App) -> None:
+def test_a_push_after_a_rollback_goes_live(plain: App) -> None:
     first, second = plain.push_change(), plain.push_change()
     newest = plain.live
     older = plain.tree.git("rev-parse", "HEAD~1")
@@ -175,7 +175,7 @@ def test_a_rollback_and_then_a_push(plain: App) -> None:
     assert plain.get() == (200, newest + 2, third)
 
 
-def test_a_rollback_by_number_and_what_was_live_before(plain: App) -> None:
+def test_a_rollback_to_a_given_release_works(plain: App) -> None:
     version = plain.push_change()
     first = plain.live
     plain.push_change()
@@ -234,7 +234,7 @@ def test_a_second_push_waits_for_the_first_and_both_go_live(plain: App) -> None:
     assert set(plain.tags()) >= {f"release/{plain.live - 1}", f"release/{plain.live}"}
 
 
-def test_a_sibling_is_refused_after_it_has_waited(plain: App, tmp_path: Path) -> None:
+def test_a_push_of_a_sibling_commit_is_refused_after_it_waited(plain: App, tmp_path: Path) -> None:
     plain.push_change()
     before = plain.live
     other = plain.tree.clone(tmp_path / "elsewhere")
@@ -248,9 +248,9 @@ def test_a_sibling_is_refused_after_it_has_waited(plain: App, tmp_path: Path) ->
     finally:
         first.end()
     assert second.status == 1
-    said = apps.complaint(second)
-    assert "went live while this push waited" in said.what
-    assert "git fetch pushrod" in said.to_do
+    reported = apps.complaint(second)
+    assert "went live while this push waited" in reported.what
+    assert "git fetch pushrod" in reported.to_do
     assert plain.get() == (200, plain.live, "A")
     assert plain.live > before
     plain.good = plain.tree.head()
@@ -264,7 +264,7 @@ def test_a_sibling_is_refused_after_it_has_waited(plain: App, tmp_path: Path) ->
     assert plain.get() == (200, plain.live, "B on A")
 
 
-def test_two_apps_beside_each_other(plain: App, machine: Machine) -> None:
+def test_two_apps_run_next_to_each_other(plain: App, machine: Machine) -> None:
     other = machine.app("other")
     version = plain.push_change()
     assert plain.get().body == version
@@ -279,15 +279,15 @@ def test_two_apps_beside_each_other(plain: App, machine: Machine) -> None:
     assert other.tree.git("remote") == ""
 
 
-def test_a_name_is_taken_by_another_folder(plain: App, machine: Machine) -> None:
+def test_a_name_used_by_another_directory_is_refused(plain: App, machine: Machine) -> None:
     stranger = machine.tree("elsewhere/plain")
     before, release = plain.footprint(), plain.live
     done = machine.pushrod("up", cwd=stranger.path)
     assert done.status == 12
-    said = apps.complaint(done)
-    assert "the name `plain` is taken" in said.what
-    assert str(plain.tree.path) in said.what
-    assert "--app" in said.to_do
+    reported = apps.complaint(done)
+    assert "the name `plain` is taken" in reported.what
+    assert str(plain.tree.path) in reported.what
+    assert "--app" in reported.to_do
     plain.untouched(before, release)
     assert stranger.git("remote") == ""
 
@@ -295,15 +295,15 @@ def test_a_name_is_taken_by_another_folder(plain: App, machine: Machine) -> None
 # ---- reading --------------------------------------------------------------------------------------------------
 
 
-def test_plan_says_what_would_change_and_changes_nothing(plain: App) -> None:
+def test_plan_reports_changes_and_makes_none(plain: App) -> None:
     plain.push_change()
     before, release = plain.footprint(), plain.live
     plain.tree.commit({"compose.yaml": apps.manifest({"worker": WORKER})}, "a worker")
-    told = plain.must("plan")
-    assert "worker" in told
-    said = plain.json("plan")
-    assert said["commit"] == plain.tree.head()
-    assert ("worker", "new") in {(c["name"], c["action"]) for c in said["changes"]}
+    output = plain.must("plan")
+    assert "worker" in output
+    reported = plain.json("plan")
+    assert reported["commit"] == plain.tree.head()
+    assert ("worker", "new") in {(c["name"], c["action"]) for c in reported["changes"]}
     plain.untouched(before, release)
 
 
@@ -322,14 +322,14 @@ WORKER = {"build": ".", "command": "python -c 'import time; time.sleep(1000)'"}
     ],
     ids=" ".join,
 )
-def test_every_verb_that_reads_speaks_json(plain: App, verb: tuple[str, ...]) -> None:
+def test_every_verb_that_reads_prints_json(plain: App, verb: tuple[str, ...]) -> None:
     before, release = plain.footprint(), plain.live
-    found = plain.json(*verb)
-    assert isinstance(found, dict if verb == ("plan",) else list)
+    result = plain.json(*verb)
+    assert isinstance(result, dict if verb == ("plan",) else list)
     plain.untouched(before, release)
 
 
-def test_logs_speak_json_line_by_line(plain: App) -> None:
+def test_logs_print_one_json_object_per_line(plain: App) -> None:
     plain.get("/print?q=hello-log")
     log = plain.directory / "logs" / f"r{plain.live}" / "web-1.log"
     apps.eventually(lambda: "hello-log" in log.read_text(), "the line is in the log")
@@ -342,8 +342,8 @@ def test_logs_speak_json_line_by_line(plain: App) -> None:
 
 def everything_in_git(app: App) -> str:
     """Everything in the state repository's and the app's repository's history, except the app's own tree."""
-    told = app.tree.git("-C", str(app.state), "log", "--all", "--patch")
-    return told + app.tree.git("-C", str(app.repository), "log", "--all", "--patch")
+    output = app.tree.git("-C", str(app.state), "log", "--all", "--patch")
+    return output + app.tree.git("-C", str(app.repository), "log", "--all", "--patch")
 
 
 def command_lines() -> str:
@@ -355,8 +355,8 @@ def test_a_secret_reaches_the_app_and_nothing_else(plain: App, machine: Machine)
     value = f"swordfish-{random.randrange(10**12)}"
     plain.must("secret", "set", "API_KEY", stdin=f"{value}\n")
     assert plain.must("secret", "list").split() == ["API_KEY"]
-    told = plain.pushrod("deploy")
-    assert told.ok, told.err
+    output = plain.pushrod("deploy")
+    assert output.ok, output.err
     environment = json.loads(plain.get("/environment").body)
     assert environment["API_KEY"] == value
 
@@ -365,7 +365,7 @@ def test_a_secret_reaches_the_app_and_nothing_else(plain: App, machine: Machine)
     apps.eventually(lambda: value in log.read_text(), "what the app itself prints is in its own log")
     assert value not in plain.must("logs")
     assert "***" in plain.must("logs")
-    shown = told.out + told.err + plain.must("status", "--json") + plain.must("releases")
+    shown = output.out + output.err + plain.must("status", "--json") + plain.must("releases")
     assert value not in shown
     assert value not in everything_in_git(plain)
     assert value not in (plain.directory / "journal").read_text()
@@ -396,7 +396,7 @@ def test_a_failing_release_command_does_not_show_a_secret(plain: App) -> None:
     plain.must("secret", "unset", "API_KEY")
 
 
-def test_which_variable_wins(plain: App) -> None:
+def test_variables_have_the_documented_precedence(plain: App) -> None:
     plain.must("secret", "import", str(_dotenv(plain)))
     dockerfile = "FROM python:3.11\nENV FROM_IMAGE=image SHADOWED=image OWN=image\nCMD python app.py\n"
     environment = {"OWN": "manifest", "PASSED": None, "PUSHROD_RELEASE": "nonsense"}
@@ -444,9 +444,9 @@ def test_the_app_may_not_change_the_schema(stock: App) -> None:
 def test_no_password_is_in_git_or_in_a_command_line(stock: App, machine: Machine) -> None:
     passwords = json.loads((stock.directory / "secrets" / "passwords.json").read_text())
     assert passwords
-    told, running = everything_in_git(stock), command_lines()
+    output, running = everything_in_git(stock), command_lines()
     for name, password in passwords.items():
-        assert password not in told, name
+        assert password not in output, name
         assert password not in running, name
         assert password not in "".join(
             p.read_text() for p in (machine.root / "supervisor" / "conf.d").iterdir()
@@ -469,7 +469,7 @@ def test_down_and_up_keep_the_data(stock: App, machine: Machine) -> None:
     assert "yes" in stock.get("/redis?q=GET+kept").body
 
 
-def test_a_rollback_across_a_migration_must_be_asked_for(stock: App) -> None:
+def test_a_rollback_across_a_migration_requires_an_option(stock: App) -> None:
     older = stock.push_change()
     first = stock.live
     column = f"c{random.randrange(10**6)}"
@@ -477,9 +477,9 @@ def test_a_rollback_across_a_migration_must_be_asked_for(stock: App) -> None:
     migrated = stock.live
     refused = stock.pushrod("rollback")
     assert refused.status == 12
-    said = apps.complaint(refused)
-    assert f"release {migrated} changed the database's schema after release {first}" in said.what
-    assert "--across-migrations" in said.to_do
+    reported = apps.complaint(refused)
+    assert f"release {migrated} changed the database's schema after release {first}" in reported.what
+    assert "--across-migrations" in reported.to_do
     assert stock.live == migrated
     stock.must("rollback", "--across-migrations")
     assert stock.get() == (200, first, older)
@@ -508,8 +508,8 @@ def test_up_makes_the_app_the_remote_and_the_release(new_machine: Callable[[], M
     machine = new_machine()
     tree = machine.tree("The Shop 1")
     port = apps.edge_port()
-    told = machine.must("up", "--port", str(port), cwd=tree.path)
-    assert told.strip().endswith(f"http://127.0.0.1:{port}")
+    output = machine.must("up", "--port", str(port), cwd=tree.path)
+    assert output.strip().endswith(f"http://127.0.0.1:{port}")
     app = App(machine, "the-shop-1", tree)
     app.good = tree.head()
     assert app.get() == (200, 1, "one")

@@ -1,4 +1,4 @@
-"""Each step of recovery made impossible in turn, in the ways in which a machine does it.
+"""Each step of recovery, made to fail in the ways in which a machine can fail.
 
 Recovery goes on without what it cannot do. `rollback`, `down` and `apps destroy` work on the damage itself; `doctor`
 names it, and after `doctor --repair` a push goes live.
@@ -35,7 +35,7 @@ def gone(path: Path) -> None:
 
 
 def a_directory(path: Path) -> None:
-    """As what mounts a file that is not there makes it, and somebody has put something into it."""
+    """A directory in place of a file, as made by a mount of a missing file, with a file in it."""
     gone(path)
     path.mkdir(parents=True)
     (path / "x").touch()
@@ -58,14 +58,14 @@ def garbled(path: Path) -> None:
 
 
 def cut(path: Path) -> None:
-    """As a crash before its blocks were written leaves it."""
+    """Cut off, as after a crash before its blocks were written."""
     raw = path.read_bytes() if path.is_file() else b'{"a'
     empty(path)
     path.write_bytes(raw[: len(raw) // 2])
 
 
 def held(path: Path) -> None:
-    """The lock that a killed command of Git's has left."""
+    """A lock left by a killed Git command."""
     if path.parent.is_dir():
         Path(f"{path}.lock").touch()
 
@@ -102,7 +102,7 @@ def _tree(name: str) -> Callable[[App], Path]:
 
 
 def _object(repository: Path, name: str) -> Path:
-    """A loose object; whatever is packed is unpacked for it."""
+    """A loose object; packs are unpacked first."""
     for pack in sorted((repository / "objects" / "pack").glob("*.pack")):
         raw = pack.read_bytes()
         for path in pack.parent.glob(f"{pack.stem}.*"):
@@ -122,11 +122,11 @@ def _recorded(shop: App) -> Path:
 
 
 class Fault(NamedTuple):
-    """What is damaged, how, and what `doctor` says of it (empty: it is nothing that stands in anybody's way)."""
+    """The damaged path, the damage, and doctor's message (empty: it affects nothing)."""
 
     place: Callable[[App], Path]
     way: Way
-    told: str = ""
+    diagnosis: str = ""
     stores: bool = False
     killed: str = ""
     """A part of the engine that ends meanwhile."""
@@ -248,7 +248,7 @@ def cut_off(shop: App, after: str, files: Mapping[str, bytes] | None = None) -> 
         command.end()
 
 
-def said(done: apps.Done) -> str:
+def output_of(done: apps.Done) -> str:
     assert done.ok, f"{done.out}\n{done.err}"
     assert "Traceback" not in done.err
     lines = [line for line in done.err.splitlines() if line.startswith("  note")]
@@ -273,48 +273,50 @@ def make(machine: Machine) -> Callable[[bool], App]:
 
 @pytest.fixture(scope="module")
 def encrypted(machine: Machine) -> App:
-    asked = yaml.safe_load(apps.manifest()) | {"x-pushrod": {"tls": {"source": "local"}}}
-    shop = machine.app("encrypted", {**apps.FILES, "compose.yaml": yaml.safe_dump(asked)})
+    document = yaml.safe_load(apps.manifest()) | {"x-pushrod": {"tls": {"source": "local"}}}
+    shop = machine.app("encrypted", {**apps.FILES, "compose.yaml": yaml.safe_dump(document)})
     shop.tree.commit({"app.py": apps.changed("two")})
-    said(shop.tree.push())
+    output_of(shop.tree.push())
     return shop
 
 
 @pytest.fixture(scope="module")
 def kept() -> dict[bool, App]:
-    """The apps that rows share, by whether they have stores; one that could not be mended is left to its row."""
+    """The apps that rows share, with and without stores; an app that could not be repaired stays with its row."""
     return {}
 
 
 @pytest.mark.parametrize("name", FAULTS)
-def test_a_step_that_is_impossible(make: Callable[[bool], App], kept: dict[bool, App], name: str) -> None:
-    """Where a deployment was cut off before its commit point, after it, or none was, by turns."""
+def test_an_app_with_a_fault_rolls_back_is_repaired_and_accepts_a_push(
+    make: Callable[[bool], App], kept: dict[bool, App], name: str
+) -> None:
+    """In turn: a deployment was cut off before its commit point, after it, or not at all."""
     fault, number = FAULTS[name], list(FAULTS).index(name)
     shop = kept.pop(fault.stores, None) or make(fault.stores)
     if after := ("", "start", "", "live")[number % 4]:
         cut_off(shop, after)
     fault.befall(shop)
-    told = shop.pushrod("doctor", "--app", shop.name)
-    assert "Traceback" not in told.err
-    assert fault.told in told.out or "was cut off" in told.out, told.out
+    report = shop.pushrod("doctor", "--app", shop.name)
+    assert "Traceback" not in report.err
+    assert fault.diagnosis in report.out or "was cut off" in report.out, report.out
     before = shop.live
-    said(shop.pushrod("rollback", "--app", shop.name))
+    output_of(shop.pushrod("rollback", "--app", shop.name))
     assert not before or shop.live < before
     assert shop.serves(shop.live)
 
     fault.befall(shop)
-    said(shop.pushrod("doctor", "--repair", "--app", shop.name))
-    told = shop.pushrod("doctor", "--app", shop.name)
-    assert told.ok, told.out
+    output_of(shop.pushrod("doctor", "--repair", "--app", shop.name))
+    report = shop.pushrod("doctor", "--app", shop.name)
+    assert report.ok, report.out
     shop.tree.commit({"app.py": apps.changed(name)}, name)
-    said(shop.tree.push("--force", "pushrod", "HEAD:main"))
+    output_of(shop.tree.push("--force", "pushrod", "HEAD:main"))
     assert shop.get().body == name
     kept[fault.stores] = shop
 
 
 @pytest.mark.parametrize("name", CERTIFICATES)
-def test_a_certificate_that_cannot_be_read(encrypted: App, name: str) -> None:
-    """Whether it is rolled back, mended or pushed, the app answers with TLS from then on."""
+def test_an_app_with_a_damaged_certificate_serves_tls_after_recovery(encrypted: App, name: str) -> None:
+    """After a rollback, a repair or a push, the app answers with TLS."""
     shop, (place, way) = encrypted, CERTIFICATES[name]
     path = (shop.machine.root / "edge" / "certificates" / shop.name / place).absolute()
     path = path.parent.resolve() / path.name  # what a link leads to changes
@@ -323,14 +325,14 @@ def test_a_certificate_that_cannot_be_read(encrypted: App, name: str) -> None:
     assert "Traceback" not in doctor.err
     assert name.endswith(": gone") or "`pushrod doctor --repair` fixes it" in doctor.out or place == "."
     before = shop.live
-    said(shop.pushrod("rollback", "--app", shop.name))
+    output_of(shop.pushrod("rollback", "--app", shop.name))
     assert shop.live < before
     assert encrypted_answer(shop)
 
     way(path.parent.parent / "current" / path.name if "current/" in place else path)
-    said(shop.pushrod("doctor", "--repair", "--app", shop.name))
+    output_of(shop.pushrod("doctor", "--repair", "--app", shop.name))
     shop.tree.commit({"app.py": apps.changed(name)}, name)
-    said(shop.tree.push("--force", "pushrod", "HEAD:main"))
+    output_of(shop.tree.push("--force", "pushrod", "HEAD:main"))
     assert encrypted_answer(shop) == name
 
 
@@ -339,9 +341,7 @@ def encrypted_answer(shop: App) -> str:
     return get(tls_port(shop.settings["port"]), trusted, name="localhost").body
 
 
-def test_a_push_does_not_record_what_has_become_of_an_older_release(
-    make: Callable[[bool], App], kept: dict[bool, App]
-) -> None:
+def test_a_push_restores_a_changed_older_release(make: Callable[[bool], App], kept: dict[bool, App]) -> None:
     shop = kept.pop(False, None) or make(False)
     older = shop.kept()[-2]
     path = shop.state / "releases" / str(older) / "release.json"
@@ -349,7 +349,7 @@ def test_a_push_does_not_record_what_has_become_of_an_older_release(
     path.write_text(sealed.replace('"subject": "', '"subject": "not '))
     assert path.read_text() != sealed
     shop.tree.commit({"app.py": apps.changed("pushed over it")}, "pushed over it")
-    assert f"releases/{older}/release.json has its sealed content again" in said(
+    assert f"releases/{older}/release.json has its sealed content again" in output_of(
         shop.tree.push("--force", "pushrod", "HEAD:main")
     )
     assert path.read_text() == sealed
@@ -357,14 +357,14 @@ def test_a_push_does_not_record_what_has_become_of_an_older_release(
 
 
 @pytest.mark.parametrize("part", range(3))
-def test_it_is_stopped_and_removed(make: Callable[[bool], App], part: int) -> None:
-    """With a third of all that can befall it, at once."""
+def test_an_app_with_several_faults_is_stopped_and_removed(make: Callable[[bool], App], part: int) -> None:
+    """With a third of all faults at once."""
     shop = make(part == 0)
     for verb in (("down", "--app", shop.name), ("apps", "destroy", shop.name, "--yes")):
         for fault in list(FAULTS.values())[part::3]:
             with contextlib.suppress(OSError):  # another has taken its place away
                 fault.befall(shop)
-        said(shop.pushrod(*verb))
+        output_of(shop.pushrod(*verb))
         assert not shop.groups()
     assert not shop.directory.exists()
 
@@ -377,7 +377,7 @@ def test_a_push_whose_release_is_live_is_accepted(
     FAULTS[name].befall(shop)
     before = shop.journal()
     shop.tree.commit({"app.py": apps.changed(f"with {name}")}, name)
-    pushed = said(shop.tree.push())
+    pushed = output_of(shop.tree.push())
     number = max(e["release"] for e in shop.journal() if e["event"] == "live")
     assert number > max(e["release"] for e in before)
     assert f"(release {number})" in pushed
@@ -387,7 +387,7 @@ def test_a_push_whose_release_is_live_is_accepted(
     kept[False] = shop
 
 
-def test_a_repository_that_has_lost_its_settings_says_so_before_anything_is_live(
+def test_a_repository_without_settings_is_reported_before_anything_is_live(
     make: Callable[[bool], App], kept: dict[bool, App]
 ) -> None:
     """Git would move the branch itself, find it moved, and say that what is live was rejected."""
@@ -397,6 +397,6 @@ def test_a_repository_that_has_lost_its_settings_says_so_before_anything_is_live
     shop.tree.commit({"app.py": apps.changed("settings")}, "settings")
     assert "push again" in apps.complaint(shop.tree.push()).to_do
     assert shop.serves(live)
-    said(shop.tree.push())
+    output_of(shop.tree.push())
     assert shop.get().body == "settings"
     kept[False] = shop

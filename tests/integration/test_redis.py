@@ -57,14 +57,14 @@ def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         yield store
 
 
-def test_version_is_the_one_that_runs(store: Store) -> None:
+def test_the_version_is_the_one_of_the_running_server(store: Store) -> None:
     info = store.app("INFO", "server")
     assert isinstance(info, str)
     version = redis.version(store.program)
     assert f"redis_version:{version}" in info or f"valkey_version:{version}" in info
 
 
-def test_settings_are_taken(store: Store) -> None:
+def test_the_settings_are_applied(store: Store) -> None:
     info = store.app("INFO")
     assert isinstance(info, str)
     lines = info.split("\r\n")
@@ -74,7 +74,7 @@ def test_settings_are_taken(store: Store) -> None:
     assert (store.directory / "data" / "appendonlydir").is_dir()
 
 
-def test_files_are_the_accounts_only_where_it_writes(store: Store) -> None:
+def test_only_writable_files_belong_to_the_account(store: Store) -> None:
     if store.account is None:
         pytest.skip("the servers run as ourselves")
     owners = {p.name: p.stat().st_uid for p in store.directory.iterdir()}
@@ -88,7 +88,7 @@ def test_the_default_user_is_refused(store: Store, password: str) -> None:
         redis.command(store.port, "default", password, "PING")
 
 
-def test_a_wrong_password_is_said_at_once(store: Store) -> None:
+def test_a_wrong_password_is_reported_at_once(store: Store) -> None:
     with pytest.raises(StoreError, match="not ready: WRONGPASS") as caught:
         redis.ready(store.port, redis.HEALTH_USER, "wrong", 600, store.log)
     assert caught.value.log
@@ -119,7 +119,7 @@ def test_a_wrong_password_is_said_at_once(store: Store) -> None:
         "FLUSHDB",
     ],
 )
-def test_the_app_may_do_what_apps_do(store: Store, line: str) -> None:
+def test_the_app_may_run_ordinary_commands(store: Store, line: str) -> None:
     store.app(*line.split())
 
 
@@ -144,7 +144,7 @@ def test_the_app_may_do_what_apps_do(store: Store, line: str) -> None:
         "MIGRATE 127.0.0.1 1 k 0 1",
     ],
 )
-def test_the_app_may_do_nothing_to_the_server(store: Store, line: str) -> None:
+def test_the_app_may_not_administer_the_server(store: Store, line: str) -> None:
     with pytest.raises(StoreError, match=r"NOPERM|DEBUG command not allowed"):
         store.app(*line.split())
 
@@ -156,7 +156,7 @@ def test_the_health_user_sees_no_data(store: Store, line: str) -> None:
         redis.command(store.port, redis.HEALTH_USER, PASSWORDS["health"], *line.split())
 
 
-def test_changed_passwords_are_taken_without_a_restart(store: Store) -> None:
+def test_changed_passwords_apply_without_a_restart(store: Store) -> None:
     assert store.configure(PASSWORDS | {"app": "new"})
     redis.command(store.port, redis.HEALTH_USER, PASSWORDS["health"], "ACL", "LOAD")
     try:
@@ -174,7 +174,7 @@ def test_no_password_is_in_a_file_or_the_log(store: Store) -> None:
     assert not [p for p in files for secret in PASSWORDS.values() if secret in p.read_text()]
 
 
-def test_what_was_acknowledged_survives_kill_9(tmp_path: Path) -> None:
+def test_acknowledged_data_survives_kill_9(tmp_path: Path) -> None:
     store = new_store(servers.redis_programs()[0], tmp_path)
     store.configure()
     with servers.running(store.argv(), store.account, store.log, redis.STOP_SIGNAL) as child:
@@ -190,7 +190,7 @@ def test_what_was_acknowledged_survives_kill_9(tmp_path: Path) -> None:
         assert store.app("LRANGE", "orders", "0", "-1") == [str(n) for n in range(100)]
 
 
-def test_the_stop_signal_writes_everything(tmp_path: Path) -> None:
+def test_the_stop_signal_saves_everything(tmp_path: Path) -> None:
     store = new_store(servers.redis_programs()[0], tmp_path)
     store.configure()
     with servers.running(store.argv(), store.account, store.log, redis.STOP_SIGNAL) as child:
@@ -203,7 +203,7 @@ def test_the_stop_signal_writes_everything(tmp_path: Path) -> None:
         assert store.app("GET", "last") == "word"
 
 
-def test_users_own_settings_come_last(tmp_path: Path) -> None:
+def test_the_users_own_settings_take_precedence(tmp_path: Path) -> None:
     store = new_store(servers.redis_programs()[0], tmp_path)
     (store.directory / "local.conf").write_text("maxmemory 64mb\nmaxmemory-policy allkeys-lru\n")
     store.configure()

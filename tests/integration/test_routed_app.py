@@ -92,7 +92,7 @@ def scripts(app: App) -> dict[str, int]:
     return {v: get(app, f"/assets/app-0000{v}.js").status for v in versions}
 
 
-def test_every_route_leads_where_it_says(shop: App) -> None:
+def test_every_route_leads_to_its_target(shop: App) -> None:
     page, script = get(shop, "/some/page"), get(shop, "/assets/app-0000aaaa.js")
     assert (page.status, page.body, page.headers["Cache-Control"]) == (200, "page aaaa", "no-cache")
     assert (script.body, script.headers["Cache-Control"]) == ("aaaa", "public, max-age=31536000, immutable")
@@ -105,15 +105,15 @@ def test_every_route_leads_where_it_says(shop: App) -> None:
     assert (get(shop, "/hello").body, get(shop, "/go").body) == ("hello", "one")
 
 
-def test_a_password_opens_what_is_closed(shop: App) -> None:
-    def asked(words: str) -> int:
+def test_a_closed_route_requires_the_password(shop: App) -> None:
+    def status_with(words: str) -> int:
         return get(shop, "/admin/", Authorization=f"Basic {base64.b64encode(words.encode()).decode()}").status
 
     assert get(shop, "/admin/").status == 401
-    assert (asked("ann:wrong"), asked("ann:correct horse")) == (401, 200)
+    assert (status_with("ann:wrong"), status_with("ann:correct horse")) == (401, 200)
 
 
-def test_services_and_instances_are_the_ones_that_are_meant(shop: App) -> None:
+def test_requests_reach_the_intended_services_and_instances(shop: App) -> None:
     web = {get(shop, "/web/process").body for _ in range(12)}
     api = {get(shop, "/api/process").body for _ in range(4)}
     assert (len(web), len(api), len(web & api)) == (2, 1, 0)
@@ -136,7 +136,7 @@ def test_open_pages_find_their_scripts_as_long_as_their_release_is_kept(shop: Ap
     assert get(shop, "/").body == "page dddd"
 
 
-def test_a_deployment_is_one_reload(shop: App) -> None:
+def test_a_deployment_causes_one_reload(shop: App) -> None:
     """Whatever it changes: instances, files, snippets."""
     log = shop.machine.root / "edge" / "logs" / "error.log"
     before = log.read_text().count("signal 1 (SIGHUP) received")
@@ -153,7 +153,7 @@ def test_a_deployment_that_fails_leaves_no_files(shop: App) -> None:
     assert not any("eeee" in str(p) for p in (shop.machine.root / "edge").rglob("*"))
 
 
-def test_a_deployment_whose_secret_is_gone_says_which(shop: App) -> None:
+def test_a_deployment_with_a_missing_secret_names_it(shop: App) -> None:
     shop.restore()
     before, passwords = kept(shop), shop.machine.root / "edge" / "passwords" / "shop"
     known = sorted(passwords.iterdir())
@@ -168,7 +168,7 @@ def test_a_deployment_whose_secret_is_gone_says_which(shop: App) -> None:
     assert (kept(shop), sorted(passwords.iterdir())) == (before, known)
 
 
-def test_what_a_killed_deployment_had_copied_is_removed(shop: App) -> None:
+def test_files_copied_by_a_killed_deployment_are_removed(shop: App) -> None:
     shop.restore()
     before, live = kept(shop), shop.live
     many = {f"frontend/dist/many/{n}-0000ffff.txt": "x" for n in range(3000)}
@@ -193,8 +193,8 @@ def test_an_app_that_is_destroyed_leaves_nothing_at_the_edge(shop: App) -> None:
     shop.must("apps", "destroy", "shop", "--yes")
     edge = shop.machine.root / "edge"
     named = [p for p in edge.rglob("*") if "shop" in p.name]
-    told = [
+    mentions = [
         p for p in edge.rglob("*") if p.is_file() and p.parent.name != "logs" and b"shop" in p.read_bytes()
     ]
-    assert (named, told) == ([], [])
+    assert (named, mentions) == ([], [])
     assert other.get().body == "one"

@@ -47,7 +47,7 @@ def publish(edge: Edge, release: int, number: int, texts: dict[str, str]) -> Non
 # ---- where requests go --------------------------------------------------------------------------------------
 
 
-def test_the_longest_prefix_wins_and_the_rest_is_the_entrys(edge: Edge, backend: Make) -> None:
+def test_the_longest_prefix_wins_and_other_requests_reach_the_entry(edge: Edge, backend: Make) -> None:
     web, api, admin = backend("web"), backend("api"), backend("admin")
     routes = (Route("/api/admin", service="admin"), Route("/api/", service="api"))
     others = {"api": (api.address,), "admin": (admin.address,)}
@@ -62,7 +62,7 @@ def test_the_longest_prefix_wins_and_the_rest_is_the_entrys(edge: Edge, backend:
     }
 
 
-def test_a_prefix_is_taken_off_where_that_is_wanted(edge: Edge, backend: Make) -> None:
+def test_a_prefix_is_stripped_if_requested(edge: Edge, backend: Make) -> None:
     port = serve(
         edge,
         backend("web"),
@@ -76,7 +76,7 @@ def test_a_prefix_is_taken_off_where_that_is_wanted(edge: Edge, backend: Make) -
     assert ask(port, "/c").body == "web"
 
 
-def test_a_redirect(edge: Edge, backend: Make) -> None:
+def test_a_redirect_has_its_status_and_location(edge: Edge, backend: Make) -> None:
     routes = (
         Route("/old/", redirect="/new/", status=301),
         Route("/www/", redirect="https://a.example$request_uri"),
@@ -90,7 +90,7 @@ def test_a_redirect(edge: Edge, backend: Make) -> None:
 # ---- access and rates ------------------------------------------------------------------------------------------
 
 
-def test_who_is_faster_than_the_rate_is_told_when_to_come_back(edge: Edge, backend: Make) -> None:
+def test_requests_above_the_rate_get_429_with_retry_after(edge: Edge, backend: Make) -> None:
     route = Route("/api/", service="web", rate=Rate(1, 60, burst=2))
     port = serve(edge, backend("web"), route)
     answers = [ask(port, "/api/") for _ in range(5)]
@@ -118,7 +118,7 @@ def test_a_rate_survives_a_switch_and_can_be_changed(edge: Edge, backend: Make) 
     assert ask(port, "/api/").status == 200
 
 
-def test_addresses_are_let_in_or_kept_out(edge: Edge, backend: Make) -> None:
+def test_addresses_are_allowed_or_denied(edge: Edge, backend: Make) -> None:
     routes = (
         Route("/in/", service="web", allow=("203.0.113.0/24",)),
         Route("/out/", service="web", deny=("203.0.113.7/32",)),
@@ -132,7 +132,7 @@ def test_addresses_are_let_in_or_kept_out(edge: Edge, backend: Make) -> None:
     assert (asked("/out/", "203.0.113.7"), asked("/out/", "198.51.100.1")) == (403, 200)
 
 
-def test_a_password_is_asked_for(edge: Edge, backend: Make) -> None:
+def test_a_password_is_required(edge: Edge, backend: Make) -> None:
     digest = "{SSHA}" + base64.b64encode(bytes.fromhex("8843d7f92416211de9ebb963ff4ce28125932878")).decode()
     account = edge.account
     owner = (account.uid, account.gid) if account else None
@@ -151,7 +151,7 @@ def test_a_password_is_asked_for(edge: Edge, backend: Make) -> None:
     assert asked("ann:foobar").status == 200
 
 
-def test_a_service_is_asked_who_may_pass(edge: Edge, backend: Make) -> None:
+def test_an_auth_service_decides_about_access(edge: Edge, backend: Make) -> None:
     """The backend `auth` answers 200 with the request it received, or 503 at /refuse, which admits nobody."""
     web, judge = backend("web"), backend("judge")
     routes = (
@@ -163,7 +163,7 @@ def test_a_service_is_asked_who_may_pass(edge: Edge, backend: Make) -> None:
     assert ask(port, "/shut/x").status == 500
 
 
-def test_who_may_open_a_websocket_is_asked_by_a_plain_request(edge: Edge, backend: Make) -> None:
+def test_a_websocket_is_authorized_by_a_plain_request(edge: Edge, backend: Make) -> None:
     web, judge = backend("web"), backend("judge")
     route = Route(
         "/chat/", service="web", auth=Auth(service="auth", path="/headers", passes=("X-Request-Id",))
@@ -177,7 +177,7 @@ def test_who_may_open_a_websocket_is_asked_by_a_plain_request(edge: Edge, backen
 # ---- how they are passed on -----------------------------------------------------------------------------------
 
 
-def test_an_answer_is_kept_for_its_time_and_not_for_people_with_a_cookie(edge: Edge, backend: Make) -> None:
+def test_an_answer_is_cached_for_its_time_except_with_cookies(edge: Edge, backend: Make) -> None:
     web = backend("web")
     port = serve(edge, web, Route("/c/", service="web", cache=Cache(60)))
     first, second = ask(port, "/c/x"), ask(port, "/c/x")
@@ -190,7 +190,7 @@ def test_an_answer_is_kept_for_its_time_and_not_for_people_with_a_cookie(edge: E
     assert ask(port, "/c/x").headers["X-Cache-Status"] == "MISS"
 
 
-def test_one_request_fills_the_cache_for_all_that_wait(edge: Edge, backend: Make) -> None:
+def test_one_request_fills_the_cache_for_all_waiting_ones(edge: Edge, backend: Make) -> None:
     web = backend("web")
     port = serve(edge, web, Route("/slow", service="web", cache=Cache(60)))
     answers: list[Answer] = []
@@ -206,19 +206,19 @@ def test_one_request_fills_the_cache_for_all_that_wait(edge: Edge, backend: Make
     assert sorted(a.headers["X-Cache-Status"] for a in answers) == ["HIT"] * 4 + ["MISS"]
 
 
-def test_a_body_has_at_most_the_size_of_its_route(edge: Edge, backend: Make) -> None:
+def test_the_body_size_is_limited_per_route(edge: Edge, backend: Make) -> None:
     port = serve(edge, backend("web"), Route("/small/", service="web", max_body=10))
     assert ask(port, "/small/", "POST", "1234567890").status == 200
     assert ask(port, "/small/", "POST", "12345678901").status == 413
     assert ask(port, "/", "POST", "12345678901").status == 200
 
 
-def test_an_app_that_is_silent_for_longer_than_its_route_allows(edge: Edge, backend: Make) -> None:
+def test_an_app_slower_than_the_timeout_of_its_route_gives_504(edge: Edge, backend: Make) -> None:
     port = serve(edge, backend("web"), Route("/slow", service="web", timeout=0.2))
     assert ask(port, "/slow").status == 504
 
 
-def test_a_stream_is_the_last_on_its_connection(edge: Edge, backend: Make) -> None:
+def test_a_stream_closes_its_connection(edge: Edge, backend: Make) -> None:
     """Otherwise the next request would reach, through a draining worker, the instance that has just ended it."""
     port = serve(edge, backend("web"), Route("/events", service="web", stream=True))
     assert ask(port, "/events").headers["Connection"] == "close"
@@ -235,7 +235,7 @@ def test_headers_are_added_and_an_apps_own_are_not_doubled(edge: Edge, backend: 
     assert headers["X-Pushrod-Release"] == "1"
 
 
-def test_a_client_stays_at_its_instance(edge: Edge, backend: Make) -> None:
+def test_a_client_sticks_to_its_instance(edge: Edge, backend: Make) -> None:
     one, two = backend("one"), backend("two")
     more: Any = {"backends": (one.address, two.address), "routing": {"sticky": ("web",)}}
     port = serve(edge, one, Route("/", service="web"), **more)
@@ -247,7 +247,7 @@ def test_a_client_stays_at_its_instance(edge: Edge, backend: Make) -> None:
     assert not any("Set-Cookie" in a.headers for a in again)
 
 
-def test_a_client_whose_instance_does_not_answer_gets_another_one(edge: Edge, backend: Make) -> None:
+def test_a_client_of_an_unavailable_instance_gets_another_one(edge: Edge, backend: Make) -> None:
     one = backend("one")
     more: Any = {"backends": (one.address, f"127.0.0.1:{free_port()}"), "routing": {"sticky": ("web",)}}
     port = serve(edge, one, Route("/", service="web"), **more)
@@ -259,7 +259,7 @@ def test_a_client_whose_instance_does_not_answer_gets_another_one(edge: Edge, ba
 # ---- files ----------------------------------------------------------------------------------------------------
 
 
-def test_files_of_the_commit(edge: Edge, backend: Make) -> None:
+def test_files_of_the_commit_are_served(edge: Edge, backend: Make) -> None:
     publish(
         edge, 1, 0, {"index.html": "home", "docs/index.html": "docs", "a.css": "a", "app-BWgbA4nX.js": "js"}
     )
@@ -279,7 +279,7 @@ def test_files_of_the_commit(edge: Edge, backend: Make) -> None:
     assert ask(port, "/a.css", If_None_Match=tag).status == 304
 
 
-def test_what_an_earlier_release_named_by_content_is_still_there(edge: Edge, backend: Make) -> None:
+def test_hashed_files_of_an_earlier_release_are_still_served(edge: Edge, backend: Make) -> None:
     publish(edge, 1, 0, {"index.html": "one"})
     files.write(edge.static / "shop" / "pool" / "app-0000aaaa.js", "old")
     port = serve(edge, backend("web"), Route("/", files="frontend", fallback="index.html"))
@@ -288,7 +288,7 @@ def test_what_an_earlier_release_named_by_content_is_still_there(edge: Edge, bac
     assert old.headers["Cache-Control"] == "public, max-age=31536000, immutable"
 
 
-def test_the_fallback_is_for_pages_and_not_for_parts_of_them(edge: Edge, backend: Make) -> None:
+def test_the_fallback_is_served_for_pages_but_not_for_hashed_files(edge: Edge, backend: Make) -> None:
     publish(edge, 1, 0, {"shop/index.html": "the page", "shop/a.css": "a"})
     port = serve(edge, backend("web"), Route("/shop/", files="frontend", fallback="index.html"))
     page = ask(port, "/shop/basket/7")
@@ -300,7 +300,7 @@ def test_the_fallback_is_for_pages_and_not_for_parts_of_them(edge: Edge, backend
 @pytest.mark.parametrize(
     "path", ["/../../edge/sites.json", "/..%2f..%2fetc/passwd", "/%2e%2e/%2e%2e/nginx.conf", "//etc/passwd"]
 )
-def test_no_path_leads_out_of_the_files(edge: Edge, backend: Make, path: str) -> None:
+def test_no_path_leads_out_of_the_served_directory(edge: Edge, backend: Make, path: str) -> None:
     publish(edge, 1, 0, {"index.html": "home"})
     port = serve(edge, backend("web"), Route("/", files="frontend"))
     assert ask(port, path).status in (400, 404)
@@ -309,7 +309,7 @@ def test_no_path_leads_out_of_the_files(edge: Edge, backend: Make, path: str) ->
 # ---- redirects ---------------------------------------------------------------------------------------------------
 
 
-def test_maintenance_lets_those_pass_who_are_named(edge: Edge, backend: Make) -> None:
+def test_maintenance_allows_the_named_addresses(edge: Edge, backend: Make) -> None:
     closed = Maintenance(allow=("203.0.113.0/24",), retry_after=600)
     publish(edge, 1, 0, {"files/a.txt": "a"})
     port = serve(edge, backend("web"), Route("/files/", files="f"), maintenance=closed)
@@ -326,7 +326,7 @@ def test_maintenance_lets_those_pass_who_are_named(edge: Edge, backend: Make) ->
     assert ask(port, "/.pushrod/page").status == 404
 
 
-def test_an_app_that_is_not_there_yet_is_starting(edge: Edge, backend: Make, tmp_path: Path) -> None:
+def test_an_app_without_its_ready_marker_is_starting(edge: Edge, backend: Make, tmp_path: Path) -> None:
     mark = edge.runtime / "up"
     port = serve(edge, backend("web"), ready_marker=str(mark))
     assert (ask(port, "/").status, ask(port, "/").body[:20]) == (503, "503: shop is startin")
@@ -334,13 +334,13 @@ def test_an_app_that_is_not_there_yet_is_starting(edge: Edge, backend: Make, tmp
     assert ask(port, "/").body == "web"
 
 
-def test_own_lines_are_part_of_the_server(edge: Edge, backend: Make) -> None:
+def test_snippets_are_part_of_the_server(edge: Edge, backend: Make) -> None:
     lines = "location = /hello { return 200 hi; }\n"
     port = serve(edge, backend("web"), routing={"snippets": {"own.conf": lines}})
     assert ask(port, "/hello").body == "hi"
 
 
-def test_proxies_that_are_trusted_are_believed_about_their_client(edge: Edge, backend: Make) -> None:
+def test_trusted_proxies_determine_the_client_address(edge: Edge, backend: Make) -> None:
     port = serve(edge, backend("web"), routing={"proxies": ("198.51.100.0/24",)})
     sent = ask(port, "/headers", X_Forwarded_For="203.0.113.9, 198.51.100.7", X_Forwarded_Proto="https")
     assert json.loads(sent.body)["X-Real-IP"] == "203.0.113.9"

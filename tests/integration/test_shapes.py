@@ -15,6 +15,7 @@ import msgspec
 import pytest
 import yaml
 
+from devtools import java
 from devtools.no_drop import Silent
 from pushrod.adapters import git
 from pushrod.core.errors import BuildError, ManifestError
@@ -94,8 +95,8 @@ NOTES = {
     "kept": "{}: stays as it is from push to push",
     "named": "{}: `container_name` and `hostname` are only names",
     "networks": "{}: its networks are not created",
-    "not mounted": "{}: volumes are not mounted on the embedded engine",
     "one port": "{}: of its published ports only ",
+    "open": "{}: every account of this machine may use it without a password, because ",
     "replaced": "{}: pushrod's edge .nginx. replaces it",
     "stop first": "{}: stops before its new instances start",
     "stores closed": "{}: published ports of stores stay closed",
@@ -114,10 +115,10 @@ def rows() -> Iterator[Any]:
 
 def files(row: Row) -> dict[str, str]:
     """The tree of a row: its manifest, what it builds, and additional files (null removes one)."""
-    found = {"compose.yaml": row["compose"]}
+    result = {"compose.yaml": row["compose"]}
     for context, kind in (row.get("built") or {}).items():
-        found |= {str(Path(context, name)): text for name, text in BUILT[kind].items()}
-    return {name: text for name, text in (found | (row.get("files") or {})).items() if text is not None}
+        result |= {str(Path(context, name)): text for name, text in BUILT[kind].items()}
+    return {name: text for name, text in (result | (row.get("files") or {})).items() if text is not None}
 
 
 class Said(Silent):
@@ -143,20 +144,20 @@ class Place:
 
     def plan(self, commit: str) -> tuple[dict[str, list[str]], int, list[str]]:
         """The services by role, the entry's port, and the notes. Raises as `pushrod plan` does."""
-        said = Said()
-        sealing = Sealing(self.app, self.engine, said, lambda _: False)
-        document, wanted = sealing.load(commit, self.app.checkout(1), planned=True)
-        for service in self.engine.images.needed(wanted) if self.engine.traits.name == "embedded" else ():
+        progress = Said()
+        sealing = Sealing(self.app, self.engine, progress, lambda _: False)
+        document, loaded = sealing.load(commit, self.app.checkout(1), planned=True)
+        for service in self.engine.images.needed(loaded) if self.engine.traits.name == "embedded" else ():
             self.engine.images.identify(self.app, commit, service, self.app.checkout(1))
         roles: dict[str, list[str]] = {}
-        for service in wanted.services:
+        for service in loaded.services:
             roles.setdefault(service.role, []).append(service.name)
         assert document
-        return roles, wanted.entry.port, [*said.notes, *wanted.notes]
+        return roles, loaded.entry.port, [*progress.notes, *loaded.notes]
 
 
 @pytest.mark.parametrize(("row", "engine"), [*rows()])
-def test_shape(row: Row, engine: str, tree: Tree, root: Root) -> None:
+def test_each_shape_has_the_expected_result(row: Row, engine: str, tree: Tree, root: Root) -> None:
     place = Place(root, engine, row.get("secrets") or {})
     commit = tree.commit("a shape", **files(row))
     git.transfer(tree.path, place.app.repository, commit)
@@ -164,10 +165,12 @@ def test_shape(row: Row, engine: str, tree: Tree, root: Root) -> None:
     if "refused" in expected:
         _check_refused(place, commit, expected)
         return
+    if expected.get("needs") == "java" and java.lacking():
+        pytest.skip(java.lacking())
     roles, port, notes = place.plan(commit)
-    found = {role: sorted(names) for role, names in roles.items()}
-    assert found.pop("entry") == [expected["entry"]]
-    assert {r: found.get(r, []) for r in ("worker", "store", "job", "edge")} == {
+    result = {role: sorted(names) for role, names in roles.items()}
+    assert result.pop("entry") == [expected["entry"]]
+    assert {r: result.get(r, []) for r in ("worker", "store", "job", "edge")} == {
         "worker": expected.get("workers", []),
         "store": expected.get("stores", []),
         "job": expected.get("jobs", []),

@@ -17,16 +17,16 @@ def shop(new_machine: Callable[[], Machine]) -> Shop:
     return Shop(new_machine())
 
 
-def test_every_acknowledged_order_exists_and_is_done_once_whatever_is_killed(shop: Shop) -> None:
+def test_every_acknowledged_order_is_processed_once_despite_kills(shop: Shop) -> None:
     crowd = shops.crowd(shop, 10)
-    told: dict[str, int] = {}
+    acknowledged: dict[str, int] = {}
     with Killer(shop) as killer:
-        while killer.trouble is None and (len(told) < 300 or len(killer.kills) < len(shops.KILLED)):
-            told |= shops.buy(crowd, orders=50, at_once=4).orders
+        while killer.trouble is None and (len(acknowledged) < 300 or len(killer.kills) < len(shops.KILLED)):
+            acknowledged |= shops.buy(crowd, orders=50, at_once=4).orders
     assert killer.trouble is None, killer.trouble
-    assert shops.wrong(told, shops.settled(shop)) == []
+    assert shops.wrong(acknowledged, shops.settled(shop)) == []
 
 
-def test_the_last_item_is_sold_once_to_200_who_want_it_at_once(shop: Shop) -> None:
+def test_the_last_item_is_sold_once_to_200_concurrent_buyers(shop: Shop) -> None:
     for _ in range(20):
         assert shops.last_item(shop, 200) == {201: 1, 409: 199}

@@ -1,36 +1,23 @@
 """The page of a new repository in a real browser, through the edge, while a new release goes live.
 
-PUSHROD_SCREENSHOTS=docs/images makes the README's pictures.
+PUSHROD_SCREENSHOTS=docs/images makes the README's pictures. The page of another stack's shop is the same, and
+`test_template_spring.py` buys on it.
 """
 
-import contextlib
-import os
 import re
-import shutil
-import threading
 from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import NamedTuple
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import expect
 
-from devtools import apps
 from devtools.apps import App, Machine
+from devtools.shop_page import CHROMIUM, PHONE, Visit, buy_across_a_push, enter, put_in, screenshot, visits
 from pushrod.cli import scaffold
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or ""
 pytestmark = [
     pytest.mark.integration,
     pytest.mark.skipif(not CHROMIUM, reason="no Chromium on this machine (Debian: chromium)"),
 ]
-FLAGS = (
-    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
-    *("--disable-background-networking", "--disable-component-update"),
-)
-DESKTOP, PHONE = (1280, 860), (390, 844)
-PATIENCE = 20_000  # milliseconds for anything on the page, on a busy machine
-PASSWORD = "correct horse battery"
 
 
 @pytest.fixture(scope="module")
@@ -43,118 +30,21 @@ def shop(new_machine: Callable[[], Machine]) -> App:
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
-        yield started
-        started.close()
-
-
-class Visit(NamedTuple):
-    """An open page, and the messages of its console."""
-
-    page: Page
-    console: list[str]
-
-
-@pytest.fixture
-def visit(shop: App, browser: Browser) -> Iterator[Callable[..., Visit]]:
+def visit(shop: App) -> Iterator[Callable[..., Visit]]:
     """Opens the shop for a new visitor."""
-    with contextlib.ExitStack() as stack:
-
-        def opened(size: tuple[int, int] = DESKTOP) -> Visit:
-            context = browser.new_context(viewport={"width": size[0], "height": size[1]})
-            stack.callback(context.close)
-            context.set_default_timeout(PATIENCE)
-            page, said = context.new_page(), []
-            page.on(
-                "console",
-                lambda message: said.append(
-                    f"{message.type}: {message.text} ({message.location.get('url')})"
-                ),
-            )
-            page.on("pageerror", lambda error: said.append(str(error)))
-            page.goto(shop.url)
-            return Visit(page, said)
-
-        expect.set_options(timeout=PATIENCE)
+    with visits(shop.url) as opened:
         yield opened
 
 
-def put_in(page: Page, *names: str) -> None:
-    for name in names:
-        page.get_by_role("button", name=f"Add {name} to the basket").click()
-
-
-def enter(page: Page, email: str, button: str) -> None:
-    """Fill in the open dialog."""
-    page.get_by_label("E-mail").fill(email)
-    page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("dialog").get_by_role("button", name=button).click()
-    expect(page.get_by_role("dialog")).to_be_hidden()
-
-
-def screenshot(page: Page, name: str) -> None:
-    """Save a picture of the page, if pictures are requested."""
-    if directory := os.environ.get("PUSHROD_SCREENSHOTS"):
-        page.mouse.move(0, 0)
-        page.screenshot(path=Path(directory) / f"{name}.png", animations="disabled")
-
-
-STATUSES_SEEN = """() => {
-    window.seen = [];
-    const look = () => {
-        const status = document.querySelector(".order")?.dataset.status;
-        if (status && window.seen.at(-1) !== status) window.seen.push(status);
-    };
-    new MutationObserver(look).observe(document.getElementById("order-list"), {childList: true, subtree: true});
-}"""
-
-
-def test_buying_across_a_deployment(shop: App, visit: Callable[..., Visit]) -> None:
-    page, console = visit()
-    page.evaluate(STATUSES_SEEN)
-    put_in(page, "Walnut desk", "Enamel mug", "Enamel mug")
-    expect(page.locator("#total")).to_have_text("€518.00")
-    page.get_by_role("button", name="Place the order").click()
-    enter(page, "ada@example.com", "Create an account")
-    expect(page.get_by_text("Nothing in it yet.")).to_be_visible()
-    put_in(page, "Reading lamp")
-    expect(page.locator(".order:not([data-status=placed]):not([data-status=paid])")).to_have_count(1)
-    screenshot(page, "shop")
-    expect(page.locator(".order[data-status=shipped]")).to_have_count(1)
-    assert page.evaluate("window.seen") == ["placed", "paid", "packed", "shipped"]
-
-    before = shop.live
+def test_buying_continues_during_a_deployment(shop: App, visit: Callable[..., Visit]) -> None:
     main = shop.tree.path / "backend" / "app" / "main.py"
     text = re.sub(r"^MESSAGE = .*$", 'MESSAGE = "Hello again."', main.read_text(), flags=re.MULTILINE)
     shop.tree.commit({"backend/app/main.py": text}, "Say hello again")
-    pushed: list[apps.Done] = []
-    push = threading.Thread(target=lambda: pushed.append(shop.tree.push()))
-    push.start()
-    ordered = 0
-    while push.is_alive() and ordered < 3:  # an order before, during, and after the moment of the switch
-        page.get_by_role("button", name="Place the order").click()
-        ordered += 1
-        expect(page.locator(".order")).to_have_count(1 + ordered)
-        put_in(page, "Reading lamp")
-    while push.is_alive():
-        page.wait_for_timeout(100)
-    push.join()
-    assert pushed[0].ok, pushed[0].err
-    assert ordered
-    expect(page.locator("#release")).to_have_text(f"Hello again. · release {before + 1}")
-    expect(page.locator(".order[data-status=shipped]")).to_have_count(1 + ordered)
-
-    page.reload()
-    expect(page.locator("#who")).to_have_text("ada@example.com")
-    expect(page.locator("#lines .name")).to_have_text(["Reading lamp"])
-    expect(page.locator(".order")).to_have_count(1 + ordered)
-    assert console == []
+    buy_across_a_push(shop, visit(), f"Hello again. · release {shop.live + 1}")
 
 
-def test_the_last_one_is_sold_to_the_first_who_orders(shop: App, visit: Callable[..., Visit]) -> None:
-    """The other visitor is told so, and keeps their basket."""
+def test_the_last_item_is_sold_to_the_first_order(shop: App, visit: Callable[..., Visit]) -> None:
+    """The other visitor gets a message, and keeps their basket."""
     first, second = visit().page, visit().page
     for page, email in ((first, "grace@example.com"), (second, "alan@example.com")):
         page.get_by_role("button", name="Sign in").click()
@@ -168,7 +58,7 @@ def test_the_last_one_is_sold_to_the_first_who_orders(shop: App, visit: Callable
     expect(second.locator(".order")).to_have_count(0)
 
 
-def test_a_basket_comes_along_when_its_owner_signs_in(visit: Callable[..., Visit]) -> None:
+def test_a_basket_is_kept_when_its_owner_signs_in(visit: Callable[..., Visit]) -> None:
     page, _ = visit(PHONE)
     put_in(page, "Wool blanket")
     page.get_by_role("button", name="Sign in").click()
@@ -183,7 +73,7 @@ def test_a_basket_comes_along_when_its_owner_signs_in(visit: Callable[..., Visit
     expect(page.get_by_role("button", name="Sign in")).to_be_visible()
 
 
-def test_a_keyboard_is_enough(visit: Callable[..., Visit]) -> None:
+def test_the_page_can_be_used_with_a_keyboard(visit: Callable[..., Visit]) -> None:
     page, console = visit()
     expect(page.locator(".product").first).to_be_visible()
     page.keyboard.press("Tab")

@@ -113,7 +113,7 @@ def test_nginx_sees_no_directive_that_the_reader_has_not_seen(place: Path, text:
     assert not TORN.search(done.stderr), (text, done.stderr)
 
 
-def test_a_word_is_what_nginx_answers_with(edge: Edge, backend: Make) -> None:
+def test_a_word_is_read_as_nginx_reads_it(edge: Edge, backend: Make) -> None:
     chosen = random.Random(7)
     alphabet = [
         "a",
@@ -138,13 +138,13 @@ def test_a_word_is_what_nginx_answers_with(edge: Edge, backend: Make) -> None:
     ]
     made = ["".join(chosen.choices(alphabet, k=chosen.randrange(1, 9))) for _ in range(3000)]
     made += [f"{q}{word}{q}" for word in made for q in "\"'"]
-    found: dict[str, str] = {}
+    result: dict[str, str] = {}
     for text in dict.fromkeys(made):
         once, twice = f"return 200 {text};", f"return 200 {text} {text};"
         if accepted(once) and accepted(twice) and (len(words(once)), len(words(twice))) == (3, 4):
-            found[text] = words(once)[2]
-    assert len(found) > 1000
-    tried = dict(list(found.items())[:1000])
+            result[text] = words(once)[2]
+    assert len(result) > 1000
+    tried = dict(list(result.items())[:1000])
     text = "".join(f"location = /{n} {{ return 200 {word}; }}\n" for n, word in enumerate(tried))
     port = serve(edge, {"shop": backend("web")}, {"own.conf": text})
     for n, (written, meant) in enumerate(tried.items()):
@@ -187,7 +187,7 @@ def serve(edge: Edge, apps: dict[str, Backend], own: dict[str, str], *routes: Ro
 @pytest.mark.parametrize(
     "place", ["/files/../../../../../secret", "/.well-known/acme-challenge/../../../secret"]
 )
-def test_no_file_of_the_host_is_reached(edge: Edge, backend: Make, text: str, place: str) -> None:
+def test_no_file_of_the_host_can_be_served(edge: Edge, backend: Make, text: str, place: str) -> None:
     """Not even by a path in nginx's configuration, in which nginx does not check for dots."""
     files.write(edge.directory / "secret", "the secret")
     files.write(edge.static / "shop" / "1" / "0" / "files" / "a.txt", "a")
@@ -203,7 +203,7 @@ def test_no_file_of_the_host_is_reached(edge: Edge, backend: Make, text: str, pl
     assert ask(port, "/.well-known/acme-challenge/token").body == "t"
 
 
-def test_a_snippet_that_nginx_refuses_is_named_as_it_is_in_the_repository(edge: Edge, backend: Make) -> None:
+def test_a_refused_snippet_is_named_with_its_repository_path(edge: Edge, backend: Make) -> None:
     shop, blog = backend("shop"), backend("blog")
     port = serve(edge, {"shop": shop, "blog": blog}, {"docker/nginx/own.conf": "return 200 before;"})
     generation, before = edge.current.readlink(), edge.sites()

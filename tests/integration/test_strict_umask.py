@@ -30,7 +30,7 @@ def shop(machine: Machine) -> Iterator[App]:
         os.umask(before)
 
 
-def test_it_is_live_and_goes_on(shop: App) -> None:
+def test_an_app_is_live_and_restarts_with_a_strict_umask(shop: App) -> None:
     assert shop.get().body == "one"
     shop.push_change()
     number = shop.live
@@ -38,7 +38,7 @@ def test_it_is_live_and_goes_on(shop: App) -> None:
     assert shop.live == number + 1
 
 
-def test_they_may_enter_what_they_are_in_and_others_may_not(shop: App, machine: Machine) -> None:
+def test_the_account_can_enter_its_directories_and_others_cannot(shop: App, machine: Machine) -> None:
     """Also if they need a capability for it, because Python is in a closed home."""
     root = machine.root
     places = [
@@ -55,9 +55,9 @@ def test_they_may_enter_what_they_are_in_and_others_may_not(shop: App, machine: 
 
 def passes(directory: Path, group: int | None) -> bool:
     """Whether the account of instances and stores may enter a directory."""
-    found = directory.stat()
-    ours = 0o100 if group is None else 0o010 if found.st_gid == group else 0
-    return bool(found.st_mode & (ours | 0o001))
+    result = directory.stat()
+    ours = 0o100 if group is None else 0o010 if result.st_gid == group else 0
+    return bool(result.st_mode & (ours | 0o001))
 
 
 def upwards(place: Path, root: Path) -> list[Path]:

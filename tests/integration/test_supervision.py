@@ -18,7 +18,8 @@ import pytest
 
 from devtools.servers import free_port
 from pushrod.core.errors import HostError
-from pushrod.core.values import Process, ProcessState
+from pushrod.core.processes import Process
+from pushrod.core.values import ProcessState
 from pushrod.engines.embedded.supervisor import Supervisor
 from pushrod.engines.embedded.supervisor_files import KEEPER_GROUP
 from pushrod.system import accounts, locks, processes, waits
@@ -118,7 +119,7 @@ class Ground:
 
     def living(self) -> list[psutil.Process]:
         """All running processes of this ground, found by their command line, or by an open lock or log."""
-        found = []
+        result = []
         for process in psutil.process_iter():
             try:
                 if process.status() == psutil.STATUS_ZOMBIE or process.pid == os.getpid():
@@ -126,10 +127,10 @@ class Ground:
                 words = " ".join(process.cmdline())
                 links = {str(f.readlink()) for f in Path(f"/proc/{process.pid}/fd").iterdir()}
                 if str(self.path) in words or any(link.startswith(str(self.path)) for link in links):
-                    found.append(process)
+                    result.append(process)
             except (psutil.Error, OSError):
                 continue
-        return found
+        return result
 
 
 def wait(condition: Callable[[], bool]) -> None:
@@ -166,7 +167,7 @@ def ground(tmp_path: Path) -> Iterator[Ground]:
     assert not left
 
 
-def test_starts_once_and_leaves_nothing(ground: Ground) -> None:
+def test_a_supervisor_starts_once_and_leaves_no_process(ground: Ground) -> None:
     s = ground.supervisor
     assert not s.running()
     threads = [threading.Thread(target=s.ensure) for _ in range(3)]
@@ -189,7 +190,7 @@ def test_starts_once_and_leaves_nothing(ground: Ground) -> None:
     assert ground.pid()
 
 
-def test_process_is_exactly_as_described(ground: Ground) -> None:
+def test_a_process_runs_exactly_as_specified(ground: Ground) -> None:
     odd = {
         "PATH": "/usr/bin:/bin",
         "A": "50% off; \"quotes\" 'and' $X `y`",
@@ -232,7 +233,7 @@ def test_files_are_private_and_logs_rotate(ground: Ground) -> None:
     assert "running as root" not in place.log.read_text()
 
 
-def test_apply_changes_only_what_changed(ground: Ground) -> None:
+def test_apply_restarts_only_changed_processes(ground: Ground) -> None:
     s = ground.supervisor
     a, b = ground.process("a"), ground.process("b")
     other = ground.process("x", group="other")
@@ -253,7 +254,7 @@ def test_apply_changes_only_what_changed(ground: Ground) -> None:
     assert s.groups() == ("other", "shop-r1")
 
 
-def test_apply_finishes_what_an_interrupted_one_began(ground: Ground) -> None:
+def test_apply_completes_an_interrupted_apply(ground: Ground) -> None:
     s = ground.supervisor
     s.apply("shop-r1", (ground.process("a"),))
     new = (ground.process("a", "sleep", "2000"),)
@@ -262,7 +263,7 @@ def test_apply_finishes_what_an_interrupted_one_began(ground: Ground) -> None:
     assert psutil.Process(ground.pid()).cmdline() == ["sleep", "2000"]
 
 
-def test_stop_start_restart_signal(ground: Ground) -> None:
+def test_processes_are_stopped_started_restarted_and_signalled(ground: Ground) -> None:
     s = ground.supervisor
     code = (
         "import signal,time\nsignal.signal(1, lambda *_: print('hup', flush=True))\nprint('up', flush=True)\n"
@@ -293,7 +294,7 @@ def test_stop_start_restart_signal(ground: Ground) -> None:
         s.signal("shop-r1", "zz", "HUP")
 
 
-def test_stops_in_order_and_kills_what_does_not_end(ground: Ground) -> None:
+def test_processes_stop_in_order_and_are_killed_if_they_do_not_end(ground: Ground) -> None:
     s = ground.supervisor
     s.apply(
         "shop-r1",
@@ -326,7 +327,7 @@ def test_stop_leaves_no_child_behind(ground: Ground) -> None:
     assert ask(port) == 0
 
 
-def test_remove_and_shutdown_when_the_supervisor_was_killed(ground: Ground) -> None:
+def test_remove_and_shutdown_work_after_the_supervisor_was_killed(ground: Ground) -> None:
     s = ground.supervisor
     s.apply("shop-r1", (ground.process("a", death_signal=""),))
     signalled = ground.process("b", group="shop-r2")
@@ -344,7 +345,7 @@ def test_remove_and_shutdown_when_the_supervisor_was_killed(ground: Ground) -> N
     assert s.groups() == ("shop-r2",)
 
 
-def test_waits_for_ports(ground: Ground) -> None:
+def test_a_process_waits_for_its_ports(ground: Ground) -> None:
     s = ground.supervisor
     port = free_port()
     s.apply("shop-r1", (ground.process("a", "echo", "up", wait_for=(port,)),))
@@ -356,7 +357,7 @@ def test_waits_for_ports(ground: Ground) -> None:
         wait(lambda: "up" in ground.log("a"))
 
 
-def test_comes_back_and_backs_off(ground: Ground) -> None:
+def test_a_process_restarts_with_backoff(ground: Ground) -> None:
     s = ground.supervisor
     s.apply(
         "shop-r1",
@@ -397,7 +398,7 @@ def test_children_of_a_killed_process_do_not_keep_its_port(ground: Ground, child
     assert not any(lives(pid) for pid in before)
 
 
-def test_everything_comes_back_when_the_supervisor_is_killed(ground: Ground) -> None:
+def test_everything_restarts_after_the_supervisor_was_killed(ground: Ground) -> None:
     port = free_port()
     s = ground.supervisor
     s.apply("shop-stores", (ground.process("db", group="shop-stores", priority=10, death_signal="INT"),))
@@ -425,7 +426,7 @@ def test_everything_comes_back_when_the_supervisor_is_killed(ground: Ground) -> 
     assert "the supervisor is gone, starting it" in s.place.log.read_text()
 
 
-def test_keeper_comes_back_and_keeps(ground: Ground) -> None:
+def test_the_keeper_restarts_and_keeps_working(ground: Ground) -> None:
     s = ground.supervisor
     s.apply("shop-r1", (ground.process("a"),))
     first = ground.pid("keeper", KEEPER_GROUP)
@@ -470,7 +471,7 @@ def test_supervisor_sleeps_when_nothing_happens(ground: Ground) -> None:
         wait(asleep)  # without a request, which would open and close connections
 
 
-def test_signal_of_the_host_stops_all(ground: Ground) -> None:
+def test_sigterm_to_the_supervisor_stops_everything(ground: Ground) -> None:
     s = ground.supervisor
     s.apply("shop-r1", (ground.process("a"),))
     ground.pid()
@@ -478,7 +479,7 @@ def test_signal_of_the_host_stops_all(ground: Ground) -> None:
     wait(lambda: not ground.living())
 
 
-def test_plain_files_are_enough(ground: Ground) -> None:
+def test_the_start_script_needs_no_environment(ground: Ground) -> None:
     """`start` restores everything, even with an empty environment."""
     s = ground.supervisor
     s.apply("shop-r1", (ground.process("a"),))
@@ -488,7 +489,7 @@ def test_plain_files_are_enough(ground: Ground) -> None:
     assert ground.pid("keeper", KEEPER_GROUP)
 
 
-def test_a_copy_of_a_running_one_runs_nothing_of_it(ground: Ground, tmp_path: Path) -> None:
+def test_a_copy_of_a_running_supervisor_runs_none_of_its_processes(ground: Ground, tmp_path: Path) -> None:
     s = ground.supervisor
     s.apply("shop-r1", (ground.process("a"),))
     s.apply("shop-r2", (ground.process("orphan", group="shop-r2", death_signal=""),))
@@ -517,7 +518,7 @@ def test_a_copy_of_a_running_one_runs_nothing_of_it(ground: Ground, tmp_path: Pa
     assert {p.pid for p in ground.living()} == before
 
 
-def test_says_why_it_does_not_start(ground: Ground) -> None:
+def test_a_failed_start_reports_the_cause(ground: Ground) -> None:
     s = ground.supervisor
     s.ensure_directories()
     bad = s.place.group_conf("bad")
@@ -533,7 +534,7 @@ def test_says_why_it_does_not_start(ground: Ground) -> None:
     bad.unlink()
 
 
-def test_starts_although_a_log_directory_was_deleted(ground: Ground) -> None:
+def test_the_supervisor_starts_without_its_log_directory(ground: Ground) -> None:
     s = ground.supervisor
     s.apply("shop-r1", (ground.process("a"),))
     s.shutdown()
@@ -542,13 +543,13 @@ def test_starts_although_a_log_directory_was_deleted(ground: Ground) -> None:
     assert ground.pid()
 
 
-def test_long_socket_path(ground: Ground, tmp_path: Path) -> None:
+def test_a_socket_path_that_is_too_long_is_refused(ground: Ground, tmp_path: Path) -> None:
     s = Supervisor(tmp_path / "s", tmp_path / ("x" * 100), ACCOUNT)
     with pytest.raises(HostError, match="too long"):
         s.ensure()
 
 
-def test_spec_says_what_the_launcher_needs(ground: Ground) -> None:
+def test_the_spec_contains_the_argv_of_the_launcher(ground: Ground) -> None:
     s = ground.supervisor
     s.apply("shop-r1", (ground.process("a", wait_for=()),))
     spec = json.loads(s.place.spec("shop-r1", "a").read_text())

@@ -19,7 +19,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("target", ["lint", "test"])
-def test_it_passes(repository: Path, target: str) -> None:
+def test_the_make_targets_of_a_new_repository_pass(repository: Path, target: str) -> None:
     """The first target makes the environment from the locked requirements."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("PYTEST_", "PYTHONDONTWRITE", "MAKE"))}
     done = subprocess.run(

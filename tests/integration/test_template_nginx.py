@@ -104,7 +104,7 @@ def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     backend.server_close()
 
 
-def test_the_page_and_its_parts_have_their_types(port: int) -> None:
+def test_the_page_and_its_files_have_their_content_types(port: int) -> None:
     kinds = {
         "/": "text/html",
         "/style.css": "text/css",
@@ -118,7 +118,7 @@ def test_the_page_and_its_parts_have_their_types(port: int) -> None:
     assert get(port, "/orders/7").body == get(port, "/").body, "a path of the page's own"
 
 
-def test_a_name_with_a_hash_is_kept_and_every_other_asked_about(port: int) -> None:
+def test_hashed_files_are_cached_and_others_revalidated(port: int) -> None:
     assert get(port, f"/{HASHED}").headers["Cache-Control"] == "public, max-age=31536000, immutable"
     first = get(port, "/shop.js")
     assert first.headers["Cache-Control"] == "no-cache"
@@ -126,19 +126,19 @@ def test_a_name_with_a_hash_is_kept_and_every_other_asked_about(port: int) -> No
     assert (again.status, again.body) == (304, "")
 
 
-def test_the_policy_allows_the_pages_own_files_and_nothing_else(port: int) -> None:
+def test_the_security_policy_allows_only_the_pages_own_files(port: int) -> None:
     policy = get(port, "/").headers["Content-Security-Policy"]
     assert policy.startswith("default-src 'self';")
     assert "unsafe" not in policy
 
 
-def test_only_the_api_is_the_backends(port: int) -> None:
+def test_only_api_requests_reach_the_backend(port: int) -> None:
     assert get(port, "/api/products?after=2").body == f"/api/products?after=2 127.0.0.1:{port} 127.0.0.1"
     for path in ("/metrics", "/healthz", "/readyz", "/docs"):
         assert get(port, path).body == get(port, "/").body, path
 
 
-def test_an_event_arrives_before_the_next_is_sent(port: int) -> None:
+def test_events_are_passed_on_without_buffering(port: int) -> None:
     with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=10)) as connection:
         connection.request("GET", "/api/events", headers={"Accept-Encoding": "gzip"})
         answer = connection.getresponse()

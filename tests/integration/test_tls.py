@@ -153,7 +153,7 @@ def test_a_site_with_a_certificate_is_served_by_tls(
     assert seen["X-Forwarded-Proto"] == "https"
 
 
-def test_all_else_is_led_to_tls_but_for_the_answers_to_an_acme_server(
+def test_plain_requests_are_redirected_to_tls_except_acme_challenges(
     edge: Edge, authority: Pair, one: Backend
 ) -> None:
     site = encrypted(edge, openssl.issue(authority, [NAME]), one, hsts=600)
@@ -168,7 +168,7 @@ def test_all_else_is_led_to_tls_but_for_the_answers_to_an_acme_server(
     assert ask(site.port, "/.well-known/acme-challenge/../cart", Host=NAME).status == 308
 
 
-def test_behind_a_proxy_on_this_machine_that_ends_tls_nothing_is_led_in_a_circle(
+def test_a_request_that_a_local_proxy_received_over_tls_is_not_redirected(
     edge: Edge, authority: Pair, one: Backend
 ) -> None:
     site = encrypted(edge, openssl.issue(authority, [NAME]), one)
@@ -176,7 +176,7 @@ def test_behind_a_proxy_on_this_machine_that_ends_tls_nothing_is_led_in_a_circle
     assert ask(site.port, "/", Host=NAME, X_Forwarded_Proto="https").body == "one"
 
 
-def test_what_the_app_says_of_tls_itself_goes_before(
+def test_an_hsts_header_of_the_app_takes_precedence(
     edge: Edge, authority: Pair, trust: Path, one: Backend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def end_headers(self: Handler) -> None:
@@ -192,7 +192,7 @@ def test_what_the_app_says_of_tls_itself_goes_before(
     assert re.findall("Strict-Transport-Security: (.*)\r", head) == ["max-age=1"]
 
 
-def test_a_name_without_a_certificate_stays_as_it_was(
+def test_a_name_without_a_certificate_is_served_over_plain_http(
     edge: Edge, authority: Pair, trust: Path, one: Backend
 ) -> None:
     site = encrypted(edge, openssl.issue(authority, [NAME]), one, domains=(NAME, "new.example"))
@@ -204,7 +204,7 @@ def test_a_name_without_a_certificate_stays_as_it_was(
 
 
 @pytest.mark.parametrize("name", ["other.example", "127.0.0.1"])
-def test_no_handshake_is_made_for_a_name_that_no_app_has(
+def test_a_handshake_for_an_unknown_name_fails(
     name: str, edge: Edge, authority: Pair, trust: Path, one: Backend
 ) -> None:
     site = encrypted(edge, openssl.issue(authority, [NAME]), one)
@@ -216,9 +216,7 @@ def test_no_handshake_is_made_for_a_name_that_no_app_has(
         pass
 
 
-def test_the_versions_and_protocols_are_those_of_the_profile(
-    edge: Edge, authority: Pair, trust: Path, one: Backend
-) -> None:
+def test_protocol_versions_follow_the_profile(edge: Edge, authority: Pair, trust: Path, one: Backend) -> None:
     site = encrypted(edge, openssl.issue(authority, [NAME]), one)
     edge.switch({"shop": site})
     port = tls_of(site).port
@@ -250,7 +248,7 @@ def test_http_2_works(edge: Edge, authority: Pair, trust: Path, one: Backend) ->
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
-def test_a_session_is_taken_up_again_also_after_a_reload(
+def test_a_session_is_resumed_also_after_a_reload(
     version: ssl.TLSVersion, edge: Edge, authority: Pair, trust: Path, one: Backend
 ) -> None:
     site = encrypted(edge, openssl.issue(authority, [NAME]), one)
@@ -275,12 +273,12 @@ def test_a_session_is_taken_up_again_also_after_a_reload(
 # ---- from one certificate to the next ------------------------------------------------------------------------
 
 
-def test_a_new_certificate_is_a_new_tree_and_no_request_fails_meanwhile(
+def test_a_new_certificate_is_served_without_a_failed_request(
     edge: Edge, authority: Pair, trust: Path, one: Backend
 ) -> None:
     site = encrypted(edge, openssl.issue(authority, [NAME]), one)
     edge.switch({"shop": site})
-    port, stop, failed, asked = tls_of(site).port, threading.Event(), [], [0]
+    port, stop, failed, counter = tls_of(site).port, threading.Event(), [], [0]
 
     def go_on() -> None:
         while not stop.is_set():
@@ -288,7 +286,7 @@ def test_a_new_certificate_is_a_new_tree_and_no_request_fails_meanwhile(
                 assert get(port, trust).status == 200
             except (OSError, AssertionError, http.client.HTTPException) as e:
                 failed.append(e)
-            asked[0] += 1
+            counter[0] += 1
 
     asking = [threading.Thread(target=go_on) for _ in range(2)]
     for thread in asking:
@@ -306,10 +304,10 @@ def test_a_new_certificate_is_a_new_tree_and_no_request_fails_meanwhile(
         thread.join(PATIENCE)
     assert not failed
     assert len(shown) == 6
-    assert asked[0] > 20
+    assert counter[0] > 20
 
 
-def test_a_certificate_that_nginx_cannot_use_is_refused_and_the_old_one_stays(
+def test_an_unusable_certificate_is_refused_and_the_old_one_kept(
     edge: Edge, authority: Pair, trust: Path, one: Backend
 ) -> None:
     good, other = (openssl.issue(authority, [NAME]) for _ in range(2))
@@ -323,7 +321,7 @@ def test_a_certificate_that_nginx_cannot_use_is_refused_and_the_old_one_stays(
     assert get(tls_of(site).port, trust).status == 200
 
 
-def test_without_a_certificate_nothing_listens_for_tls(edge: Edge, authority: Pair, one: Backend) -> None:
+def test_without_a_certificate_no_tls_port_is_open(edge: Edge, authority: Pair, one: Backend) -> None:
     site = encrypted(edge, openssl.issue(authority, [NAME]), one)
     plain = Site(**{f: getattr(site, f) for f in site.__struct_fields__} | {"tls": None})
     edge.switch({"shop": plain})
@@ -334,7 +332,7 @@ def test_without_a_certificate_nothing_listens_for_tls(edge: Edge, authority: Pa
     assert waits.wait_until(lambda: not network.accepts(tls_of(site).port), PATIENCE)
 
 
-def test_every_address_has_tls(tmp_path: Path, authority: Pair, trust: Path, one: Backend) -> None:
+def test_tls_is_served_at_every_address(tmp_path: Path, authority: Pair, trust: Path, one: Backend) -> None:
     with an_edge(tmp_path, addresses=nginx.everywhere(), port=free_port()) as made:
         made.start()
         site = encrypted(made.edge, openssl.issue(authority, [NAME]), one)

@@ -15,7 +15,7 @@ SLOW_START = "import time; time.sleep(1.5)\n"
 REDIS = {"image": "valkey/valkey:9"}
 
 
-def test_a_restart_that_waited_for_a_push_keeps_what_the_push_made_live(machine: Machine) -> None:
+def test_a_restart_that_waited_for_a_push_keeps_the_pushed_release(machine: Machine) -> None:
     app = machine.app("renewed")
     app.tree.commit({"app.py": SLOW_START + apps.changed("pushed")})
     push = app.tree.pushing()
@@ -52,7 +52,7 @@ def test_a_secret_in_an_argv_is_refused(machine: Machine) -> None:
 BASE = "services: {base: {build: ., command: python3 app.py production}}"
 
 
-def test_a_word_in_an_argv_is_no_secret_because_one_has_the_same_value(machine: Machine) -> None:
+def test_an_argv_that_equals_a_secret_by_chance_is_accepted(machine: Machine) -> None:
     """Nor if another file writes the command."""
     app = machine.app("wordy")
     app.must("secret", "set", "TOKEN", stdin="production")
@@ -65,7 +65,7 @@ def test_a_word_in_an_argv_is_no_secret_because_one_has_the_same_value(machine: 
     app.refuses(3, "secret TOKEN", "argv of web")
 
 
-def test_a_port_that_was_taken_after_a_power_cut_keeps_one_app_down_and_no_other(machine: Machine) -> None:
+def test_a_port_lost_after_a_power_cut_affects_only_one_app(machine: Machine) -> None:
     first, second = machine.app("robbed"), machine.app("spared")
     power_cut(machine)
     port = first.settings["port"]
@@ -78,7 +78,7 @@ def test_a_port_that_was_taken_after_a_power_cut_keeps_one_app_down_and_no_other
         assert first.get().status == 200
 
 
-def test_a_moved_root_gets_hooks_of_its_own(machine: Machine) -> None:
+def test_a_moved_root_gets_new_hooks(machine: Machine) -> None:
     app = machine.app("hooked")
     hook = app.directory / "repo.git" / "hooks" / "pre-receive"
     hook.write_text("#!/bin/sh\nexec /nowhere/python\n")

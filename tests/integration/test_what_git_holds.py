@@ -1,4 +1,4 @@
-"""The commit is deployed as it is, or an error says what cannot be: submodules, LFS, exports, clones, tags."""
+"""A commit is deployed unchanged, or an error says why it cannot be: submodules, LFS, exports, clones, tags."""
 
 import contextlib
 import hashlib
@@ -17,6 +17,9 @@ import pytest
 
 from devtools import apps
 from devtools.apps import App, Machine, Tree
+from pushrod.adapters import https, internet, lfs, submodules
+from pushrod.adapters import lfs_server as lfs_server_adapter
+from pushrod.core.errors import RepositoryError
 
 pytestmark = pytest.mark.integration
 
@@ -52,7 +55,7 @@ def deployed(shop: App, *argv: str) -> str:
 
 
 @pytest.mark.parametrize("below", ["", "docs/"])
-def test_what_an_archive_would_leave_out_or_change_is_deployed_as_it_is(shop: App, below: str) -> None:
+def test_export_attributes_do_not_change_the_deployed_files(shop: App, below: str) -> None:
     """`export-ignore` and `export-subst` are for downloaded archives of a project."""
     shop.restore()
     attributes = "fixtures export-ignore\n*.toml export-ignore\nVERSION export-subst\n"
@@ -70,7 +73,41 @@ def test_what_an_archive_would_leave_out_or_change_is_deployed_as_it_is(shop: Ap
     assert (here / "VERSION").read_text() == "$Format:%H$\n"
 
 
-def test_line_ends_are_those_of_the_commit_whatever_its_pusher_has_set(shop: App) -> None:
+PEOPLE = {
+    "badDate": "A <a@b> once +0000",
+    "badDateOverflow": "A <a@b> 99999999999999999999 +0000",
+    "badEmail": "A <a<b@c> 1700000000 +0000",
+    "badName": "A> B <a@b> 1700000000 +0000",
+    "badTimezone": "A <a@b> 1700000000 +051800",
+    "missingEmail": "A 1700000000 +0000",
+    "missingNameBeforeEmail": "<a@b> 1700000000 +0000",
+    "missingSpaceBeforeDate": "A <a@b>1700000000 +0000",
+    "missingSpaceBeforeEmail": "A<a@b> 1700000000 +0000",
+    "zeroPaddedDate": "A <a@b> 01700000000 +0000",
+}
+
+
+@pytest.mark.parametrize("verb", ["push", "deploy"])
+def test_harmless_mistakes_of_old_tools_in_a_history_are_no_reason_to_refuse_it(shop: App, verb: str) -> None:
+    shop.restore()
+    env, path = shop.tree.env, shop.tree.path
+    for fault, who in PEOPLE.items():
+        tree, parent = (shop.tree.git("rev-parse", name).strip() for name in ("HEAD^{tree}", "HEAD"))
+        subject = f"{fault} {verb}"
+        text = f"tree {tree}\nparent {parent}\nauthor {who}\ncommitter {who}\n\n{subject}\n"
+        argv = ["git", "hash-object", "-t", "commit", "-w", "--stdin", "--literally"]
+        made = subprocess.run(argv, input=text, cwd=path, env=env, text=True, capture_output=True, check=True)
+        shop.tree.git("reset", "--quiet", "--hard", made.stdout.strip())
+    faults = subprocess.run(["git", "fsck"], cwd=path, env=env, text=True, capture_output=True).stderr
+    assert [fault for fault in PEOPLE if f" {fault}: " not in faults] == []
+    shop.tree.commit({"app.py": apps.changed(f"old tools {verb}")}, "new")
+    done = shop.tree.push() if verb == "push" else shop.pushrod("deploy")
+    assert done.ok, done.err
+    assert shop.get().body == f"old tools {verb}"
+    shop.good = shop.tree.head()
+
+
+def test_line_ends_are_those_of_the_commit_despite_autocrlf(shop: App) -> None:
     shop.restore()
     shop.tree.commit({"lines": "one\ntwo\n"}, "lines")
     config = Path(shop.machine.env["HOME"]) / ".gitconfig"
@@ -84,18 +121,6 @@ def test_line_ends_are_those_of_the_commit_whatever_its_pusher_has_set(shop: App
 
 
 # ---- submodules -------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("tls") / "server.pem"
-    argv = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
-    argv += ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1", "-days", "2"]
-    subprocess.run(
-        [*argv, "-keyout", path, "-out", path.with_suffix(".crt")], check=True, capture_output=True
-    )
-    path.write_text(path.read_text() + path.with_suffix(".crt").read_text())
-    return path
 
 
 class Backend(http.server.BaseHTTPRequestHandler):
@@ -185,18 +210,18 @@ def add(tree: Tree, path: str, url: str, commit: str, more: str = "") -> None:
     tree.git("commit", "--quiet", "--message", f"submodule {path}")
 
 
-def test_submodules_are_deployed_with_those_they_have(shop: App, machine: Machine, allowed: str) -> None:
+def test_nested_submodules_are_deployed(shop: App, machine: Machine, allowed: str) -> None:
     """With a commit that no branch points to any more, which the server only serves with its branches."""
     server = allowed
     shop.restore()
     icons = served(machine, "icons", {"icon.svg": "<svg/>"})
     theme = served(machine, "theme", {"style.css": "body", ".gitattributes": "* export-ignore\n"})
     add(theme, "vendor/icons", f"{server}/icons", icons.head())
-    wanted = theme.head()
+    target_commit = theme.head()
     theme.commit({"style.css": "later"}, "later")
-    add(shop.tree, "static/theme", f"{server}/theme", wanted)
-    said = deployed(shop)
-    assert f"submodule static/theme: fetching {wanted[:7]}" in said
+    add(shop.tree, "static/theme", f"{server}/theme", target_commit)
+    output = deployed(shop)
+    assert f"submodule static/theme: fetching {target_commit[:7]}" in output
     here = checkout(shop) / "static" / "theme"
     assert (here / "style.css").read_text() == "body"
     assert (here / "vendor" / "icons" / "icon.svg").read_text() == "<svg/>"
@@ -207,10 +232,10 @@ def test_submodules_are_deployed_with_those_they_have(shop: App, machine: Machin
     assert not Backend.asked, "what has been fetched is not fetched again"
 
 
-def test_what_submodules_bring_is_bounded_and_what_none_needs_goes(
+def test_the_size_of_submodules_is_limited_and_unused_ones_removed(
     shop: App, machine: Machine, allowed: str
 ) -> None:
-    """Each has a repository here, and a server sends what it likes beside the commit that was asked for."""
+    """Each has a repository here, and a server may send more than the requested commit."""
     shop.restore()
     limits, noise = machine.root / "limits.json", random.Random(7)
     names = ("first", "second", "third")
@@ -224,8 +249,8 @@ def test_what_submodules_bring_is_bounded_and_what_none_needs_goes(
             kept.append(set((shop.directory / "submodules").iterdir()))
         first, second = kept[1] - kept[0], kept[2] - kept[1]
         add(shop.tree, "third", f"{allowed}/third", trees["third"].head())
-        said = apps.complaint(shop.tree.push())
-        assert "the limit repository-size of this host" in said.what
+        refused = apps.complaint(shop.tree.push())
+        assert "the limit repository-size of this host" in refused.what
         shop.tree.git("rm", "--quiet", "--cached", "first")
         shop.tree.git("commit", "--quiet", "--message", "without the first")
         deployed(shop)
@@ -253,7 +278,7 @@ def test_what_submodules_bring_is_bounded_and_what_none_needs_goes(
         "",
     ],
 )
-def test_a_submodule_that_cannot_be_had_is_refused_by_its_name(shop: App, url: str) -> None:
+def test_a_submodule_that_cannot_be_fetched_is_refused_with_its_name(shop: App, url: str) -> None:
     shop.restore()
     mark = shop.machine.directory / "mark"
     add(shop.tree, "theme", url.replace("MARK", str(mark)), "1" * 40)
@@ -271,14 +296,14 @@ def test_a_submodule_that_cannot_be_had_is_refused_by_its_name(shop: App, url: s
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "2130706433", "0x7f.1", "0"])
-def test_no_server_of_the_machine_or_its_networks_is_asked(shop: App, server: str, host: str) -> None:
+def test_submodules_are_not_fetched_from_private_addresses(shop: App, server: str, host: str) -> None:
     """The pusher chooses the address, and the server would make the request."""
     shop.restore()
     add(shop.tree, "theme", server.replace("127.0.0.1", host) + "/theme", "1" * 40)
     Backend.asked.clear()
-    said = apps.complaint(shop.tree.push())
-    assert "which is not on the Internet" in said.what
-    assert f"pushrod apps allow shop submodules:{host}:" in said.to_do
+    refused = apps.complaint(shop.tree.push())
+    assert "which is not on the Internet" in refused.what
+    assert f"pushrod apps allow shop submodules:{host}:" in refused.to_do
     assert not Backend.asked
 
 
@@ -303,13 +328,68 @@ def test_a_redirection_is_not_followed(shop: App, machine: Machine, allowed: str
         shop.machine.must("apps", "allow", "shop", f"submodules:127.0.0.1:{port}")
         add(shop.tree, "theme", f"https://127.0.0.1:{port}/leading", theme.head())
         Backend.asked.clear()
-        said = apps.complaint(shop.tree.push())
-    assert "302" in said.what
-    assert "without a redirect" in said.to_do
+        refused = apps.complaint(shop.tree.push())
+    assert "302" in refused.what
+    assert "without a redirect" in refused.to_do
     assert not Backend.asked
 
 
-def test_a_server_that_leads_elsewhere_is_not_followed(shop: App, machine: Machine, allowed: str) -> None:
+@pytest.fixture
+def proxy(shop: App) -> Iterator[list[str]]:
+    """A proxy in the settings of the machine, which forwards nothing; yields the requests that it got."""
+    asked: list[str] = []
+
+    class Proxy(http.server.BaseHTTPRequestHandler):
+        def do_CONNECT(self) -> None:
+            asked.append(self.path)
+            self.send_error(502)
+
+        def log_message(self, *words: object) -> None:
+            pass
+
+    made = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Proxy)
+    threading.Thread(target=made.serve_forever, daemon=True).start()
+    env = shop.machine.env
+    env["https_proxy"] = f"http://someone:password@127.0.0.1:{made.server_port}"
+    yield asked
+    env.pop("https_proxy")
+    made.shutdown()
+    made.server_close()
+
+
+def test_through_a_proxy_only_a_server_that_is_allowed_is_asked(
+    shop: App, machine: Machine, proxy: list[str]
+) -> None:
+    """A proxy resolves the name, and may reach servers that a pusher must not make this machine contact."""
+    shop.restore()
+    add(shop.tree, "theme", "https://1.0.0.1/theme", "1" * 40)
+    refused = apps.complaint(shop.tree.push())
+    assert "this host reaches 1.0.0.1 through the proxy 127.0.0.1:" in refused.what
+    assert "password" not in refused.what
+    assert "pushrod apps allow shop submodules:1.0.0.1" in refused.to_do
+    assert not proxy
+    machine.must("apps", "allow", "shop", "submodules:1.0.0.1")
+    assert "cannot be fetched" in apps.complaint(shop.tree.push()).what
+    assert set(proxy) == {"1.0.0.1:443"}
+    machine.must("apps", "allow", "shop", "submodules:1.0.0.1", "--remove")
+
+
+def test_a_proxy_in_gits_own_settings_is_asked_for_no_other(
+    shop: App, proxy: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Settings for one address have precedence over general ones."""
+    (tmp_path / ".gitconfig").write_text(
+        f'[http "https://example.com:1"]\n\tproxy = {shop.machine.env["https_proxy"]}\n'
+    )
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(internet, "addresses", lambda *_: ["127.0.0.1"])
+    kept = submodules.Kept(tmp_path, lambda _: None, lambda *_: None, "shop", [], 1 << 30)
+    with pytest.raises(RepositoryError, match="cannot be fetched from"):
+        kept.repository(submodules.Submodule("theme", "1" * 40, "https://example.com:1/theme"), "theme")
+    assert not proxy
+
+
+def test_the_address_of_a_nested_submodule_is_checked(shop: App, machine: Machine, allowed: str) -> None:
     """A submodule's submodule has its own address, which is checked like the first."""
     server = allowed
     shop.restore()
@@ -321,7 +401,7 @@ def test_a_server_that_leads_elsewhere_is_not_followed(shop: App, machine: Machi
     assert "submodule theme/inner: it cannot be fetched from" in apps.complaint(pushed).what
 
 
-def test_a_submodule_that_is_not_wanted_is_left_out_with_a_note(shop: App) -> None:
+def test_a_submodule_with_update_none_is_left_out_with_a_note(shop: App) -> None:
     shop.restore()
     add(shop.tree, "theme", "../theme.git", "1" * 40, more="\tupdate = none\n")
     assert "submodule theme is left out" in deployed(shop)
@@ -336,25 +416,27 @@ def pointer(content: bytes) -> str:
 
 
 @pytest.mark.parametrize("file", ["logo.png", "static/img/logo.png", "with space/ä.bin"])
-def test_a_pointer_of_lfs_is_named(shop: App, file: str) -> None:
+def test_an_lfs_pointer_is_reported(shop: App, file: str) -> None:
     shop.restore()
     shop.tree.commit({file: pointer(b"elsewhere")}, "pointer")
-    said = deployed(shop)
-    assert "Git LFS" in said
-    assert file in said
+    output = deployed(shop)
+    assert "Git LFS" in output
+    assert file in output
     planned = shop.must("plan")
     assert file in planned
 
 
 @pytest.mark.parametrize(("file", "change"), [("crlf.png", ("\n", "\r\n")), ("open.png", ("3\n", "3"))])
-def test_a_pointer_is_known_however_its_lines_end(shop: App, file: str, change: tuple[str, str]) -> None:
+def test_an_lfs_pointer_is_recognized_with_any_line_ends(
+    shop: App, file: str, change: tuple[str, str]
+) -> None:
     shop.restore()
     shop.tree.commit({file: pointer(b"c" * 123).replace(*change)}, "pointer")
     assert file in deployed(shop)
 
 
 @pytest.mark.parametrize("where", ["work tree", "repository"])
-def test_a_file_of_lfs_that_is_on_this_machine_is_put_in_its_place(shop: App, where: str) -> None:
+def test_a_local_lfs_object_replaces_its_pointer(shop: App, where: str) -> None:
     shop.restore()
     content = f"\x89PNG of {where}".encode()
     oid = hashlib.sha256(content).hexdigest()
@@ -366,14 +448,14 @@ def test_a_file_of_lfs_that_is_on_this_machine_is_put_in_its_place(shop: App, wh
     shop.tree.commit(
         {"art.png": pointer(content), f"lost in {where}.png": lost, "note.txt": f"{lost}more\n" * 9}, "lfs"
     )
-    said = deployed(shop)
+    output = deployed(shop)
     assert (checkout(shop) / "art.png").read_bytes() == content
-    assert f"lost in {where}.png" in said
-    assert "art.png" not in said
-    assert "note.txt" not in said
+    assert f"lost in {where}.png" in output
+    assert "art.png" not in output
+    assert "note.txt" not in output
 
 
-def test_an_object_that_is_not_what_the_pointer_says_is_not_taken(shop: App) -> None:
+def test_an_lfs_object_with_a_wrong_hash_is_not_used(shop: App) -> None:
     shop.restore()
     content = b"what was meant"
     oid = hashlib.sha256(content).hexdigest()
@@ -386,10 +468,10 @@ def test_an_object_that_is_not_what_the_pointer_says_is_not_taken(shop: App) -> 
 
 
 class Objects(http.server.BaseHTTPRequestHandler):
-    """A server of LFS: the batch API below /lfs, files below /files, with the header that its answer asks for."""
+    """An LFS server: the batch API below /lfs, files below /files, with the header that its answer requires."""
 
     kept: dict[str, bytes] = {}
-    said = b""
+    answer = b""
     """What it answers to the batch API in place of an answer."""
     elsewhere = ""
     """Where it says that the files are, in place of itself."""
@@ -410,7 +492,7 @@ class Objects(http.server.BaseHTTPRequestHandler):
                 o
                 | ({"actions": {"download": link}} if known else {"error": {"code": 404, "message": "gone"}})
             )
-        self._answer(self.said or json.dumps({"transfer": "basic", "objects": objects}).encode())
+        self._answer(self.answer or json.dumps({"transfer": "basic", "objects": objects}).encode())
 
     def do_GET(self) -> None:
         self.asked.append(self.path)
@@ -431,7 +513,7 @@ class Objects(http.server.BaseHTTPRequestHandler):
 def lfs_server(shop: App, certificate: Path) -> Iterator[int]:
     """The port of a server of LFS that the shop's `.lfsconfig` names and whose certificate is trusted."""
     shop.restore()
-    Objects.kept, Objects.elsewhere, Objects.asked, Objects.said = {}, "", [], b""
+    Objects.kept, Objects.elsewhere, Objects.asked, Objects.answer = {}, "", [], b""
     with serving(Objects, certificate) as port:
         shop.tree.commit({".lfsconfig": f"[lfs]\n\turl = https://127.0.0.1:{port}/lfs\n"}, "where LFS is")
         shop.machine.env["SSL_CERT_FILE"] = str(certificate)
@@ -443,13 +525,13 @@ def kept_there(*contents: bytes) -> None:
     Objects.kept = {hashlib.sha256(content).hexdigest(): content for content in contents}
 
 
-def test_files_are_fetched_from_the_server_of_lfs(shop: App, lfs_server: int) -> None:
+def test_lfs_objects_are_fetched_from_the_lfs_server(shop: App, lfs_server: int) -> None:
     shop.machine.must("apps", "allow", "shop", f"submodules:127.0.0.1:{lfs_server}")
     some = [f"{n} of {lfs_server}".encode() * 1000 for n in range(120)]
     kept_there(*some)
     shop.tree.commit({f"art/{n}.bin": pointer(content) for n, content in enumerate(some)}, "lfs")
-    said = deployed(shop)
-    assert "art/" not in said, "what other files stand for is not there, and keeps none of these away"
+    output = deployed(shop)
+    assert "art/" not in output, "what other files stand for is not there, and keeps none of these away"
     assert [(checkout(shop) / f"art/{n}.bin").read_bytes() for n in range(120)] == some
     assert Objects.asked.count("/lfs/objects/batch") == 2, "a hundred at once"
     Objects.asked.clear()
@@ -464,10 +546,10 @@ def test_files_are_fetched_from_the_server_of_lfs(shop: App, lfs_server: int) ->
 
 
 @pytest.mark.parametrize("where", ["server", "file"])
-def test_no_server_of_lfs_of_the_machine_is_asked(
+def test_lfs_objects_are_not_fetched_from_private_addresses(
     shop: App, server: str, lfs_server: int, where: str
 ) -> None:
-    """Neither the one of `.lfsconfig` nor the one that it leads to."""
+    """Neither the one in `.lfsconfig` nor one that its answers name."""
     content = f"secret of {where}".encode()
     kept_there(content)
     if where == "file":
@@ -475,9 +557,9 @@ def test_no_server_of_lfs_of_the_machine_is_asked(
         Objects.elsewhere = f"{server}/files"
     shop.tree.commit({"art.png": pointer(content)}, "lfs")
     Backend.asked.clear()
-    said = deployed(shop)
-    assert "is not on the Internet" in said
-    assert "art.png" in said
+    output = deployed(shop)
+    assert "is not on the Internet" in output
+    assert "art.png" in output
     assert Objects.asked == (["/lfs/objects/batch"] if where == "file" else [])
     assert not Backend.asked
 
@@ -490,7 +572,7 @@ def test_no_server_of_lfs_of_the_machine_is_asked(
         (b"long" * 99, "does not match the pointer"),
     ],
 )
-def test_what_the_server_of_lfs_has_otherwise_is_not_taken(
+def test_a_wrong_object_of_an_lfs_server_is_not_used(
     shop: App, lfs_server: int, sent: bytes | None, why: str
 ) -> None:
     shop.machine.must("apps", "allow", "shop", f"submodules:127.0.0.1:{lfs_server}")
@@ -498,21 +580,77 @@ def test_what_the_server_of_lfs_has_otherwise_is_not_taken(
     kept_there(content)
     Objects.kept = {oid: sent for oid in Objects.kept if sent is not None}
     shop.tree.commit({"badge.png": pointer(content)}, "lfs")
-    said = deployed(shop)
-    assert why in said
+    output = deployed(shop)
+    assert why in output
     assert (checkout(shop) / "badge.png").read_text() == pointer(content)
 
 
 @pytest.mark.parametrize("answer", [b'{"objects": [], "x": ' + b"[" * 100_000, b"[]", b"\xff"])
-def test_an_answer_of_the_server_of_lfs_that_is_none_is_told(
-    shop: App, lfs_server: int, answer: bytes
-) -> None:
+def test_an_invalid_answer_of_an_lfs_server_is_reported(shop: App, lfs_server: int, answer: bytes) -> None:
     shop.machine.must("apps", "allow", "shop", f"submodules:127.0.0.1:{lfs_server}")
-    Objects.said = answer
+    Objects.answer = answer
     shop.tree.commit({"badge.png": pointer(b"what is not here")}, "lfs")
-    said = deployed(shop)
-    assert "Traceback" not in said
-    assert "badge.png" in said
+    output = deployed(shop)
+    assert "Traceback" not in output
+    assert "badge.png" in output
+
+
+def test_files_of_lfs_beyond_the_disk_are_not_asked_for(shop: App, lfs_server: int) -> None:
+    """Regardless of the owner's limits."""
+    shop.machine.must("apps", "allow", "shop", f"submodules:127.0.0.1:{lfs_server}")
+    limits = shop.machine.root / "limits.json"
+    limits.write_text('{"file_size": 1000000000000000, "tree_size": 1000000000000000}')
+    large = pointer(b"x").replace("size 1\n", "size 900000000000000\n")
+    assert large != pointer(b"x")
+    try:
+        shop.tree.commit({"large.bin": large}, "lfs")
+        refused = apps.complaint(shop.tree.push())
+    finally:
+        limits.unlink()
+    assert "MiB are free" in refused.what
+    assert not Objects.asked
+
+
+class Dribbles(http.server.BaseHTTPRequestHandler):
+    """A server that sends the beginning of an answer byte by byte while the client listens; here for 20 s at most."""
+
+    begun = b""
+    again = b""
+
+    def do_POST(self) -> None:
+        self.wfile.write(self.begun)
+        for _ in range(400):
+            try:
+                self.wfile.write(self.again)
+            except OSError:
+                return
+            time.sleep(0.05)
+
+    def log_message(self, *words: object) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("begun", "again"),
+    [
+        (b"HTTP/1.1 200 OK\r\nX-Long: ", b"x"),
+        (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"0"),
+    ],
+    ids=["head", "continue", "chunk"],
+)
+def test_a_server_of_lfs_that_dribbles_has_no_more_time_than_others(
+    certificate: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, begun: bytes, again: bytes
+) -> None:
+    monkeypatch.setattr(lfs_server_adapter, "_DEADLINE", 0.5)
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    monkeypatch.setattr(Dribbles, "begun", begun)
+    monkeypatch.setattr(Dribbles, "again", again)
+    target_commit = [lfs.Pointer("art.png", "0" * 64, 1)]
+    with serving(Dribbles, certificate) as port:
+        server = f"127.0.0.1:{port}"
+        with pytest.raises(https.FetchError, match="incomplete after"):
+            lfs_server_adapter.fetch(f"https://{server}/lfs", target_commit, tmp_path, [server])
 
 
 # ---- shallow clones ---------------------------------------------------------------------------------------------
@@ -526,7 +664,7 @@ def shallow(shop: App, depth: int) -> Tree:
     return tree
 
 
-def test_a_shallow_clone_that_reaches_what_is_live_is_deployed(shop: App) -> None:
+def test_a_shallow_clone_that_includes_the_live_commit_is_deployed(shop: App) -> None:
     shop.restore()
     shop.tree.commit({"app.py": apps.changed("shallow")}, "shallow")
     pushed = shallow(shop, 2).push()
@@ -538,7 +676,7 @@ def test_a_shallow_clone_that_reaches_what_is_live_is_deployed(shop: App) -> Non
 
 
 @pytest.mark.parametrize("verb", ["push", "deploy", "plan"])
-def test_a_shallow_clone_that_does_not_is_told_so(shop: App, verb: str) -> None:
+def test_a_shallow_clone_without_the_live_commit_is_refused_with_a_hint(shop: App, verb: str) -> None:
     shop.restore()
     shop.tree.commit({"app.py": apps.changed("one")}, "one")
     shop.tree.commit({"app.py": apps.changed("two")}, "two")
@@ -548,9 +686,9 @@ def test_a_shallow_clone_that_does_not_is_told_so(shop: App, verb: str) -> None:
         done = clone.push("--force", "pushrod", "HEAD:main")
     else:
         done = shop.machine.pushrod(verb, "--app", "shop", cwd=clone.path)
-    said = apps.complaint(done)
-    assert "shallow" in said.what
-    assert "fetch-depth: 0" in said.to_do
+    refused = apps.complaint(done)
+    assert "shallow" in refused.what
+    assert "fetch-depth: 0" in refused.to_do
     assert shop.footprint() == before
     shop.push_change()
 
@@ -558,7 +696,7 @@ def test_a_shallow_clone_that_does_not_is_told_so(shop: App, verb: str) -> None:
 # ---- SHA-256 ----------------------------------------------------------------------------------------------------
 
 
-def test_a_repository_of_sha_256(machine: Machine) -> None:
+def test_a_sha_256_repository_is_deployed(machine: Machine) -> None:
     tree = Tree(machine.directory / "long", machine.env)
     tree.path.mkdir()
     tree.git("init", "--quiet", "--initial-branch=main", "--object-format=sha256")
@@ -578,7 +716,7 @@ def test_a_repository_of_sha_256(machine: Machine) -> None:
 # ---- tags -------------------------------------------------------------------------------------------------------
 
 
-def test_tags_follow_a_push(shop: App) -> None:
+def test_tags_are_accepted_with_a_push(shop: App) -> None:
     shop.restore()
     shop.tree.commit({"app.py": apps.changed("followed")}, "followed")
     shop.tree.git("tag", "--annotate", "v7", "--message", "seven")
@@ -590,7 +728,7 @@ def test_tags_follow_a_push(shop: App) -> None:
     assert shop.tags()["v8"] == shop.tree.head(), "also where there is nothing else to push"
 
 
-def test_the_tags_of_releases_are_not_a_clients_to_make(shop: App) -> None:
+def test_a_client_cannot_create_release_tags(shop: App) -> None:
     """After fetching from one app, a clone has its tags, which are sent along with a push to another."""
     shop.push_change()
     shop.tree.commit({"app.py": apps.changed("own tags")}, "own tags")
@@ -603,7 +741,7 @@ def test_the_tags_of_releases_are_not_a_clients_to_make(shop: App) -> None:
     assert "release/999" not in after
 
 
-def test_a_tag_that_brings_more_than_what_is_deployed_is_refused(shop: App) -> None:
+def test_a_tag_on_an_undeployed_commit_is_refused(shop: App) -> None:
     shop.push_change()
     shop.tree.commit({"app.py": apps.changed("aside")}, "aside")
     shop.tree.git("tag", "--annotate", "aside", "--message", "not in main")
@@ -620,7 +758,7 @@ def test_a_tag_that_brings_more_than_what_is_deployed_is_refused(shop: App) -> N
 
 
 @pytest.mark.parametrize(
-    ("command", "mode", "ends", "told"),
+    ("command", "mode", "ends", "hint"),
     [
         ("./start.sh", 0o644, "\n", "start.sh is not executable in Git"),
         ("./start.sh", 0o755, "\r\n", "start.sh has CRLF line ends"),
@@ -628,7 +766,7 @@ def test_a_tag_that_brings_more_than_what_is_deployed_is_refused(shop: App) -> N
     ],
 )
 def test_a_script_that_cannot_be_started_is_explained(
-    shop: App, command: str, mode: int, ends: str, told: str
+    shop: App, command: str, mode: int, ends: str, hint: str
 ) -> None:
     shop.restore()
     text = "#!/bin/sh\nset -e\nexec python app.py\n".replace("\n", ends)
@@ -637,4 +775,4 @@ def test_a_script_that_cannot_be_started_is_explained(
     path.chmod(mode)
     shop.tree.commit({"compose.yaml": apps.manifest(command=command)}, "script")
     pushed = shop.tree.push()
-    assert told in apps.complaint(pushed).to_do, pushed.err
+    assert hint in apps.complaint(pushed).to_do, pushed.err

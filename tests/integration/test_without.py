@@ -21,7 +21,7 @@ import supervisor
 
 import pushrod
 from devtools.servers import free_port
-from pushrod.system import files, waits
+from pushrod.system import tails, waits
 
 pytestmark = pytest.mark.integration
 
@@ -36,7 +36,7 @@ from pushrod.adapters.binaries import Parts
 from pushrod.engines.embedded.supervisor import Supervisor
 from pushrod.adapters import nginx
 from pushrod.core.site import Site
-from pushrod.core.values import Process
+from pushrod.core.processes import Process
 
 root, runtime, port, backend = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
 program = Parts().nginx
@@ -98,17 +98,17 @@ class Place:
             "instance": f"-m http.server --bind 127.0.0.1 {self.backend}",
             "nginx": f"-p {self.path}/edge/",
         }
-        found: dict[str, int] = {}
+        result: dict[str, int] = {}
         for process in psutil.process_iter():
             words = _words(process)
             if words.startswith("nginx: worker") or "launch.py" in words:
                 continue
             for name, mark in marks.items():
                 if mark in words:
-                    found.setdefault(
+                    result.setdefault(
                         name, process.pid
                     )  # the daemon before its child, which is not executed yet
-        return found
+        return result
 
     def whole(self) -> bool:
         """Whether everything runs and serves."""
@@ -117,7 +117,7 @@ class Place:
     def logs(self) -> str:
         """The last lines of every log, for the message of a failing test."""
         logs = [*self.path.rglob("*.log")]
-        return "\n".join(f"== {f}\n" + "\n".join(files.tail(f, 8)) for f in logs)
+        return "\n".join(f"== {f}\n" + "\n".join(tails.of_file(f, 8)) for f in logs)
 
     def end(self) -> None:
         """Stop all with plain signals: in order if the supervisor lives, otherwise what is left."""
@@ -178,12 +178,12 @@ def comes_back(place: Place, *names: str) -> None:
     )
 
 
-def test_each_process_comes_back(place: Place) -> None:
+def test_each_killed_process_restarts(place: Place) -> None:
     for name in ("instance", "nginx", "keeper", "supervisord", "nginx", "instance"):
         comes_back(place, name)
 
 
-def test_all_start_again_after_an_ordered_stop(place: Place) -> None:
+def test_all_processes_start_after_an_orderly_stop(place: Place) -> None:
     os.kill(place.pids()["supervisord"], signal.SIGTERM)
     assert waits.wait_until(lambda: not place.pids(), DEADLINE), place.logs()
     assert place.status() == 0
@@ -195,7 +195,7 @@ def test_all_start_again_after_an_ordered_stop(place: Place) -> None:
     comes_back(place, "supervisord")
 
 
-def test_all_start_again_after_all_were_killed(place: Place) -> None:
+def test_all_processes_start_after_all_were_killed(place: Place) -> None:
     """As in a power cut: sockets, pid files and locks are left behind."""
     pids = place.pids()
     for name in ("keeper", "supervisord", "nginx", "instance"):

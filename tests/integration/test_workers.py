@@ -52,7 +52,7 @@ def beating(machine: Machine) -> App:
     return machine.app("beating", files)
 
 
-def test_a_scheduler_ends_at_the_switch_and_what_listens_after_the_drain(beating: App) -> None:
+def test_a_scheduler_ends_at_the_switch_and_a_listening_worker_after_the_drain(beating: App) -> None:
     shared, old = beating.machine.directory / "beats", beating.live
     url = urllib.parse.urlsplit(beating.url)
     answers: list[int] = []
@@ -111,13 +111,13 @@ def keepers(app: App) -> dict[str, str]:
     return {p["group"]: p["state"] for p in processes if p["name"].startswith("keeper")}
 
 
-def test_what_is_stopped_first_makes_room_for_the_new_one(exclusive: App) -> None:
+def test_a_stop_first_worker_ends_before_the_new_one_starts(exclusive: App) -> None:
     exclusive.push_change()
     new = {f"exclusive-r{exclusive.live}": "running"}
     apps.eventually(lambda: keepers(exclusive) == new, "the new one runs, and no other")
 
 
-def test_what_was_stopped_first_runs_again_where_the_new_release_fails(exclusive: App) -> None:
+def test_a_stop_first_worker_restarts_if_the_new_release_fails(exclusive: App) -> None:
     live = exclusive.live
     exclusive.tree.commit({"app.py": "import sys\nsys.exit('broken')\n"}, "broken")
     done = exclusive.tree.push()

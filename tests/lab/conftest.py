@@ -15,13 +15,9 @@ from devtools.lab.box import Box
 from devtools.lab.ground import Ground, a_host
 from devtools.lab.stack import Stack
 from pushrod.system import processes
+from tests.conftest import needs_lab
 
 SOURCE = Path(__file__).parents[2]
-
-
-def _needs(problem: str) -> None:
-    if problem:
-        pytest.skip(f"{problem}; this prepares it, as root: make lab")
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +27,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
     It has its own free port, so that several of these can run at once.
     """
-    _needs(images.problem())
+    needs_lab(images.problem())
     directory = tmp_path_factory.mktemp(f"pushrod-lab-{uuid.uuid4().hex[:8]}", numbered=False)
     stack = Stack(directory, edge_port())
     stack.create()
@@ -57,7 +53,7 @@ def shop(made: Stack) -> Iterator[Stack]:
 @pytest.fixture(scope="module")
 def ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
     """A host with nothing on it, of a file's own."""
-    _needs(images.box_problem())
+    needs_lab(images.box_problem())
     with a_host(tmp_path_factory.mktemp("desk")) as made:
         yield made
 
@@ -70,14 +66,14 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
         [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(place)], cwd=SOURCE
     )
     assert built.status == 0, built.stderr
-    (found,) = place.glob("*.whl")
-    return found
+    (result,) = place.glob("*.whl")
+    return result
 
 
 @pytest.fixture(scope="session")
 def made_box(wheel: Path) -> Iterator[Box]:
     """A server with Docker, Git and pushrod, shared by all tests that can share it."""
-    _needs(images.box_problem())
+    needs_lab(images.box_problem())
     box = Box()
     try:
         box.create().install(wheel)
@@ -99,7 +95,7 @@ def box(made_box: Box) -> Iterator[Box]:
 @pytest.fixture
 def new_box() -> Iterator[Callable[[str], Box]]:
     """Makes servers for one test, from images.BOX or images.BARE, without pushrod."""
-    _needs(images.box_problem())
+    needs_lab(images.box_problem())
     boxes: list[Box] = []
 
     def make(image: str = images.BOX) -> Box:

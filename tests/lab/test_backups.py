@@ -1,13 +1,18 @@
 """Backups on a Docker host, over SSH and by the timer's unit: lost rows are restored."""
 
+import datetime
 import json
+import re
+import shutil
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from devtools.apps import eventually
-from devtools.lab.ground import Ground, Shop, unwatched
+from devtools.lab.ground import Ground, Shop, a_host, unwatched
+from pushrod.system.processes import Completed
 
 pytestmark = pytest.mark.lab
 
@@ -16,29 +21,23 @@ ROWS = [f"row-{n}" for n in range(20)]
 
 @pytest.fixture(scope="module")
 def shop(ground: Ground) -> Shop:
-    """An app with PostgreSQL, Valkey and some rows, on its own host."""
-    app = ground.app("shop")
-    pushed = app.push()
-    assert pushed.ok, pushed.err
-    for row in ROWS:
-        app.post(row)
-    return app
-
-
-def sql(shop: Shop, statement: str) -> str:
-    """PostgreSQL's answer to its superuser."""
-    argv = ("psql", "-U", "postgres", "-d", "shop", "-AtX", "-v", "ON_ERROR_STOP=1", "-c", statement)
-    return shop.box.docker("exec", shop.container("postgres"), *argv)
+    return ground.shop_with(ROWS)
 
 
 def listed(shop: Shop) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = json.loads(shop.ssh("db", "backups", "--json").stdout)
-    return found
+    result: list[dict[str, Any]] = json.loads(shop.ssh("db", "backups", "--json").stdout)
+    return result
 
 
 def warnings(shop: Shop) -> list[str]:
-    (found,) = json.loads(shop.ssh("status", "--json").stdout)
-    return list(found["warnings"])
+    (result,) = json.loads(shop.ssh("status", "--json").stdout)
+    return list(result["warnings"])
+
+
+def archived(shop: Shop) -> str:
+    """The time up to which everything acknowledged is in the vault."""
+    (log,) = json.loads(shop.ssh("db", "wal", "--json").stdout)
+    return str(log["copied"])
 
 
 def counted(shop: Shop) -> int:
@@ -66,7 +65,7 @@ def make_older(shop: Shop, days: int) -> None:
     shop.box.exec("python3", "-c", script, f"{shop.directory}/backups", str(days), user="pushrod")
 
 
-def test_the_timer_is_active_and_its_service_takes_what_is_due(shop: Shop) -> None:
+def test_the_backup_timer_is_active_and_backs_up_due_apps(shop: Shop) -> None:
     shop.box.exec("systemctl", "is-active", "pushrod-backup.timer")
 
     def taken() -> bool:  # not while the app's own unit, started by the push, works on it
@@ -80,18 +79,18 @@ def test_the_timer_is_active_and_its_service_takes_what_is_due(shop: Shop) -> No
         "redis": {},
     }
     place = f"{shop.directory}/backups/{first['name']}"
-    found = shop.box.exec("stat", "--format=%n %a %U", place, f"{place}/postgres.dump").stdout.split("\n")
-    assert found[:2] == [f"{place} 700 pushrod", f"{place}/postgres.dump 600 pushrod"]
+    modes = shop.box.exec("stat", "--format=%n %a %U", place, f"{place}/postgres.dump").stdout.split("\n")
+    assert modes[:2] == [f"{place} 700 pushrod", f"{place}/postgres.dump 600 pushrod"]
     assert run_unit(shop) == "success"
     assert listed(shop) == [first]  # not due any more
 
 
-def test_rows_that_are_lost_come_back_while_the_app_serves(shop: Shop) -> None:
+def test_lost_rows_are_restored_while_the_app_serves(shop: Shop) -> None:
     shop.ssh("db", "backup")
     name = listed(shop)[0]["name"]
     shop.ssh("db", "verify", name)
-    rights = sql(shop, r"select relname, relacl, relowner::regrole from pg_class where relname = 'rows'")
-    sql(shop, "delete from rows where id <> 'row-7'")
+    rights = shop.sql(r"select relname, relacl, relowner::regrole from pg_class where relname = 'rows'")
+    shop.sql("delete from rows where id <> 'row-7'")
     assert shop.rows() == ["row-7"]
     containers = shop.running()
     began = time.monotonic()
@@ -101,30 +100,34 @@ def test_rows_that_are_lost_come_back_while_the_app_serves(shop: Shop) -> None:
     shop.post("after")
     assert shop.running() == containers
     assert (
-        sql(shop, r"select relname, relacl, relowner::regrole from pg_class where relname = 'rows'") == rights
+        shop.sql(r"select relname, relacl, relowner::regrole from pg_class where relname = 'rows'") == rights
     )
     assert "shop_before_restore" in done.stdout
     assert listed(shop)[0]["files"][0]["rows"] == {"public.rows": 1}
-    assert sql(shop, "select datname from pg_database where datname like 'shop%' order by 1").split() == [
+    assert shop.sql("select datname from pg_database where datname like 'shop%' order by 1").split() == [
         "shop",
         "shop_before_restore",
     ]
 
 
-def test_a_snapshot_of_the_redis_is_whole(shop: Shop) -> None:
-    """By hand, as described in operations.md."""
+def test_a_redis_takes_over_a_snapshot(shop: Shop) -> None:
     shop.state()
     shop.ssh("db", "backup")
     before = int(shop.state()["redis"])
-    container, place = shop.container("redis"), f"{shop.directory}/backups/{listed(shop)[0]['name']}"
+    container, name = shop.container("redis"), listed(shop)[0]["name"]
+    started = shop.inspect("redis")["State"]["StartedAt"]
     shop.box.docker("exec", container, "valkey-cli", "flushall")
-    shop.box.docker("stop", container)
-    shop.box.docker("cp", f"{place}/redis.rdb", f"{container}:/data/dump.rdb")
+    done = shop.ssh("redis", "restore", name, "--yes")
+    assert "keys, " in done.stdout.splitlines()[-1]
+    assert before <= counted(shop) < before + 20
+    assert shop.inspect("redis")["State"]["StartedAt"] == started
+    assert f"{container}-restoring" not in shop.box.docker("ps", "--all", "--format={{.Names}}")
+    shop.box.docker("kill", container)
     shop.box.docker("start", container)
-    eventually(lambda: counted(shop) >= before, "the counter goes on where it was", 30)
+    eventually(lambda: counted(shop) >= before, "what it took over is in its append-only file", 30)
 
 
-def test_a_store_that_is_away_fails_the_unit_and_is_seen_when_the_backup_is_late(shop: Shop) -> None:
+def test_an_unavailable_store_fails_the_unit_and_a_late_backup_is_reported(shop: Shop) -> None:
     shop.ssh("db", "backup")
     known = listed(shop)
     make_older(shop, 3)
@@ -145,7 +148,7 @@ def test_a_store_that_is_away_fails_the_unit_and_is_seen_when_the_backup_is_late
     assert not warnings(shop)
 
 
-def test_a_key_for_another_app_sees_and_restores_nothing(shop: Shop) -> None:
+def test_a_key_for_another_app_can_neither_list_nor_restore_backups(shop: Shop) -> None:
     box = shop.box
     box.exec("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "other", "-f", "/root/other")
     box.exec("pushrod", "host", "keys", "add", "/root/other.pub", "--app", "blog")
@@ -153,3 +156,135 @@ def test_a_key_for_another_app_sees_and_restores_nothing(shop: Shop) -> None:
     for words in (("db", "backups"), ("db", "restore", "2", "--yes")):
         done = box.exec(*ssh, "pushrod@127.0.0.1", *words, "--app", "shop", check=False)
         assert (done.status, "this key is not for `shop`" in done.stderr) == (12, True), done.stderr
+
+
+KEPT = """\
+services:
+  web: {image: "python:3.13-slim", command: python -m http.server 8000, ports: ["8000:8000"]}
+  odd: {image: "vendor/odd:1", volumes: ["odd:/keep"]}
+volumes: {odd: }
+x-pushrod: {backups: {volumes: freeze}}
+"""
+
+
+def test_the_volumes_of_an_unknown_store_are_restored_with_owners_and_links(shop: Shop) -> None:
+    shop.box.docker("tag", "redis:7", "vendor/odd:1")
+    app = shop.ground.app("kept", {"compose.yaml": KEPT})
+    pushed = app.push()
+    assert pushed.ok, pushed.err
+    container = app.container("odd")
+
+    def run(script: str) -> str:
+        return app.box.docker("exec", container, "sh", "-c", f"cd /keep && {script}")
+
+    there = r"find . -printf '%p %m %U %n %l\n' | sort && cat deep/file"
+    run("mkdir deep && echo one >deep/file && ln deep/file hard && ln -s deep/file soft && chown 999 hard")
+    run(f"chmod 640 hard && mkdir {'d' * 200} && echo x >{'d' * 200}/{'f' * 200}")
+    before = run(there)
+    app.ssh("db", "backup")
+    (backup,) = listed(app)
+    assert [(f["store"], f["name"]) for f in backup["files"]] == [("odd", "odd.tar")]
+    assert backup["files"][0]["rows"]["files"] >= 2
+    app.ssh("db", "verify")
+    run("rm -r deep hard && echo two >new")
+    output = app.ssh("db", "restore", backup["name"], "--yes").stdout
+    assert "the backup that was just taken keeps the previous data" in output
+    assert run(there) == before
+    assert app.inspect("odd")["State"]["Status"] == "running"
+    shop.ground.pushrod("apps", "destroy", "kept", "--yes")
+
+
+@pytest.mark.long
+@pytest.mark.skipif(shutil.which("restic") is None, reason="needs restic: apt-get install restic")
+def test_the_timer_copies_over_sftp_and_the_alarm_tells_when_that_fails(shop: Shop) -> None:
+    """The vault is on a server over SFTP, which is the box itself as another account; the alarm is a program."""
+    box, received = shop.box, "/var/lib/pushrod/told"
+    box.put("/usr/local/bin/restic", Path(str(shutil.which("restic"))).read_bytes(), 0o755)
+    box.exec("useradd", "--create-home", "far")
+    url = "sftp:far@127.0.0.1:/home/far/vault"
+    refused = box.exec("pushrod", "host", "backups", "set", url, check=False)
+    (key,) = re.findall(r"ssh-ed25519 \S+ pushrod-vault", refused.stderr)
+    assert (refused.status, "does not let this machine in" in refused.stderr) == (6, True)
+    box.exec("install", "-d", "-o", "far", "-m", "700", "/home/far/.ssh")
+    box.put("/home/far/.ssh/authorized_keys", f"{key}\n")
+    assert "shown only now: " in box.exec("pushrod", "host", "backups", "set", url).stdout
+    eventually(lambda: run_unit(shop) == "success", "the copy is proved", 60)
+    (result,) = json.loads(shop.ssh("status", "--json").stdout)
+    assert result["proved"] == listed(shop)[0]["copy"]["proved"]
+
+    box.put("/usr/local/bin/tell", f"#!/bin/sh\ncat >> {received}\necho >> {received}\n", 0o755)
+    box.exec("pushrod", "host", "alarm", "set", "/usr/local/bin/tell")
+    box.exec("rm", "/home/far/.ssh/authorized_keys")
+    make_older(shop, 2)
+    assert run_unit(shop) == "exit-code"
+    assert any("refuses this machine's key" in w for w in warnings(shop)), warnings(shop)
+    for _ in range(2):
+        box.exec("systemctl", "start", "pushrod-alarm.service")
+    alarms = [json.loads(line) for line in box.get(received).decode().splitlines()]
+    assert [(a["what"], a["state"]) for a in alarms] == [("app shop", "wrong")], alarms
+    assert box.exec("systemctl", "is-active", "pushrod-alarm.timer").stdout.strip() == "active"
+    box.put("/home/far/.ssh/authorized_keys", f"{key}\n")
+    assert run_unit(shop) == "success"
+    box.exec("systemctl", "start", "pushrod-alarm.service")
+    ended = [json.loads(line)["state"] for line in box.get(received).decode().splitlines()[1:]]
+    assert ended == ["over"]
+
+
+@pytest.mark.skipif(shutil.which("restic") is None, reason="needs restic: apt-get install restic")
+def test_a_point_in_time_is_restored_beside_the_running_server(shop: Shop) -> None:
+    """The vault of the test before turned the log on: for the running container of the unchanged image."""
+    started = shop.box.docker("inspect", "--format={{.State.StartedAt}}", shop.container("postgres"))
+    shop.ssh("db", "archive")
+    shop.post("wanted")
+    time.sleep(0.01)
+    at = datetime.datetime.now(datetime.UTC).isoformat()
+    time.sleep(0.01)
+    shop.post("unwanted")
+    before = shop.rows()
+    shop.ssh("db", "restore", "--to", at, "--into", "scratch")
+    assert shop.sql("select count(*) from pg_database where datname = 'scratch'") == "1"
+    assert shop.rows() == before
+    began = time.monotonic()
+    done = shop.ssh("db", "restore", "--to", at, "--yes")
+    print(f"recovered and restored in {time.monotonic() - began:.1f} s")
+    assert "shop_before_restore keeps the previous data" in done.stdout
+    eventually(
+        lambda: sorted(shop.rows()) == sorted({*before} - {"unwanted"}), "the rows are as they were", 30
+    )
+    assert shop.box.docker("inspect", "--format={{.State.StartedAt}}", shop.container("postgres")) == started
+    assert "recovery" not in shop.box.docker("ps", "--all", "--format={{.Names}}")
+
+
+@pytest.mark.skipif(shutil.which("restic") is None, reason="needs restic: apt-get install restic")
+def test_a_lost_host_is_rebuilt_on_an_empty_one(shop: Shop, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Two apps, from a vault on another server, beside a plain copy of the same bytes."""
+    blog = shop.ground.app("blog")
+    assert blog.push().ok
+    blog.post("first")
+    for app in (shop, blog):
+        app.ssh("db", "backup")
+    shop.post("after the backup")
+    posted = datetime.datetime.now(datetime.UTC).isoformat()
+    began = time.monotonic()
+    eventually(lambda: archived(shop) > posted, "the timer has copied the log", 60)  # what may be lost
+    print(f"in the vault {time.monotonic() - began:.1f} s after it was acknowledged")
+    rows, vault = shop.rows(), f"sftp:far@{shop.box.address}:/home/far/vault"
+    record = json.loads(shop.box.get("/var/lib/pushrod/vaults/default/vault.json"))
+    with a_host(tmp_path_factory.mktemp("desk")) as other:
+        other.box.put("/usr/local/bin/restic", Path(str(shutil.which("restic"))).read_bytes(), 0o755)
+
+        def restore() -> Completed:
+            argv = ("pushrod", "host", "restore", "--from", vault, "--credentials", "-")
+            return other.box.exec(*argv, stdin=f"RESTIC_PASSWORD={record['password']}\n", check=False)
+
+        (key,) = re.findall(r"ssh-ed25519 \S+ pushrod-vault", restore().stderr)
+        shop.box.put("/home/far/.ssh/authorized_keys", f"{key}\n")
+        began = time.monotonic()
+        done = restore()
+        took = time.monotonic() - began
+        assert done.status == 0, done.stdout + done.stderr
+        began = time.monotonic()
+        copied = shop.box.exec("tar", "-C", "/home/far", "-c", "vault").stdout
+        print(f"two apps: {took:.1f} s; {len(copied)} bytes copied in {time.monotonic() - began:.2f} s")
+        again = [Shop(other, app.name, app.tree) for app in (shop, blog)]
+        assert [sorted(app.rows()) for app in again] == [sorted(rows), ["first"]]

@@ -15,6 +15,7 @@ from devtools.lab import images
 from devtools.lab.box import PUSHROD, Box
 from pushrod.system import waits
 from pushrod.system.processes import Completed
+from tests.conftest import needs_lab
 
 pytestmark = pytest.mark.lab
 
@@ -98,8 +99,7 @@ class Machine:
 
 @pytest.fixture(scope="module")
 def machine(wheel: Path) -> Iterator[Machine]:
-    if problem := images.box_problem():
-        pytest.skip(f"{problem}; this prepares it, as root: make lab")
+    needs_lab(images.box_problem())
     box = Box()
     try:
         box.create(seed="").install(wheel)
@@ -130,7 +130,7 @@ def machine(wheel: Path) -> Iterator[Machine]:
         box.remove()
 
 
-def test_what_comes_back(machine: Machine) -> None:
+def test_apps_start_after_a_reboot_and_a_power_cut(machine: Machine) -> None:
     """By one reboot and one power cut for both users, since each takes the box half a minute."""
     assert {user: machine.counted(user) for user in USERS} == dict.fromkeys(USERS, 1)
     refused = machine.pushrod("ann", "service", "install", check=False)
@@ -138,8 +138,8 @@ def test_what_comes_back(machine: Machine) -> None:
     assert "loginctl enable-linger ann" in refused.stderr
     machine.box.exec("loginctl", "enable-linger", "ann")
     for user in USERS:
-        said = machine.pushrod(user, "service", "install").stdout
-        machine.units[user] = said.partition(" ")[0]
+        output = machine.pushrod(user, "service", "install").stdout
+        machine.units[user] = output.partition(" ")[0]
         assert machine.counted(user) == 2  # what ran goes on
         doctor = machine.pushrod(user, "doctor").stdout
         assert f"{machine.units[user]} starts the apps" in doctor
@@ -152,7 +152,7 @@ def test_what_comes_back(machine: Machine) -> None:
         assert machine.eventually(user, 4), machine.box.journal()
 
 
-def test_nothing_in_the_units_ends_and_starts_again(machine: Machine) -> None:
+def test_no_process_in_the_units_restarts_in_a_loop(machine: Machine) -> None:
     for root in USERS.values():
         log = machine.box.exec("cat", f"{root}/supervisor/supervisord.log").stdout
         assert "spawned: 'rotation'" in log
@@ -176,7 +176,7 @@ def test_a_killed_supervisor_and_a_new_release_stay_in_the_unit(machine: Machine
     assert machine.answer(user)
 
 
-def test_the_units_are_closed(machine: Machine) -> None:
+def test_the_units_are_sandboxed(machine: Machine) -> None:
     shown = machine.box.exec(
         "systemd-analyze", "security", "--no-pager", machine.units["root"], check=False
     ).stdout
@@ -186,7 +186,7 @@ def test_the_units_are_closed(machine: Machine) -> None:
 
 
 @pytest.mark.parametrize("user", USERS)
-def test_it_is_taken_back(machine: Machine, user: str) -> None:
+def test_the_service_is_removed(machine: Machine, user: str) -> None:
     machine.pushrod(user, "service", "remove")
     assert machine.answer(user)
     assert machine.systemctl(user, "is-enabled", machine.units[user]) != "enabled"

@@ -23,7 +23,7 @@ def test_a_box_runs_systemd_docker_and_pushrod_and_has_every_image(box: Box) -> 
     assert "git" in box.exec(f"{PUSHROD}/bin/pushrod", "--help").stdout
 
 
-def test_a_slice_bounds_the_containers_that_are_in_it(box: Box) -> None:
+def test_a_slice_limits_its_containers(box: Box) -> None:
     box.put("/etc/systemd/system/small.slice", "[Slice]\nMemoryMax=32M\n")
     box.exec("systemctl", "daemon-reload")
     eat = ("python:3.13-slim", "python", "-c", "bytearray(200_000_000)")
@@ -33,7 +33,7 @@ def test_a_slice_bounds_the_containers_that_are_in_it(box: Box) -> None:
 
 
 @pytest.mark.parametrize("ends", [Box.reboot, Box.power_cut])
-def test_what_is_to_come_back_does(box: Box, ends: Callable[[Box], None]) -> None:
+def test_containers_and_files_survive_a_restart_of_the_box(box: Box, ends: Callable[[Box], None]) -> None:
     box.docker("run", "--detach", "--name=web", "--restart=unless-stopped", "--publish=80:80", "nginx")
     try:
         booted = box.get("/proc/sys/kernel/random/boot_id"), box.exec("stat", "-c%y", "/proc/1").stdout
@@ -54,16 +54,16 @@ def test_what_is_to_come_back_does(box: Box, ends: Callable[[Box], None]) -> Non
         box.docker("rm", "--force", "web")
 
 
-def test_a_power_cut_ends_programs_without_a_word(box: Box) -> None:
+def test_only_an_orderly_shutdown_signals_programs(box: Box) -> None:
     box.put(
         "/root/listen", "trap 'echo told >/root/told' TERM\ntouch /root/ready\nwhile :; do sleep 0.1; done\n"
     )
-    for ends, told in ((box.power_cut, False), (box.reboot, True)):
+    for ends, written in ((box.power_cut, False), (box.reboot, True)):
         box.exec("rm", "-f", "/root/ready", "/root/told")
         box.exec("systemd-run", "--property=TimeoutStopSec=2", "--unit=listen", "sh", "/root/listen")
         eventually(lambda: box.exec("test", "-e", "/root/ready", check=False).status == 0, "it listens")
         ends()
-        assert (box.exec("test", "-e", "/root/told", check=False).status == 0) == told
+        assert (box.exec("test", "-e", "/root/told", check=False).status == 0) == written
 
 
 def test_a_push_over_ssh_reaches_a_repository(box: Box, tmp_path: Path) -> None:
@@ -79,7 +79,7 @@ def test_a_push_over_ssh_reaches_a_repository(box: Box, tmp_path: Path) -> None:
     assert box.exec("git", "-C", "/root/shop.git", "rev-parse", "main").stdout == pushed
 
 
-def test_files_and_trees_arrive_whole(box: Box, tmp_path: Path) -> None:
+def test_files_and_trees_are_copied_completely(box: Box, tmp_path: Path) -> None:
     content = bytes(range(256)) * 4096
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin" / "tool").write_bytes(content)
@@ -89,7 +89,8 @@ def test_files_and_trees_arrive_whole(box: Box, tmp_path: Path) -> None:
     assert box.exec("stat", "-c%U %a", "/opt/tree/bin/tool").stdout == "root 750\n"
 
 
-def test_a_bare_box_takes_pushrod_and_docker_by_pip_and_apt(
+@pytest.mark.long
+def test_pushrod_and_docker_can_be_installed_on_a_bare_box(
     new_box: Callable[[str], Box], wheel: Path
 ) -> None:
     bare = new_box(images.BARE)

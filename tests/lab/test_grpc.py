@@ -12,10 +12,11 @@ from devtools.apps import edge_port
 from devtools.lab import images
 from devtools.lab.box import Box
 from devtools.lab.ground import ROOT, Ground, Shop
+from tests.conftest import needs_lab
 from tests.integration import calls
 from tests.integration.calls import Caller
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.long]
 
 NAME = "calls.localhost"
 DOCKERFILE = """\
@@ -50,15 +51,13 @@ def secure_port() -> int:
 
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory, secure_port: int) -> Iterator[Shop]:
-    if problem := images.box_problem():
-        pytest.skip(f"{problem}; this prepares it, as root: make lab")
+    needs_lab(images.box_problem())
     box = Box()
     ground = Ground(box, tmp_path_factory.mktemp("desk"))
     wheels = tmp_path_factory.mktemp("wheels")
     pip("download", "--python-version", "3.13", "--only-binary", ":all:", "-d", str(wheels), "grpcio==1.85.3")
     try:
-        box.create(ports=[ground.published, f"127.0.0.1:{secure_port}:443"])
-        ground.init()
+        ground.create([f"127.0.0.1:{secure_port}:443"])
         app = ground.app("calls", tree(wheels))
         done = app.push()
         assert done.ok, done.err
@@ -84,7 +83,7 @@ def caller(shop: Shop, own: Path) -> Caller:
     return Caller(str(own), shop.tree.path / "client.py", f"127.0.0.1:{shop.ground.port}", NAME)
 
 
-def test_calls_of_all_four_kinds(caller: Caller) -> None:
+def test_calls_of_all_four_kinds_work(caller: Caller) -> None:
     assert caller.call("say", "hello")["answer"] == "one:hello"
     assert caller.call("count", "5x0") == [f"one:{n}" for n in range(5)]
     assert caller.call("total", "100", "1000") == "100000"
@@ -97,15 +96,15 @@ def test_a_switch_fails_no_call(shop: Shop, caller: Caller) -> None:
         shop.tree.commit({"server.py": calls.SERVER.replace('"one"', '"two"')}, "two")
         done = shop.push()
         assert done.ok, done.err
-        found = load.ended()
+        result = load.ended()
         heard, _ = chat.heard()
-    assert found["failed"] == []
-    assert found["versions"] == ["one:x", "two:x"]
+    assert result["failed"] == []
+    assert result["versions"] == ["one:x", "two:x"]
     assert [h.partition(":")[2] for h in heard] == [str(n) for n in range(16)]
     assert "answers nothing" not in done.err
 
 
-def test_calls_over_tls(shop: Shop, own: Path, secure_port: int, tmp_path: Path) -> None:
+def test_calls_work_over_tls(shop: Shop, own: Path, secure_port: int, tmp_path: Path) -> None:
     shop.tree.commit({"compose.yaml": manifest(tls={"source": "local"})}, "with TLS")
     done = shop.push()
     assert done.ok, done.err

@@ -17,12 +17,12 @@ signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
 
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
-        told = pathlib.Path("/told/status").read_text().split() or ["200"]
-        if told[0] == "nothing" and self.path == "/check":
+        words = pathlib.Path("/answer/status").read_text().split() or ["200"]
+        if words[0] == "nothing" and self.path == "/check":
             time.sleep(60)
-        status = 200 if len(told) < 2 or told[1] == self.headers["Host"] else 400
-        if self.path == "/check" and told[0].isdigit() and status == 200:
-            status = int(told[0])
+        status = 200 if len(words) < 2 or words[1] == self.headers["Host"] else 400
+        if self.path == "/check" and words[0].isdigit() and status == 200:
+            status = int(words[0])
         self.send_response(status)
         self.send_header("Content-Length", "2")
         self.end_headers()
@@ -39,7 +39,7 @@ DOCKERFILE = """\
 FROM python:3.13-slim
 COPY app.py .
 EXPOSE 8000
-RUN mkdir /told && echo 200 >/told/status
+RUN mkdir /answer && echo 200 >/answer/status
 HEALTHCHECK --interval=1s --retries=1 CMD exit 1
 CMD ["python", "app.py"]
 """
@@ -49,19 +49,18 @@ services:
   web:
     build: .
     ports: ["8000:8000"]
-    volumes: ["told:/told"]
+    volumes: ["answer:/answer"]
     x-pushrod: {health: {path: /check, deadline: 2s}}
-volumes: {told: }
+volumes: {answer: }
 """
 # Run with the copies below ROOT, as at boot and by the timer.
 ASKS = f"""\
 import json, sys
 sys.path.insert(0, "{ROOT}/programs")
-import watchdog
-from watchdog import bring_up, calls, container_health, health_rule
-one = watchdog.live(bring_up.App("{ROOT}", "check"))
+import bring_up, calls, container_health, health_rule, watch_checks
+one = watch_checks.live(bring_up.App("{ROOT}", "check"))
 boot = {{n: container_health.problem(c) for n, c in calls.inspect(list(one.names)).items()}}
-seen = watchdog.listed()
+seen = watch_checks.listed()
 asked = {{n: seen[n].asked for n in one.names if seen[n].fine and seen[n].asked}}
 looks = {{n: health_rule.problems([probe])[probe] for n, probe in asked.items()}}
 print(json.dumps([[boot.get(n, "is gone"), looks.get(n, "is not asked")] for n in one.names]))
@@ -78,7 +77,7 @@ def shop(ground: Ground) -> Shop:
 
 
 def tell(shop: Shop, words: str) -> None:
-    shop.box.put("/var/lib/docker/volumes/check_told/_data/status", words)
+    shop.box.put("/var/lib/docker/volumes/check_answer/_data/status", words)
 
 
 ANSWERS = [
@@ -94,19 +93,19 @@ ANSWERS = [
 
 
 @pytest.mark.parametrize(("words", "well"), ANSWERS)
-def test_a_deployment_a_boot_and_the_watch_agree(shop: Shop, words: str, well: bool) -> None:
+def test_deployment_boot_and_watchdog_agree_about_health(shop: Shop, words: str, well: bool) -> None:
     tell(shop, words)
     boot, watch = json.loads(shop.box.exec("python3", "-I", "-S", "-c", ASKS).stdout)[0]
     before = shop.live
     deployed = shop.box.ssh("restart", "--app", "check", user="pushrod", check=False)
-    told = {"boot": boot == "", "watch": watch == "", "deployment": deployed.status == 0}
-    assert told == dict.fromkeys(told, well), (boot, watch, deployed.stderr)
+    healthy = {"boot": boot == "", "watch": watch == "", "deployment": deployed.status == 0}
+    assert healthy == dict.fromkeys(healthy, well), (boot, watch, deployed.stderr)
     assert (shop.live > before) is well
     tell(shop, "200")
 
 
 @pytest.mark.parametrize(("words", "opened"), [("302", True), ("404", False), ("200 check.localhost", True)])
-def test_a_reboot_lets_through_what_a_deployment_would(shop: Shop, words: str, opened: bool) -> None:
+def test_a_boot_opens_the_edge_only_for_healthy_apps(shop: Shop, words: str, opened: bool) -> None:
     tell(shop, words)
     mark = f"/run/pushrod/check/up-{shop.live}"
     shop.box.exec("systemctl", "stop", "pushrod-app@check")
@@ -160,7 +159,7 @@ def test_without_a_check_an_error_at_the_root_is_noted(ground: Ground, wrong: in
     eventually(lambda: app.get("/api").status == 200, "it is let through", 30)
 
 
-def test_an_entry_that_never_accepts_is_refused(ground: Ground) -> None:
+def test_an_entry_that_does_not_listen_is_refused(ground: Ground) -> None:
     tree = {
         "compose.yaml": "services: {web: {build: ., ports: ['8000:8000'], command: sleep 600,"
         " x-pushrod: {health: {deadline: 2s}}}}\n",

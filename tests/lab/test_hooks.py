@@ -73,7 +73,7 @@ class Hooked(Shop):
 
     log = "/var/lib/docker/volumes/hooked_data/_data/log"
 
-    def told(self) -> list[str]:
+    def calls(self) -> list[str]:
         """What was written since the last call."""
         lines = self.box.exec("cat", self.log, check=False).stdout.splitlines()
         self.box.exec("truncate", "--size=0", self.log)
@@ -83,7 +83,7 @@ class Hooked(Shop):
         self.tree.commit(changes, what)
         done = self.push()
         assert done.ok, done.err
-        return self.told()
+        return self.calls()
 
 
 @pytest.fixture(scope="module")
@@ -101,52 +101,50 @@ def app(ground: Ground) -> Hooked:
 WEB = "web post_start red large #1 hush hush 1000 /tmp"
 
 
-def test_after_the_start_in_the_order_of_what_depends_on_what(app: Hooked) -> None:
-    assert app.told() == ["cache post_start", "worker post_start", WEB]
+def test_post_start_hooks_run_in_dependency_order(app: Hooked) -> None:
+    assert app.calls() == ["cache post_start", "worker post_start", WEB]
     state = f"{app.directory}/state"
     assert app.box.exec("grep", "-r", "hush", state, check=False).stdout == ""
 
 
-def test_before_the_stop_of_a_drained_release(app: Hooked) -> None:
-    told = app.pushed({"again": "1"}, "again")
-    assert told[:2] == ["worker post_start", WEB]
-    assert sorted(told[2:]) == ["web pre_stop", "web term", "worker pre_stop"]
-    assert told.index("web pre_stop") < told.index("web term")
+def test_pre_stop_hooks_run_after_the_drain_and_before_the_stop(app: Hooked) -> None:
+    calls = app.pushed({"again": "1"}, "again")
+    assert calls[:2] == ["worker post_start", WEB]
+    assert sorted(calls[2:]) == ["web pre_stop", "web term", "worker pre_stop"]
+    assert calls.index("web pre_stop") < calls.index("web term")
 
 
-def test_a_rollback_runs_both(app: Hooked) -> None:
+def test_a_rollback_runs_both_kinds_of_hooks(app: Hooked) -> None:
     app.ssh("rollback")
-    told = app.told()
-    assert told[:2] == ["worker post_start", WEB]
-    assert sorted(told[2:]) == ["web pre_stop", "web term", "worker pre_stop"]
+    calls = app.calls()
+    assert calls[:2] == ["worker post_start", WEB]
+    assert sorted(calls[2:]) == ["web pre_stop", "web term", "worker pre_stop"]
 
 
 @pytest.mark.parametrize(
-    ("hook", "said"),
+    ("hook", "message"),
     [
         ('{command: [sh, -c, "echo no luck; exit 7"]}', "ended with status 7: no luck"),
         ("{command: [/nowhere/program]}", "ended with status 12"),
         ('{command: [chown, "5", /data]}', "Operation not permitted"),
     ],
 )
-def test_a_failure_after_the_start_refuses_the_push_and_touches_nothing(
-    app: Hooked, hook: str, said: str
-) -> None:
+def test_a_failed_post_start_hook_refuses_the_push(app: Hooked, hook: str, message: str) -> None:
     before = (app.live, app.inspect("web", app.live)["State"]["StartedAt"])
     failing = tree()["compose.yaml"].replace("    pre_stop:\n", f"      - {hook}\n    pre_stop:\n", 1)
     app.tree.commit({"compose.yaml": failing}, "fails")
     done = app.push()
-    found = complaint(done)
-    assert "its post_start command" in found.what
-    assert said in found.what
+    result = complaint(done)
+    assert "its post_start command" in result.what
+    assert message in result.what
     assert (app.live, app.inspect("web", app.live)["State"]["StartedAt"]) == before
     assert app.get().status == 200
-    assert "web term" in app.told()  # from the one that failed
+    assert "web term" in app.calls()  # from the one that failed
     assert set(app.running()) >= {app.container("web", app.live), "hooked-cache"}
     app.tree.commit(tree(), "mended")
 
 
-def test_a_secret_that_a_hook_prints_is_not_shown(app: Hooked) -> None:
+def test_a_secret_printed_by_a_hook_is_masked(app: Hooked) -> None:
     failing = tree()["compose.yaml"].replace(
         ">>/data/log']\n        environment: {SIZE", "; exit 1']\n        environment: {SIZE"
     )
@@ -155,49 +153,49 @@ def test_a_secret_that_a_hook_prints_is_not_shown(app: Hooked) -> None:
     assert "ended with status 1: web post_start red large #1" in complaint(done).what
     assert "hush" not in done.err
     app.tree.commit(tree(), "mended")
-    app.told()
+    app.calls()
 
 
-def test_a_shutdown_and_a_boot(app: Hooked) -> None:
+def test_hooks_run_at_shutdown_and_boot(app: Hooked) -> None:
     app.box.exec("systemctl", "stop", "pushrod-app@hooked")
-    told = app.told()
-    assert sorted(told) == ["cache pre_stop", "web pre_stop", "web term", "worker pre_stop"]
-    assert told.index("web pre_stop") < told.index("web term") < told.index("cache pre_stop")
+    calls = app.calls()
+    assert sorted(calls) == ["cache pre_stop", "web pre_stop", "web term", "worker pre_stop"]
+    assert calls.index("web pre_stop") < calls.index("web term") < calls.index("cache pre_stop")
     app.box.exec("systemctl", "start", "pushrod-app@hooked")
-    assert app.told() == ["cache post_start", "worker post_start", WEB]
+    assert app.calls() == ["cache post_start", "worker post_start", WEB]
     app.box.exec("systemctl", "reload", "pushrod-app@hooked")
-    assert app.told() == [], "what runs already was not started"
+    assert app.calls() == [], "what runs already was not started"
 
 
-def test_a_container_that_the_watch_brings_back(app: Hooked) -> None:
+def test_hooks_run_for_a_container_restarted_by_the_watchdog(app: Hooked) -> None:
     app.box.docker("kill", app.container("web", app.live))
     eventually(lambda: WEB in app.box.get(app.log).decode(), "it is started, and its hooks run", 90)
-    assert app.told() == [WEB]
+    assert app.calls() == [WEB]
 
 
-def test_a_store_is_left_alone_until_its_own_definition_changes(app: Hooked) -> None:
+def test_hooks_of_a_store_run_only_if_its_definition_changes(app: Hooked) -> None:
     assert not [line for line in app.pushed({"again": "2"}, "again") if line.startswith("cache")]
-    told = app.pushed(tree(store="--maxmemory 10mb"), "another store")
-    assert [line for line in told if line.startswith("cache")] == ["cache pre_stop", "cache post_start"]
+    calls = app.pushed(tree(store="--maxmemory 10mb"), "another store")
+    assert [line for line in calls if line.startswith("cache")] == ["cache pre_stop", "cache post_start"]
 
 
-def test_one_that_hangs_has_its_time_and_is_noted(app: Hooked) -> None:
+def test_a_hanging_pre_stop_hook_times_out_with_a_note(app: Hooked) -> None:
     app.pushed(tree(pre_stop="echo begun >>/data/log; sleep 600", store="--maxmemory 10mb"), "hangs")
     app.tree.commit(tree(store="--maxmemory 10mb"), "does not")
     done = app.push()
     assert done.ok, done.err
     assert "did not end within 30 s" in done.err
-    told = app.told()
-    assert told.index("begun") < told.index("web term")
+    calls = app.calls()
+    assert calls.index("begun") < calls.index("web term")
 
 
-def test_down_and_destroy(app: Hooked) -> None:
+def test_pre_stop_hooks_run_at_down_and_destroy(app: Hooked) -> None:
     app.ground.pushrod("down", "--app", "hooked")
-    told = app.told()
-    assert sorted(told) == ["cache pre_stop", "web pre_stop", "web term", "worker pre_stop"]
+    calls = app.calls()
+    assert sorted(calls) == ["cache pre_stop", "web pre_stop", "web term", "worker pre_stop"]
     app.tree.commit({"again": "3"}, "again")
     assert app.push().ok
-    app.told()
+    app.calls()
     # The volume is removed with the app, so the last output goes to a place that stays.
     app.box.exec("mkdir", "-p", "/var/tmp/kept")
     app.box.exec("sh", "-c", f"tail -F {app.log} >/var/tmp/kept/log 2>/dev/null & echo")
@@ -206,7 +204,7 @@ def test_down_and_destroy(app: Hooked) -> None:
     assert {"web pre_stop", "web term", "worker pre_stop", "cache pre_stop"} <= set(kept)
 
 
-def test_a_job_has_none_and_says_so(ground: Ground) -> None:
+def test_hooks_of_a_job_are_not_run_with_a_note(ground: Ground) -> None:
     file = """\
 services:
   web:

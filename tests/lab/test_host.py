@@ -17,6 +17,7 @@ from devtools.lab import images
 from devtools.lab.box import Box
 from pushrod.system import processes, waits
 from pushrod.system.processes import Completed
+from tests.conftest import needs_lab
 
 pytestmark = pytest.mark.lab
 
@@ -64,8 +65,7 @@ def replaced(server: Box, path: str, text: str, mode: int = 0o644) -> Iterator[N
 @pytest.fixture(scope="module")
 def server() -> Iterator[Box]:
     """A bare server that was made a host."""
-    if problem := images.problem():
-        pytest.skip(f"{problem}; this prepares it, as root: make lab")
+    needs_lab(images.problem())
     box = Box()
     try:
         box.create(images.BARE, seed="")
@@ -107,7 +107,7 @@ def test_a_second_call_does_nothing(server: Box) -> None:
     assert after == before
 
 
-def test_a_fresh_host_answers_and_its_doctor_finds_nothing(server: Box) -> None:
+def test_a_new_host_serves_and_doctor_finds_nothing(server: Box) -> None:
     assert server.get_page().status == 404
     done = there(server, "doctor", "--json")
     assert done.status == 0, done.stdout
@@ -115,20 +115,20 @@ def test_a_fresh_host_answers_and_its_doctor_finds_nothing(server: Box) -> None:
 
 
 @pytest.mark.parametrize("unit", UNITS)
-def test_systemd_has_nothing_to_say_about_a_unit(server: Box, unit: str) -> None:
+def test_systemd_verifies_the_unit_without_messages(server: Box, unit: str) -> None:
     done = server.exec("systemd-analyze", "verify", "--man=no", unit, check=False)
     assert (done.status, done.stdout, done.stderr) == (0, "", "")
 
 
 @pytest.mark.parametrize("unit", [u for u in UNITS if u.endswith(".service")])
-def test_a_service_is_closed(server: Box, unit: str) -> None:
-    told = server.exec("systemd-analyze", "security", "--no-pager", unit).stdout
-    found = re.search(r"Overall exposure level for \S+: ([\d.]+)", told)
-    assert found
-    assert float(found[1]) <= EXPOSURE
+def test_the_service_is_sandboxed(server: Box, unit: str) -> None:
+    output = server.exec("systemd-analyze", "security", "--no-pager", unit).stdout
+    result = re.search(r"Overall exposure level for \S+: ([\d.]+)", output)
+    assert result
+    assert float(result[1]) <= EXPOSURE
 
 
-def test_the_edge_reaches_neither_docker_nor_the_apps(server: Box) -> None:
+def test_the_edge_can_access_neither_docker_nor_the_apps(server: Box) -> None:
     pid = server.exec("systemctl", "show", "--value", "--property=MainPID", "pushrod-edge").stdout.strip()
     inside = ("nsenter", f"--target={pid}", "--mount", "setpriv", "--reuid=pushrod", "--regid=pushrod")
     for argv in (("ls", f"{ROOT}/apps"), ("cat", "/run/docker.sock"), ("touch", f"{ROOT}/host.json")):
@@ -141,7 +141,7 @@ def test_nginx_tests_a_configuration_with_port_80_without_root(server: Box) -> N
     assert done.status == 0, done.stderr
 
 
-def test_an_app_that_comes_is_started_without_root(server: Box) -> None:
+def test_a_linked_app_unit_is_started_without_root(server: Box) -> None:
     """The account makes a link; the path unit makes systemd load it and start what it names."""
     link = "/etc/systemd/system/pushrod.target.wants/pushrod-app@ghost.service"
     server.exec("ln", "-s", "../pushrod-app@.service", link, user="pushrod")
@@ -158,7 +158,7 @@ def test_an_app_that_comes_is_started_without_root(server: Box) -> None:
         server.exec("rm", link, user="pushrod")
 
 
-def test_it_is_a_host_after_a_reboot(server: Box) -> None:
+def test_a_host_works_after_a_reboot(server: Box) -> None:
     server.reboot()
     assert waits.wait_until(lambda: there(server, "doctor").status == 0, 30, 0.5), there(
         server, "doctor"
@@ -166,7 +166,7 @@ def test_it_is_a_host_after_a_reboot(server: Box) -> None:
     assert server.get_page().status == 404
 
 
-def test_the_edge_comes_back_when_it_is_killed(server: Box) -> None:
+def test_a_killed_edge_restarts(server: Box) -> None:
     server.exec("systemctl", "kill", "--signal=KILL", "pushrod-edge")
 
     def back() -> bool:
@@ -178,15 +178,15 @@ def test_the_edge_comes_back_when_it_is_killed(server: Box) -> None:
     assert waits.wait_until(back, 15, 0.1)
 
 
-def test_a_unit_that_was_changed_is_found_and_mended(server: Box) -> None:
+def test_a_changed_unit_is_reported_and_repaired(server: Box) -> None:
     server.exec("sh", "-c", "echo '# mine' >> /etc/systemd/system/pushrod-watch.timer")
-    told = there(server, "doctor").stdout
-    assert re.search(r"warning  units .*pushrod-watch.timer is changed", told), told
+    output = there(server, "doctor").stdout
+    assert re.search(r"warning  units .*pushrod-watch.timer is changed", output), output
     assert "pushrod-watch.timer" in there(server, "host", "init").stdout
     assert there(server, "doctor").status == 0
 
 
-def test_a_stopped_edge_is_found(server: Box) -> None:
+def test_a_stopped_edge_is_reported_and_started(server: Box) -> None:
     server.exec("systemctl", "stop", "pushrod-edge")
     done = there(server, "doctor")
     assert (done.status, "to do: systemctl start pushrod-edge.service" in done.stdout) == (10, True), (
@@ -200,7 +200,7 @@ def test_a_stopped_edge_is_found(server: Box) -> None:
 # -----------------------------------------------------------------------------------------------------
 
 
-def test_another_system_is_refused(server: Box) -> None:
+def test_an_unsupported_system_is_refused(server: Box) -> None:
     with replaced(server, "/usr/lib/os-release", 'ID=fedora\nVERSION_ID=43\nPRETTY_NAME="Fedora Linux 43"\n'):
         done = there(server, "host", "init")
     assert done.status == 10
@@ -215,14 +215,14 @@ def test_a_compose_that_is_too_old_is_refused(server: Box) -> None:
     assert done.stderr.startswith("pushrod: Docker Compose 2.17.2 is too old")
 
 
-def test_settings_of_the_engine_that_are_no_json_are_left_alone(server: Box) -> None:
+def test_invalid_settings_of_the_engine_are_left_alone(server: Box) -> None:
     with replaced(server, DAEMON, '{"dns": ['):
         done = there(server, "host", "init")
         assert (done.status, server.get(DAEMON)) == (11, b'{"dns": [')
     assert "cannot be read" in done.stderr
 
 
-def test_settings_of_the_owner_are_kept_and_containers_go_on(server: Box) -> None:
+def test_the_owners_engine_settings_are_kept_and_containers_keep_running(server: Box) -> None:
     """The engine is restarted for the added settings; a container, here a hand-made one, does not notice."""
     mine = {"debug": True, "log-driver": "local", "max-concurrent-downloads": 2}
     server.put(DAEMON, json.dumps(mine))
@@ -237,21 +237,21 @@ def test_settings_of_the_owner_are_kept_and_containers_go_on(server: Box) -> Non
         assert done.status == 0, done.stderr
         assert "its container keeps running" in done.stdout
         assert re.search(r'^kept +daemon.json log-driver +"local" is yours$', done.stdout, re.MULTILINE)
-        found = json.loads(server.get(DAEMON))
-        assert {name: found[name] for name in mine} == mine
-        assert found["live-restore"] is True
+        result = json.loads(server.get(DAEMON))
+        assert {name: result[name] for name in mine} == mine
+        assert result["live-restore"] is True
         assert json.loads(server.get(f"{DAEMON}.before-pushrod")) == mine
         assert server.docker(*state) == before
     finally:
         server.docker("rm", "--force", "rest")
 
 
-def test_somebody_who_is_not_root_is_refused(server: Box) -> None:
+def test_a_user_other_than_root_is_refused(server: Box) -> None:
     assert there(server, "host", "init", user="nobody").status == 10
     assert there(server, "host", "keys", "list", user="nobody").status == 10
 
 
-def test_a_server_that_does_not_let_one_in(server: Box, key: Path) -> None:
+def test_a_server_that_refuses_the_login_is_reported(server: Box, key: Path) -> None:
     done = pushrod(server, "host", "init", f"nobody@{server.address}")
     assert (done.status, "refuses your key" in done.stderr) == (10, True)
 
@@ -259,7 +259,7 @@ def test_a_server_that_does_not_let_one_in(server: Box, key: Path) -> None:
 # ---- who may push -------------------------------------------------------------------------------------------------
 
 
-def test_a_key_may_do_what_it_is_for(server: Box, key: Path) -> None:
+def test_a_key_can_use_only_its_permissions(server: Box, key: Path) -> None:
     name = key.parent.name
     added = there(
         server, "host", "keys", "add", "-", "--app", "shop", stdin=key.with_suffix(".pub").read_text()
@@ -287,7 +287,7 @@ def test_a_key_may_do_what_it_is_for(server: Box, key: Path) -> None:
     assert ask("status").status == 255
 
 
-def test_a_key_that_cannot_be_one_changes_nothing(server: Box, key: Path) -> None:
+def test_an_invalid_key_changes_nothing(server: Box, key: Path) -> None:
     public = key.with_suffix(".pub").read_text()
     assert there(server, "host", "keys", "add", stdin=public).status == 0
     before = server.get(f"{ROOT}/.ssh/authorized_keys")

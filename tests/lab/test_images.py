@@ -39,7 +39,7 @@ def _uid(box: Box, name: str) -> str:
 
 
 @pytest.mark.parametrize("image", POSTGRES)
-def test_postgresql_wants_a_password_for_a_new_database(box: Box, image: str) -> None:
+def test_postgresql_requires_a_password_for_a_new_database(box: Box, image: str) -> None:
     refused = box.exec("docker", "run", "--rm", image, check=False)
     assert refused.status == 1
     assert "POSTGRES_PASSWORD" in refused.stderr
@@ -73,7 +73,7 @@ def test_postgresql_makes_user_and_database_and_keeps_them(box: Box, name: str, 
 
 
 @pytest.mark.parametrize("image", POSTGRES)
-def test_postgresql_can_be_told_to_trust(box: Box, name: str, image: str) -> None:
+def test_postgresql_can_be_set_to_trust(box: Box, name: str, image: str) -> None:
     box.docker("run", "--detach", f"--name={name}", "--env=POSTGRES_HOST_AUTH_METHOD=trust", image)
     address = box.docker("inspect", "--format", "{{.NetworkSettings.IPAddress}}", name)
     ask = ("docker", "exec", name, "psql", "-h", address, "-U", "postgres", "-Atc", "SELECT 1")
@@ -81,7 +81,7 @@ def test_postgresql_can_be_told_to_trust(box: Box, name: str, image: str) -> Non
 
 
 @pytest.mark.parametrize(("image", "client"), [("redis:7", "redis-cli"), ("valkey/valkey:9", "valkey-cli")])
-def test_redis_takes_options_alone_and_keeps_its_data(box: Box, name: str, image: str, client: str) -> None:
+def test_redis_accepts_options_only_and_keeps_its_data(box: Box, name: str, image: str, client: str) -> None:
     run = ("run", "--detach", f"--name={name}", f"--volume={name}:/data", *HARDENED, image)
     ask = ("exec", name, client)
     for options, kept in (
@@ -97,7 +97,7 @@ def test_redis_takes_options_alone_and_keeps_its_data(box: Box, name: str, image
         box.docker("rm", name)
 
 
-def test_nginx_serves_its_page_and_what_is_mounted_and_logs_to_its_output(box: Box, name: str) -> None:
+def test_nginx_serves_its_page_and_mounted_files_and_logs_to_its_output(box: Box, name: str) -> None:
     box.put(
         "/root/site/default.conf",
         "server { listen 80; location / { root /usr/share/nginx/html; } location /own { return 200 mounted; } }",

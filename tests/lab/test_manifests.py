@@ -70,7 +70,7 @@ def seed(ground: Ground) -> Shop:
 # ---- the classic app ----------------------------------------------------------------------------------------------
 
 
-def test_the_classic_app_answers_by_its_own_nginx(seed: Shop) -> None:
+def test_a_classic_app_is_served_by_its_own_nginx(seed: Shop) -> None:
     page = seed.get("/")
     assert (page.status, page.headers["content-type"]) == (200, "text/html")
     assert b"nginx" in page.body
@@ -91,7 +91,7 @@ def test_only_the_edge_listens_on_the_host(seed: Shop) -> None:
     assert "->" not in bound, bound
 
 
-def test_each_of_two_releases_reaches_its_own_backend_and_rows_stay(seed: Shop) -> None:
+def test_each_of_two_releases_uses_its_own_backend_and_rows_are_kept(seed: Shop) -> None:
     """The second release's backend starts slowly, so both run side by side for a while."""
     stores = [seed.inspect(name)["Id"] for name in ("postgres", "redis")]
     rows = _api(seed)["rows"]
@@ -102,8 +102,10 @@ def test_each_of_two_releases_reaches_its_own_backend_and_rows_stay(seed: Shop) 
         pushing.until(r"^ +start ")
         for release in (1, 2):
             at = _address(seed, "backend", release)
-            told = seed.box.docker("exec", seed.container("nginx", release), "getent", "ahostsv4", "backend")
-            assert {line.split()[0] for line in told.splitlines()} == {at}, (release, told)
+            addresses = seed.box.docker(
+                "exec", seed.container("nginx", release), "getent", "ahostsv4", "backend"
+            )
+            assert {line.split()[0] for line in addresses.splitlines()} == {at}, (release, addresses)
         others = _address(seed, "backend", 1)
         reach = ("exec", seed.container("nginx", 2), "curl", "--silent", "--max-time", "2", f"{others}:8080/")
         assert seed.box.exec("docker", *reach, check=False).status == 28  # curl(1): timed out
@@ -120,7 +122,7 @@ def test_each_of_two_releases_reaches_its_own_backend_and_rows_stay(seed: Shop) 
 # ---- a release by Compose alone -----------------------------------------------------------------------------------
 
 
-def test_compose_alone_brings_a_release_up(seed: Shop) -> None:
+def test_plain_docker_compose_starts_a_release(seed: Shop) -> None:
     live = f"{seed.directory}/state/live/compose.yaml"
     seed.box.exec("docker", "compose", "--file", live, "down", user="pushrod")
     assert seed.get("/").status == 502
@@ -131,7 +133,7 @@ def test_compose_alone_brings_a_release_up(seed: Shop) -> None:
     assert _api(seed)["release"] == seed.live
 
 
-def test_what_is_sealed_is_plain_and_has_no_secret(seed: Shop) -> None:
+def test_sealed_files_contain_no_secret(seed: Shop) -> None:
     state = f"{seed.directory}/state"
     kept = seed.box.exec("git", "-C", state, "ls-files", user="pushrod").stdout.split()
     assert {f"releases/{seed.live}/{name}" for name in ("compose.yaml", "stores.yaml", "release.json")} <= {
@@ -140,8 +142,8 @@ def test_what_is_sealed_is_plain_and_has_no_secret(seed: Shop) -> None:
     passwords = seed.box.exec("sh", "-c", f"grep -rhoE 'PASSWORD=.+' {seed.directory}/secrets").stdout.split()
     assert passwords
     for password in {line.partition("=")[2] for line in passwords}:
-        found = seed.box.exec("grep", "-rlF", password, state, check=False)
-        assert found.stdout == ""
+        leaking = seed.box.exec("grep", "-rlF", password, state, check=False)
+        assert leaking.stdout == ""
 
 
 def test_containers_are_hardened(seed: Shop) -> None:
@@ -149,8 +151,8 @@ def test_containers_are_hardened(seed: Shop) -> None:
     whose = {"nginx": True, "backend": False, "postgres": True, "redis": True}
     for service, begins_as_root in whose.items():
         release = seed.live if service in ("nginx", "backend") else 0
-        found = seed.inspect(service, release)
-        given = found["HostConfig"]
+        container = seed.inspect(service, release)
+        given = container["HostConfig"]
         assert "no-new-privileges" in given["SecurityOpt"], service
         assert given["CapDrop"] == ["ALL"], service
         assert _names(given["CapAdd"]) == ({*ROOT_CAPABILITIES} if begins_as_root else set()), service
@@ -165,7 +167,7 @@ def test_containers_are_hardened(seed: Shop) -> None:
         )
         assert not given["PortBindings"], service
         assert (given["Privileged"], given["NetworkMode"] == "host", given["PidMode"]) == (False, False, "")
-        assert not [m for m in found["Mounts"] if m["Source"].endswith(".sock")], service
+        assert not [m for m in container["Mounts"] if m["Source"].endswith(".sock")], service
         assert given["RestartPolicy"]["Name"] == ("on-failure" if service == "backend" else "unless-stopped")
 
 
@@ -310,7 +312,7 @@ class Rich(Shop):
     """The app, reached by its own port: its file gives it no name."""
 
     edge = PORT
-    said = ""
+    output = ""
 
     def inside(self, service: str, *argv: str) -> str:
         """The output of a program in the container of a service of the live release, or of a store."""
@@ -333,11 +335,11 @@ def shop(ground: Ground) -> Rich:
     assert planned["lacking"] == ["PAYMENT_KEY"], planned
     pushed = app.push()
     assert pushed.ok, pushed.err
-    app.said = pushed.err
+    app.output = pushed.err
     return app
 
 
-def test_a_file_with_everything_serves(shop: Rich) -> None:
+def test_an_app_with_a_comprehensive_file_is_served(shop: Rich) -> None:
     state = shop.state()
     assert (state["app"], state["version"], state["release"]) == ("rich", "one", 1)
     price = shop.get("/static/price")  # written by one service, read by the other
@@ -345,9 +347,9 @@ def test_a_file_with_everything_serves(shop: Rich) -> None:
     assert [port for port in (PORT, 8443, 9000, 5432, 6379) if _open(shop, port)] == [PORT]
 
 
-def test_what_differs_is_said_once_each(shop: Rich) -> None:
+def test_each_difference_is_noted_once(shop: Rich) -> None:
     notes = [
-        line.removeprefix("  note     ") for line in shop.said.splitlines() if line.startswith("  note ")
+        line.removeprefix("  note     ") for line in shop.output.splitlines() if line.startswith("  note ")
     ]
     expected = (
         r"^api: its published port stays closed",
@@ -360,9 +362,11 @@ def test_what_differs_is_said_once_each(shop: Rich) -> None:
     assert len(notes) == len(expected), notes
 
 
-def test_env_files_build_arguments_and_dollars(shop: Rich) -> None:
-    found: dict[str, str] = json.loads(shop.get("/environment").body)
-    assert {name: found.get(name) for name in ("DEBUG", "GREETING", "LATER", "FLAVOUR", "DB_PASSWORD")} == {
+def test_env_files_build_arguments_and_dollar_signs_are_applied(shop: Rich) -> None:
+    environment: dict[str, str] = json.loads(shop.get("/environment").body)
+    assert {
+        name: environment.get(name) for name in ("DEBUG", "GREETING", "LATER", "FLAVOUR", "DB_PASSWORD")
+    } == {
         "DEBUG": "no",
         "GREETING": "hello  $HOME # all",
         "LATER": "no, not ever",
@@ -370,14 +374,14 @@ def test_env_files_build_arguments_and_dollars(shop: Rich) -> None:
         "DB_PASSWORD": "s3cr'et%$x",
     }
     assert (
-        found["DATABASE_URL"] == "postgresql://rich:s3cr'et%$x@db:5432/rich"
+        environment["DATABASE_URL"] == "postgresql://rich:s3cr'et%$x@db:5432/rich"
     )  # not pushrod's, so it stays as written
-    assert found["REDIS_URL"] == "redis://cache:6379/1"
+    assert environment["REDIS_URL"] == "redis://cache:6379/1"
     worker = shop.inside("worker", "sh", "-c", 'echo "$ROLE $FLAVOUR $GREETING"')
     assert worker == "worker mint hello  $HOME # all"
 
 
-def test_names_lead_where_the_file_says(shop: Rich) -> None:
+def test_host_names_resolve_as_in_the_file(shop: Rich) -> None:
     release = shop.live
     api, db = _address(shop, "api", release), None
     for service, name in (("web", "backend"), ("web", "api"), ("web", "rich_api"), ("worker", "api")):
@@ -413,7 +417,7 @@ def test_limits_labels_logging_and_health_are_those_of_the_file(shop: Rich) -> N
     ]
 
 
-def test_configs_and_secrets_are_files(shop: Rich) -> None:
+def test_configs_and_secrets_are_mounted_as_files(shop: Rich) -> None:
     assert shop.inside("api", "cat", "/etc/settings.json") == '{"colour": "red"}'
     assert shop.inside("api", "cat", "/run/secrets/licence") == "licence 7"
     assert shop.inside("api", "cat", "/run/secrets/own") == "licence 7"
@@ -421,15 +425,15 @@ def test_configs_and_secrets_are_files(shop: Rich) -> None:
 
 
 def test_a_job_runs_once_before_the_instances(shop: Rich) -> None:
-    assert "migrated with no" in shop.said
+    assert "migrated with no" in shop.output
     names = shop.box.docker("ps", "--all", "--format={{.Names}}", "--filter=label=pushrod.app=rich").split()
     assert sorted(names) == sorted(
         ["rich-cache", "rich-db", *(f"rich-r{shop.live}-{name}-1" for name in ("api", "web", "worker"))]
     )
-    assert shop.said.index("migrated with no") < shop.said.index("  start ")
+    assert shop.output.index("migrated with no") < shop.output.index("  start ")
 
 
-def test_data_is_shared_by_releases_and_files_of_git_change_with_the_commit(shop: Rich) -> None:
+def test_data_is_shared_by_releases_and_tracked_files_change_with_the_commit(shop: Rich) -> None:
     for place in ("uploads", "media/large"):  # directories that are not in Git, one of them nested
         shop.inside("api", "sh", "-c", f"echo mine >{place}/photo")
     before = {name: shop.inspect(name)["Id"] for name in ("db", "cache")}
@@ -454,7 +458,7 @@ def test_data_is_shared_by_releases_and_files_of_git_change_with_the_commit(shop
 # ---- what a push will do, and whether there is room ---------------------------------------------------------------
 
 
-def test_a_plan_from_elsewhere_is_that_of_the_host(shop: Rich) -> None:
+def test_a_plan_over_ssh_equals_the_plan_on_the_host(shop: Rich) -> None:
     changed = rich("three") | {"compose.yaml": RICH.replace("--maxmemory 20mb", "--maxmemory 30mb")}
     commit = shop.tree.commit(changed, "more memory for the cache")
     before, answers = shop.footprint(), shop.state()["version"]
@@ -516,7 +520,7 @@ def tiny(ground: Ground) -> Shop:
     return app
 
 
-def test_a_container_that_cannot_write_to_its_files(tiny: Shop) -> None:
+def test_a_read_only_container_cannot_write_to_its_files(tiny: Shop) -> None:
     assert tiny.get().status == 200
     assert tiny.inspect("web", tiny.live)["HostConfig"]["ReadonlyRootfs"] is True
     inside = ("docker", "exec", tiny.container("web", tiny.live), "touch")
@@ -567,7 +571,7 @@ def test_a_push_that_does_not_fit_is_refused_before_anything_starts(tiny: Shop) 
     tiny.tree.reset(good)
 
 
-def test_scaling_beyond_the_machine_is_refused(tiny: Shop) -> None:
+def test_scaling_beyond_the_memory_is_refused(tiny: Shop) -> None:
     good = tiny.tree.head()
     whole = int(tiny.box.exec("awk", "/MemTotal/{print $2}", "/proc/meminfo").stdout)
     tiny.tree.commit(small(f"{whole // 20}k"), "reserve")
@@ -604,7 +608,7 @@ signal.pause()
 """
 
 
-def test_a_volume_that_only_one_program_may_have_open(ground: Ground) -> None:
+def test_an_exclusive_worker_is_replaced_and_restarts_if_the_push_fails(ground: Ground) -> None:
     dockerfile = DOCKERFILE.replace("COPY app.py .", "COPY app.py keeper.py ./").replace("USER nobody\n", "")
     tree = {"compose.yaml": EXCLUSIVE, "Dockerfile": dockerfile, "app.py": STATELESS, "keeper.py": KEEPER}
     app = ground.app("exclusive", tree)
@@ -616,8 +620,8 @@ def test_a_volume_that_only_one_program_may_have_open(ground: Ground) -> None:
     listens = "import sys; from pushrod.system import network; "
     listens += "print([network.listens(int(pid)) for pid in sys.argv[1:]])"
     pids = [str(app.inspect(service, app.live)["State"]["Pid"]) for service in ("web", "keeper")]
-    told = app.box.exec("/opt/pushrod/bin/python", "-c", listens, *pids, user="pushrod").stdout
-    assert told.strip() == "[True, False]"
+    listening = app.box.exec("/opt/pushrod/bin/python", "-c", listens, *pids, user="pushrod").stdout
+    assert listening.strip() == "[True, False]"
     app.tree.commit({"app.py": "raise SystemExit('broken')"}, "broken")
     assert not app.push().ok
     assert app.inspect("keeper", app.live)["State"]["Status"] == "running"
@@ -636,21 +640,81 @@ services:
     image: master-image
     command: python -c "import time; time.sleep(600)"
     stop_grace_period: 1s
+  base: {build: {context: ., dockerfile: Dockerfile.base}, image: shared-base, scale: 0}
+  middle:
+    build: {context: ., dockerfile: Dockerfile.middle, additional_contexts: {below: "service:base"}}
+    scale: 0
+  server.again: {build: {context: ., dockerfile: Dockerfile.again}, image: again, command: cat, scale: 0}
+"""
+LAYERS = {
+    "Dockerfile.base": "FROM python:3.13-slim\nRUN echo base >/base\n",
+    "Dockerfile.middle": "FROM below\nRUN cat /base && echo middle >/middle\n",
+    "Dockerfile.again": "FROM shared-base\nRUN cat /base\n",
+}
+
+
+KEPT = """\
+x-pushrod: {domains: [kept.localhost]}
+services:
+  web:
+    build: .
+    ports: ["8080:8080"]
+    depends_on: [odd]
+    x-pushrod: {health: /healthz}
+  odd: {image: "vendor/odd:1"}
+  notes:
+    image: python:3.13-slim
+    command: sh -c 'date >>/notes/starts; trap exit TERM; sleep 1000 & wait'
+    volumes: ["notes:/notes"]
+volumes: {notes: }
 """
 
 
-def test_one_image_that_two_services_run(ground: Ground) -> None:
-    """It is built once, and does not get its name from the file, which other apps may use too."""
-    app = ground.app("shared", {"compose.yaml": SHARED, "Dockerfile": DOCKERFILE, "app.py": STATELESS})
+def test_data_that_compose_keeps_survives_a_push_and_the_loss_of_networks(ground: Ground) -> None:
+    """A pulled image of an unknown kind keeps its data in its container; one of a language, in its volume."""
+    ground.box.docker("tag", "redis:7", "vendor/odd:1")
+    app = ground.app("kept", {"compose.yaml": KEPT, "Dockerfile": DOCKERFILE, "app.py": STATELESS})
+    assert app.push().ok
+    app.box.docker("exec", "kept-odd", "touch", "/srv/mine")
+    before = app.inspect("odd")["Id"]
+    for version in ("two", "three"):
+        app.tree.commit({"app.py": STATELESS.replace('"one"', f'"{version}"')}, version)
+        done = app.push()
+        assert done.ok, done.err
+        assert app.box.docker("exec", "kept-odd", "ls", "/srv") == "mine"
+        app.box.docker("stop", "kept-odd")
+        app.box.docker("network", "rm", "kept", "kept_outside")
+    module = "import pushrod.engines.docker.rendering as module; print(module.__file__)"
+    path = app.box.exec("/opt/pushrod/bin/python", "-c", module).stdout.strip()
+    rendering = app.box.get(path)
+    try:  # another version of pushrod, which renders stores otherwise
+        app.box.put(path, rendering.replace(b'"restart": "unless-stopped",', b'"restart": "on-failure",'))
+        assert app.ssh("restart").status == 0
+    finally:
+        app.box.put(path, rendering)
+    assert app.inspect("odd")["Id"] == before
+    assert app.box.docker("exec", "kept-odd", "ls", "/srv") == "mine"
+    assert app.box.docker("exec", app.container("web", app.live), "getent", "hosts", "odd")
+    starts = app.box.docker("exec", app.container("notes", app.live), "cat", "/notes/starts")
+    assert len(starts.splitlines()) >= 3
+
+
+def test_two_services_share_one_image(ground: Ground) -> None:
+    """It is built once, and does not get its name from the file, which other apps may use too; images are built from
+    it under that name."""
+    tree = {"compose.yaml": SHARED, "Dockerfile": DOCKERFILE, "app.py": STATELESS, **LAYERS}
+    app = ground.app("shared", tree)
     done = app.push()
     assert done.ok, done.err
+    assert "not applied" not in done.err
     server, worker = (app.inspect(service, app.live) for service in ("server", "worker"))
     assert server["Image"] == worker["Image"]
-    assert app.images() == {f"pushrod/shared/server:{app.tree.head()}"}
+    built = ("server", "base", "middle", "server.again")
+    assert app.images() == {f"pushrod/shared/{name}:{app.tree.head()}" for name in built}
     assert app.box.exec("docker", "image", "inspect", "master-image", check=False).status != 0
 
 
-def test_an_image_that_comes_as_an_archive(tiny: Shop) -> None:
+def test_an_image_can_be_loaded_from_an_archive(tiny: Shop) -> None:
     tiny.tree.commit(small(more=TOOL), "an image that no registry has")
     before, began = tiny.footprint(), time.monotonic()
     refused = complaint(tiny.push())
@@ -673,7 +737,7 @@ def test_an_image_that_comes_as_an_archive(tiny: Shop) -> None:
     tiny.tree.commit({}, "once more")
     pushed = tiny.push()
     assert pushed.ok, pushed.err
-    assert tiny.inspect("tool", tiny.live)["State"]["Running"]
+    assert tiny.inspect("tool")["State"]["Running"], "kept at later pushes, as everything of unknown kind"
 
 
 # ---- small things -------------------------------------------------------------------------------------------------
@@ -683,8 +747,8 @@ def _api(app: Shop) -> dict[str, Any]:
     """The backend's description of itself, through the app's nginx."""
     answer = app.get("/api/")
     assert answer.status == 200, answer
-    found: dict[str, Any] = json.loads(answer.body)
-    return found
+    result: dict[str, Any] = json.loads(answer.body)
+    return result
 
 
 def _names(capabilities: list[str] | None) -> set[str]:

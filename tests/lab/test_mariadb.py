@@ -11,8 +11,8 @@ import pytest
 
 from devtools.apps import eventually
 from devtools.lab import images, mariadb_app
-from devtools.lab.box import Box
-from devtools.lab.ground import DOCKERFILE, Ground, Shop
+from devtools.lab.ground import DOCKERFILE, Ground, Shop, a_host
+from tests.conftest import needs_lab
 
 pytestmark = pytest.mark.lab
 
@@ -55,19 +55,11 @@ def tree(compose: str, domain: str, version: str = "one") -> dict[str, str | byt
 @pytest.fixture(scope="module")
 def ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
     """A host that has the image."""
-    if problem := images.mariadb_problem():
-        pytest.skip(f"{problem}; this prepares it, as root: make lab")
-    box = Box()
-    ground = Ground(box, tmp_path_factory.mktemp("desk"))
-    try:
-        box.create(ports=[ground.published])
+    needs_lab(images.mariadb_problem())
+    with a_host(tmp_path_factory.mktemp("desk")) as ground:
         with subprocess.Popen(["docker", "save", images.MARIADB], stdout=subprocess.PIPE) as saved:
-            box.exec("docker", "load", stdin=saved.stdout)
-        ground.init()
+            ground.box.exec("docker", "load", stdin=saved.stdout)
         yield ground
-        print(box.journal())
-    finally:
-        box.remove()
 
 
 @pytest.fixture(scope="module")
@@ -102,11 +94,11 @@ def started(app: Shop) -> str:
 
 
 def listed(app: Shop) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = json.loads(app.ssh("db", "backups", "--json").stdout)
-    return found
+    result: list[dict[str, Any]] = json.loads(app.ssh("db", "backups", "--json").stdout)
+    return result
 
 
-def test_the_app_has_an_account_and_root_is_kept_from_it(shop: Shop) -> None:
+def test_the_app_has_its_own_account_and_no_root_password(shop: Shop) -> None:
     environment = json.loads(shop.get("/environment").body)
     at = urllib.parse.urlsplit(environment["DATABASE_URL"])
     assert (at.scheme, at.username, at.hostname, at.path) == ("mysql", "shop_app", "db", "/shop")
@@ -120,7 +112,7 @@ def test_the_app_has_an_account_and_root_is_kept_from_it(shop: Shop) -> None:
     assert "Access denied for user 'root'" not in shop.box.exec("docker", "logs", shop.container("db")).stderr
 
 
-def test_rows_that_are_lost_come_back(shop: Shop) -> None:
+def test_lost_rows_are_restored(shop: Shop) -> None:
     shop.ssh("db", "backup")
     (backup,) = listed(shop)
     (file,) = backup["files"]
@@ -147,7 +139,7 @@ def test_a_backup_that_was_damaged_is_not_restored(shop: Shop) -> None:
     assert goods(shop) == NAMES
 
 
-def test_releases_and_power_cuts_leave_it_alone(shop: Shop) -> None:
+def test_releases_and_power_cuts_do_not_affect_the_data(shop: Shop) -> None:
     before = started(shop)
     shop.tree.commit(tree(COMPOSE, shop.domain, "two"), "say two")
     pushed = shop.push()
@@ -161,7 +153,7 @@ def test_releases_and_power_cuts_leave_it_alone(shop: Shop) -> None:
     assert goods(shop) == NAMES
 
 
-def test_another_major_version_is_refused_over_its_data(shop: Shop) -> None:
+def test_another_major_version_is_refused_for_existing_data(shop: Shop) -> None:
     build = "FROM mariadb:11\nENV MARIADB_VERSION=1:12.0.2\n"
     shop.box.exec("docker", "build", "--tag=mariadb:12", "-", stdin=build)
     shop.tree.commit(tree(COMPOSE.replace("mariadb:11", "mariadb:12"), shop.domain), "a newer one")
@@ -171,7 +163,7 @@ def test_another_major_version_is_refused_over_its_data(shop: Shop) -> None:
     assert goods(shop) == NAMES
 
 
-def test_one_from_before_pushrod_knew_the_kind_goes_on_with_its_data(ground: Ground) -> None:
+def test_a_store_from_an_older_version_keeps_its_data(ground: Ground) -> None:
     """The kind is taken out of the installed pushrod for the first push."""
     box = ground.box
     place = box.exec("sh", "-c", _PLACE).stdout.strip()

@@ -6,15 +6,15 @@ from devtools import no_drop
 from devtools.lab import images
 from devtools.lab.no_drop import a_server
 from devtools.no_drop import Steady
+from tests.conftest import needs_lab
 
 pytestmark = pytest.mark.lab
 
 STEPS = ("certificate renewed", "deploy", "scale to 2", no_drop.KILL, "edge reload")
 
 
-def test_nothing_is_dropped_over_any_protocol(tmp_path_factory: pytest.TempPathFactory) -> None:
-    if problem := images.box_problem():
-        pytest.skip(f"{problem}; this prepares it, as root: make lab")
+def test_no_request_is_dropped_over_any_protocol(tmp_path_factory: pytest.TempPathFactory) -> None:
+    needs_lab(images.box_problem())
 
     def everything(app: Steady) -> object:
         return {step: no_drop.STEPS[step](app) for step in STEPS}[no_drop.KILL]

@@ -14,6 +14,7 @@ from devtools.lab import images
 from devtools.lab.box import Box
 from devtools.lab.ground import COMPOSE, DOCKERFILE, ROOT, Ground, Shop, code
 from devtools.load import Load
+from tests.conftest import needs_lab
 
 pytestmark = pytest.mark.lab
 
@@ -24,8 +25,7 @@ ROLLBACK = 5.0  # seconds
 @pytest.fixture(scope="module")
 def ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
     """A bare server that `pushrod host init` has made a host, with another user's image in use."""
-    if problem := images.box_problem():
-        pytest.skip(f"{problem}; this prepares it, as root: make lab")
+    needs_lab(images.box_problem())
     box = Box()
     made = Ground(box, tmp_path_factory.mktemp("desk"))
     try:
@@ -78,7 +78,7 @@ def shop(ground: Ground, blog: Shop) -> Shop:
 # ---- pushes that go live ----------------------------------------------------------------------------------------
 
 
-def test_a_push_to_a_server_that_was_bare_serves_from_its_stores(shop: Shop, blog: Shop) -> None:
+def test_a_push_to_a_new_host_serves_with_its_stores(shop: Shop, blog: Shop) -> None:
     first = shop.state()
     assert (first["app"], first["version"], first["release"]) == ("shop", "one", 1)
     rows = first["rows"]
@@ -97,10 +97,10 @@ def test_pushes_under_load_fail_no_request(shop: Shop) -> None:
             began = time.monotonic()
             shop.push_version(f"under load {number}")
             print(f"push → live, under {RATE} requests a second: {time.monotonic() - began:.1f} s")
-    found = load.report.total
+    actual = load.report.total
     print(load.report.table())
-    assert found.failed == 0, load.report.table()
-    assert {str(number) for number in range(first, first + 4)} == set(found.releases)
+    assert actual.failed == 0, load.report.table()
+    assert {str(number) for number in range(first, first + 4)} == set(actual.releases)
     assert shop.live == shop.journal_live == first + 3
 
 
@@ -146,8 +146,8 @@ def test_a_push_that_cannot_serve_is_refused_and_leaves_nothing(shop: Shop, blog
     finally:
         shop.tree.reset(good)
     assert done.status == 1
-    said = complaint(done)
-    assert words in said, said
+    error = complaint(done)
+    assert words in error, error
     assert deployed.status == status, deployed.stderr
     assert words in deployed.stderr
     assert load.report.total.failed == 0, load.report.table()
@@ -163,15 +163,15 @@ def test_a_push_that_cannot_serve_is_refused_and_leaves_nothing(shop: Shop, blog
 
 def _everything(box: Box) -> list[str]:
     """Everything that Docker has on the server, whoever owns it."""
-    found = []
+    actual = []
     for argv in (
         ("ps", "--all", "--no-trunc", "--format={{.ID}}"),
         ("network", "ls", "--no-trunc", "--format={{.ID}}"),
         ("volume", "ls", "--format={{.Name}}"),
         ("image", "ls", "--all", "--no-trunc", "--format={{.ID}} {{.Repository}}:{{.Tag}}"),
     ):
-        found += sorted(box.docker(*argv).split("\n"))
-    return found
+        actual += sorted(box.docker(*argv).split("\n"))
+    return actual
 
 
 # ---- rollbacks, and kept releases --------------------------------------------------------------------------------
@@ -197,7 +197,7 @@ def test_a_rollback_takes_seconds_and_loses_no_row(shop: Shop) -> None:
     assert load.report.total.failed == 0, load.report.table()
 
 
-def test_three_releases_are_kept_and_nothing_of_others_is_touched(
+def test_three_releases_are_kept_and_other_apps_are_untouched(
     ground: Ground, shop: Shop, blog: Shop, others: str
 ) -> None:
     theirs = blog.footprint()
@@ -224,13 +224,33 @@ def test_three_releases_are_kept_and_nothing_of_others_is_touched(
 # ---- between deployments -----------------------------------------------------------------------------------------
 
 
-def test_nothing_of_pushrod_stays_in_memory_between_deployments(shop: Shop) -> None:
+def test_a_deployment_is_announced_by_its_own_unit(shop: Shop) -> None:
+    box, output = shop.box, "/var/lib/pushrod/told"
+    box.put("/usr/local/bin/tell", f"#!/bin/sh\ncat >> {output}\necho >> {output}\n", 0o755)
+    box.exec("pushrod", "host", "notify", "add", "team", "/usr/local/bin/tell")
+    shop.ssh("restart")
+    number = shop.state()["release"]
+
+    def announced() -> list[tuple[str, str, bool]]:
+        done = box.exec("cat", output, check=False)
+        notices = [json.loads(line) for line in done.stdout.splitlines()]
+        return [(n["state"], n["release"], bool(n["by"])) for n in notices]
+
+    eventually(lambda: announced() == [("live", str(number), True)], "the deployment is announced", 60)
+    ask = ("systemctl", "is-failed", "pushrod-notify.path", "pushrod-notify.service")
+    eventually(
+        lambda: box.exec(*ask, check=False).stdout.split() == ["active", "inactive"], "the units are idle", 30
+    )
+    box.exec("pushrod", "host", "notify", "remove", "team")
+
+
+def test_no_pushrod_process_stays_in_memory_between_deployments(shop: Shop) -> None:
     """The edge is nginx. The watchdog runs briefly every few seconds, so two looks never find the same process."""
 
     def of_pushrod() -> dict[str, str]:
         listed = shop.box.exec("ps", "-eo", "pid=,args=", "--no-headers").stdout.splitlines()
-        found = dict(line.strip().split(" ", 1) for line in listed)
-        return {pid: words for pid, words in found.items() if "pushrod" in words and "nginx" not in words}
+        actual = dict(line.strip().split(" ", 1) for line in listed)
+        return {pid: words for pid, words in actual.items() if "pushrod" in words and "nginx" not in words}
 
     first = of_pushrod()
     with contextlib.suppress(AssertionError):
@@ -247,15 +267,15 @@ def test_a_build_is_bounded(shop: Shop) -> None:
     shop.tree.commit({"Dockerfile": slow}, "a slow build")
     push = shop.pushing()
     try:
-        found: list[str] = []
+        actual: list[str] = []
 
         def building() -> bool:
             pids = shop.box.exec("pgrep", "--full", "^sleep 5", check=False).stdout.split()
-            found[:] = [shop.box.exec("cat", f"/proc/{pid}/cgroup", check=False).stdout for pid in pids]
-            return any(found)
+            actual[:] = [shop.box.exec("cat", f"/proc/{pid}/cgroup", check=False).stdout for pid in pids]
+            return any(actual)
 
         eventually(building, "the build sleeps", 30.0)
-        assert "/pushrodbuild.slice/" in "".join(found), found
+        assert "/pushrodbuild.slice/" in "".join(actual), actual
         shown = shop.box.exec(
             "systemctl", "show", "pushrodbuild.slice", "-p", "MemoryMax", "-p", "CPUWeight"
         ).stdout
@@ -266,7 +286,7 @@ def test_a_build_is_bounded(shop: Shop) -> None:
     shop.push_version("no longer slow")
 
 
-def test_root_deploys_from_a_clone_that_is_the_accounts(shop: Shop) -> None:
+def test_root_deploys_from_a_clone_owned_by_the_account(shop: Shop) -> None:
     """Git would refuse it to root: root becomes the account first."""
     done = shop.deploy_there(user="root")
     assert (done.status, done.stdout.startswith("already live: ")) == (0, True), done
@@ -276,9 +296,9 @@ def test_root_deploys_from_a_clone_that_is_the_accounts(shop: Shop) -> None:
     assert planned.status == 0, planned.stderr
 
 
-def test_root_on_the_host_gives_secrets_by_stdin(shop: Shop) -> None:
-    told = shop.box.exec("pushrod", "secret", "import", "-", "--app", shop.name, stdin="A_KEY=1\n").stdout
-    assert told.startswith("1 set: A_KEY"), told
+def test_root_on_the_host_imports_secrets_from_stdin(shop: Shop) -> None:
+    result = shop.box.exec("pushrod", "secret", "import", "-", "--app", shop.name, stdin="A_KEY=1\n").stdout
+    assert result.startswith("1 set: A_KEY"), result
     assert shop.box.exec("pushrod", "secret", "list", "--app", shop.name).stdout == "A_KEY\n"
     shop.box.exec("pushrod", "secret", "unset", "A_KEY", "--app", shop.name)
 
@@ -286,7 +306,7 @@ def test_root_on_the_host_gives_secrets_by_stdin(shop: Shop) -> None:
 # ---- maintenance -------------------------------------------------------------------------------------------------
 
 
-def test_an_app_is_closed_over_a_reboot_and_opened_again(shop: Shop, blog: Shop) -> None:
+def test_maintenance_survives_a_reboot(shop: Shop, blog: Shop) -> None:
     """The edge has it in its tree, which is loaded before the app is up."""
     release = shop.live
     shop.ssh("maintenance", "on", "--allow", "203.0.113.0/24", "--retry-after", "60")
@@ -296,12 +316,12 @@ def test_an_app_is_closed_over_a_reboot_and_opened_again(shop: Shop, blog: Shop)
     assert "is closed for maintenance" in str(shop.get().body)
     blog.back(blog.live, "after a reboot")
     assert "is closed for maintenance" in str(shop.get().body)
-    told = shop.ground.pushrod("maintenance", "off", "--app", shop.name)
-    assert told.stdout == "shop is open\n"
+    result = shop.ground.pushrod("maintenance", "off", "--app", shop.name)
+    assert result.stdout == "shop is open\n"
     shop.back(release, "opened again")
 
 
-def test_a_key_sees_the_requests_of_its_app_alone(shop: Shop, blog: Shop) -> None:
+def test_a_key_sees_only_the_requests_of_its_app(shop: Shop, blog: Shop) -> None:
     blog.get("/of-the-blog")
     shop.get("/of-the-shop")
 
@@ -317,7 +337,7 @@ def test_a_key_sees_the_requests_of_its_app_alone(shop: Shop, blog: Shop) -> Non
     assert "/of-the-shop" in shop.ground.pushrod("logs", "--edge", "--app", shop.name).stdout
 
 
-def test_the_logs_of_the_edge_stay_small(shop: Shop) -> None:
+def test_the_logs_of_the_edge_are_rotated(shop: Shop) -> None:
     logs = f"{ROOT}/edge/logs"
     shop.box.exec("truncate", "--size=11M", f"{logs}/access.log")
 
@@ -329,7 +349,7 @@ def test_the_logs_of_the_edge_stay_small(shop: Shop) -> None:
     eventually(lambda: b"/after-that" in shop.box.get(f"{logs}/access.log"), "and writes to a new log")
 
 
-def test_a_repository_of_sha_256_goes_live_over_ssh(ground: Ground) -> None:
+def test_a_sha_256_repository_goes_live_over_ssh(ground: Ground) -> None:
     app = ground.app("long")
     shutil.rmtree(app.tree.path / ".git")
     app.tree.git("init", "--quiet", "--initial-branch=main", "--object-format=sha256")

@@ -64,16 +64,16 @@ REASONS = {
 
 
 @pytest.mark.parametrize("reason", REASONS)
-def test_what_does_not_start_says_why(shop: Shop, reason: str) -> None:
-    files, said = REASONS[reason]
+def test_an_app_that_does_not_start_is_explained(shop: Shop, reason: str) -> None:
+    files, message = REASONS[reason]
     good = shop.tree.head()
     shop.tree.commit(files, reason)
     done = shop.push()
-    found = complaint(done)
+    result = complaint(done)
     shop.tree.reset(good)
     print(done.err)
-    assert said in found.what
-    assert "failed to start containers" not in found.what
-    assert "OCI runtime" not in found.what
-    assert found.to_do
+    assert message in result.what
+    assert "failed to start containers" not in result.what
+    assert "OCI runtime" not in result.what
+    assert result.to_do
     assert shop.get().status == 200

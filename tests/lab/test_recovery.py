@@ -16,6 +16,7 @@ from devtools.lab.box import PUSHROD, Box
 from devtools.lab.ground import COMPOSE, ROOT, Ground, Shop, unwatched
 from devtools.lab.witness import Listener, Witness
 from devtools.load import Load
+from tests.conftest import needs_lab
 
 pytestmark = pytest.mark.lab
 
@@ -40,8 +41,7 @@ class Hosted(NamedTuple):
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory, wheel: Path) -> Iterator[Hosted]:
     """The host, with its apps pushed once."""
-    if problem := images.box_problem():
-        pytest.skip(f"{problem}; this prepares it, as root: make lab")
+    needs_lab(images.box_problem())
     box = Box()
     ground = Ground(box, tmp_path_factory.mktemp("desk"))
     try:
@@ -109,18 +109,18 @@ def watched(
     """Break containers, each of another app, in the block; then wait until the watchdog has restarted and recorded
     each, and the apps serve. Yields the records."""
     seen = {name: len(record(app, name)) for name, app in broken.items()}
-    told: dict[str, dict[str, str]] = {}
+    events: dict[str, dict[str, str]] = {}
     with Witness(*broken.values()) as witness:
         eventually(lambda: all(len(rows) > 5 for rows in witness.promised.values()), "rows are stored")
-        yield told
+        yield events
         for name, app in broken.items():
             grown = functools.partial(lambda of, name: len(record(of, name)) > seen[name], app, name)
             eventually(grown, f"{name} is mended", WATCHED)
             app.back(app.live, f"after {what} of {name}", AT_ONCE)
     for name, app in broken.items():
         print(f"{what} of {name}: no answer for {witness.silence(app):.1f} s")
-        told[name] = json.loads(record(app, name)[-1])
-        assert did in told[name]["did"]
+        events[name] = json.loads(record(app, name)[-1])
+        assert did in events[name]["did"]
     witness.check()
 
 
@@ -132,7 +132,7 @@ def pid(app: Shop, container: str) -> str:
 
 
 @pytest.mark.parametrize("ends", [Box.reboot, Box.power_cut])
-def test_both_apps_come_back_each_under_its_name(hosted: Hosted, ends: Callable[[Box], None]) -> None:
+def test_both_apps_restart_with_their_names(hosted: Hosted, ends: Callable[[Box], None]) -> None:
     apps = (hosted.shop, hosted.blog)
     hosted.shop.push_version(f"before a {ends.__name__}")
     before = {app.name: app.journal_live for app in apps}
@@ -157,8 +157,8 @@ def test_both_apps_come_back_each_under_its_name(hosted: Hosted, ends: Callable[
 def _without_own(addresses: dict[str, dict[str, str]], app: Shop) -> dict[str, dict[str, str]]:
     """The addresses without those of the stores' own network, through which nothing reaches them."""
     return {
-        name: {network: at for network, at in found.items() if network != app.name}
-        for name, found in addresses.items()
+        name: {network: at for network, at in result.items() if network != app.name}
+        for name, result in addresses.items()
     }
 
 
@@ -166,7 +166,7 @@ MOMENTS = {"build": r"COPY app\.py", "start": r"^ *start ", "ready": r"^ *ready 
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
-def test_a_power_cut_in_the_middle_of_a_push(hosted: Hosted, moment: str) -> None:
+def test_a_power_cut_during_a_push_is_recovered(hosted: Hosted, moment: str) -> None:
     shop, blog = hosted.shop, hosted.blog
     before, others = shop.journal_live, blog.journal_live
     shop.tree.commit({"app.py": f"{shop.code()}\n# cut at {moment}\n"}, f"cut at {moment}")
@@ -239,14 +239,16 @@ def test_the_edge_waits_until_instances_have_proved_healthy(
         ends(hosted.box)
         cold.back(cold.journal_live, f"after {ends.__name__}, cold", BOOT)
     print(f"{ends.__name__}: {listener.statuses}")
-    starting = [said for said in listener.answers if "is starting" in said.body]
+    starting = [answer for answer in listener.answers if "is starting" in answer.body]
     assert starting, listener.statuses
-    assert {(said.status, said.retry_after) for said in starting} == {(503, "1")}
-    others = {said for said in listener.answers if said not in starting and said.status not in (0, 200)}
+    assert {(answer.status, answer.retry_after) for answer in starting} == {(503, "1")}
+    others = {
+        answer for answer in listener.answers if answer not in starting and answer.status not in (0, 200)
+    }
     assert not others, others
 
 
-def test_an_app_that_was_taken_down_is_let_be_and_deployed_again(hosted: Hosted, cold: Shop) -> None:
+def test_an_app_taken_down_is_not_served_until_deployed_again(hosted: Hosted, cold: Shop) -> None:
     with Listener(cold) as listener:
         hosted.ground.pushrod("down", "--app", "shop")
         eventually(lambda: 404 in listener.statuses, "the edge no longer answers for it")
@@ -254,7 +256,7 @@ def test_an_app_that_was_taken_down_is_let_be_and_deployed_again(hosted: Hosted,
     assert set(listener.statuses) == {200, 404}, listener.statuses
 
 
-def test_a_rollback_to_one_that_is_cold_first(hosted: Hosted, cold: Shop) -> None:
+def test_a_rollback_to_a_slow_starting_release_fails_no_request(hosted: Hosted, cold: Shop) -> None:
     live = cold.live
     with Listener(cold) as listener:
         cold.push_version("between")
@@ -263,7 +265,7 @@ def test_a_rollback_to_one_that_is_cold_first(hosted: Hosted, cold: Shop) -> Non
     assert set(listener.statuses) == {200}, listener.statuses
 
 
-def test_a_first_deployment_that_fails_is_never_asked(hosted: Hosted) -> None:
+def test_a_failed_first_deployment_receives_no_request(hosted: Hosted) -> None:
     """Without a release there is nothing to wait for: the edge does not know the name until one is live."""
     green = hosted.ground.app("green")
     slow = {"compose.yaml": COLD["compose.yaml"].replace("shop.", "green.")}
@@ -276,7 +278,7 @@ def test_a_first_deployment_that_fails_is_never_asked(hosted: Hosted) -> None:
     assert set(listener.statuses) == {404, 200}, listener.statuses
 
 
-def test_one_that_takes_longer_than_its_unit_waits_is_let_through_by_the_watch(hosted: Hosted) -> None:
+def test_the_watchdog_opens_the_edge_for_an_app_slower_than_its_unit(hosted: Hosted) -> None:
     shop = hosted.shop
     mark = f"/run/pushrod/shop/up-{shop.live}"
     with unwatched(hosted.box):
@@ -286,7 +288,7 @@ def test_one_that_takes_longer_than_its_unit_waits_is_let_through_by_the_watch(h
     hosted.box.exec("test", "-e", mark)
 
 
-def test_an_app_whose_unit_is_stopped_stays_so(hosted: Hosted) -> None:
+def test_an_app_whose_unit_is_stopped_stays_stopped(hosted: Hosted) -> None:
     """The watchdog looks every 10 s."""
     box, shop = hosted.box, hosted.shop
     look = ("systemctl", "show", "--value", "--property=ExecMainExitTimestampMonotonic", "pushrod-watch")
@@ -307,7 +309,7 @@ def test_an_app_whose_unit_is_stopped_stays_so(hosted: Hosted) -> None:
     shop.back(shop.live, "after its unit was started", AT_ONCE)
 
 
-def test_an_app_that_an_older_pushrod_has_deployed_goes_on(hosted: Hosted) -> None:
+def test_an_app_deployed_by_an_older_version_keeps_serving(hosted: Hosted) -> None:
     """Its site names no ready marker, and none exists. The next change of the site names one, made by the
     watchdog."""
     box, shop = hosted.box, hosted.shop
@@ -339,7 +341,7 @@ def test_an_app_that_an_older_pushrod_has_deployed_goes_on(hosted: Hosted) -> No
 
 
 @pytest.mark.parametrize("argv", [("restart", "docker"), ("kill", "--signal=KILL", "docker")])
-def test_apps_do_not_notice_what_happens_to_dockerd(hosted: Hosted, argv: tuple[str, ...]) -> None:
+def test_apps_are_not_affected_by_a_restart_of_dockerd(hosted: Hosted, argv: tuple[str, ...]) -> None:
     box = hosted.box
     box.exec(
         "systemctl", "reset-failed", "docker"
@@ -364,7 +366,7 @@ def test_apps_do_not_notice_what_happens_to_dockerd(hosted: Hosted, argv: tuple[
 # ---- containers -------------------------------------------------------------------------------------------------
 
 
-def test_an_instance_whose_process_is_killed(hosted: Hosted) -> None:
+def test_an_instance_whose_process_is_killed_restarts(hosted: Hosted) -> None:
     shop = hosted.shop
     with Witness(shop) as witness:
         eventually(lambda: len(witness.promised["shop"]) > 5, "rows are stored")
@@ -374,20 +376,20 @@ def test_an_instance_whose_process_is_killed(hosted: Hosted) -> None:
     witness.check()
 
 
-def test_a_container_that_is_killed_is_started_by_the_watch(hosted: Hosted) -> None:
+def test_the_watchdog_starts_a_killed_container(hosted: Hosted) -> None:
     """`docker kill` counts as a user's intent: Docker does not restart such a container."""
     shop, blog = hosted.shop, hosted.blog
     web, store = shop.container("web", shop.live), blog.container("redis")
-    with watched(hosted, {web: shop, store: blog}, "docker kill", "started in") as told:
+    with watched(hosted, {web: shop, store: blog}, "docker kill", "started in") as events:
         hosted.box.docker("kill", web)
         hosted.box.docker("kill", store)
     journal = hosted.box.journal(40, "--unit=pushrod-watch")
     for name in (web, store):
-        assert told[name]["why"] == "is exited (status 137)"
-        assert f"{name} is exited (status 137): {told[name]['did']}" in journal
+        assert events[name]["why"] == "is exited (status 137)"
+        assert f"{name} is exited (status 137): {events[name]['did']}" in journal
 
 
-def test_what_is_frozen_is_restarted_by_the_watch(hosted: Hosted) -> None:
+def test_the_watchdog_restarts_a_frozen_container(hosted: Hosted) -> None:
     """An instance without a health check, and a PostgreSQL, each with all its processes."""
     shop, blog = hosted.shop, hosted.blog
     web, store = shop.container("web", shop.live), blog.container("postgres")
@@ -395,18 +397,18 @@ def test_what_is_frozen_is_restarted_by_the_watch(hosted: Hosted) -> None:
     eventually(
         lambda: blog.inspect("postgres")["State"]["Health"]["Status"] == "healthy", "it is healthy", 60
     )
-    with watched(hosted, {web: shop, store: blog}, "SIGSTOP", "restarted in") as told:
+    with watched(hosted, {web: shop, store: blog}, "SIGSTOP", "restarted in") as events:
         for container in (web, store):
             # By namespace: `docker top` reads a devices cgroup, which systemd may empty with cgroup v1.
             hosted.box.exec("pkill", "-STOP", "--ns", pid(hosted.shop, container), "--nslist", "pid")
-    assert "does not answer at" in told[web]["why"]
-    assert told[store]["why"] == "is unhealthy"
+    assert "does not answer at" in events[web]["why"]
+    assert events[store]["why"] == "is unhealthy"
 
 
 # ---- without pushrod --------------------------------------------------------------------------------------------
 
 
-def test_without_pushrod_it_serves_reboots_and_is_watched(hosted: Hosted) -> None:
+def test_a_host_without_pushrod_serves_reboots_and_is_watched(hosted: Hosted) -> None:
     box, apps = hosted.box, (hosted.shop, hosted.blog)
     with without_pushrod(box):
         box.reboot()

@@ -1,8 +1,8 @@
-"""Each step of recovery made impossible in turn on a Docker host: its files, its containers, its edge.
+"""Each step of recovery, made to fail on a Docker host: its files, its containers, its edge.
 
 `tests/integration/test_recovery_steps.py` has the files that both engines share. Here it is what Docker, systemd and
 the host's edge add: `rollback` works on the damage or says why not, with the app serving as before; `doctor --repair`
-mends it, and finds nothing to mend the second time.
+repairs it, and finds nothing to repair the second time.
 """
 
 from collections.abc import Iterator
@@ -19,10 +19,10 @@ UNIT = "/etc/systemd/system/pushrod.target.wants/pushrod-app@shop.service"
 
 
 class Fault(NamedTuple):
-    """What is damaged, as a script run by root, whose `$N` is the live release and `$DIR` the app's directory.
+    """A fault, as a script run by root; `$N` is the live release and `$DIR` the app's directory.
 
     `refused` are the exit statuses with which `rollback` may say that it cannot, none where it can; `undo` ends
-    what `doctor --repair` cannot mend: it is the host's owner's, or the watch's.
+    what `doctor --repair` cannot repair, because that is the task of the host's owner or of the watchdog.
     """
 
     script: str
@@ -72,7 +72,7 @@ FAULTS = {
 
 @pytest.fixture(scope="module")
 def shop(ground: Ground) -> Iterator[Shop]:
-    """An app of two releases with stores; the watch, which would mend some of it meanwhile, does not run."""
+    """An app of two releases with stores; the watchdog, which would repair some faults, does not run."""
     made = ground.app("shop")
     for version in ("one", "two"):
         made.push_version(version)
@@ -84,8 +84,8 @@ def befall(shop: Shop, script: str, live: int) -> None:
     shop.box.exec("sh", "-c", f"DIR={shop.directory} N={live}\n{script}")
 
 
-def said(done: Completed, *statuses: int) -> str:
-    """What a command printed; each note once, and no traceback."""
+def output_of(done: Completed, *statuses: int) -> str:
+    """A command's output; each note once, and no traceback."""
     text = done.stdout + done.stderr
     assert done.status in (statuses or (0,)), text
     assert "Traceback" not in text
@@ -97,16 +97,16 @@ def said(done: Completed, *statuses: int) -> str:
 def rollback(shop: Shop, live: int, *statuses: int) -> int:
     """Roll back to the newest other release that is kept; returns which."""
     other = max(int(name) for name in shop.names("state/releases") if int(name) != live)
-    said(shop.box.ssh("rollback", str(other), "--app", "shop", user="pushrod", check=False), *statuses)
+    output_of(shop.box.ssh("rollback", str(other), "--app", "shop", user="pushrod", check=False), *statuses)
     return other
 
 
 def repaired(shop: Shop) -> str:
-    return said(shop.ground.pushrod("doctor", "--repair", "--app", "shop", check=False))
+    return output_of(shop.ground.pushrod("doctor", "--repair", "--app", "shop", check=False))
 
 
 @pytest.mark.parametrize("name", FAULTS)
-def test_a_step_that_is_impossible(shop: Shop, name: str) -> None:
+def test_an_app_with_a_fault_rolls_back_and_is_repaired(shop: Shop, name: str) -> None:
     fault, live = FAULTS[name], shop.live
     befall(shop, fault.script, live)
     assert "Traceback" not in shop.ground.pushrod("doctor", check=False).stderr
@@ -123,8 +123,8 @@ def test_a_step_that_is_impossible(shop: Shop, name: str) -> None:
     assert shop.serves(live)
 
 
-def test_down_and_destroy_with_much_of_it_at_once(shop: Shop) -> None:
-    """The last of this file: it ends the app."""
+def test_down_and_destroy_work_with_several_faults(shop: Shop) -> None:
+    """The last test of this file: it removes the app."""
     for name in (
         "the files of the stores: a directory",
         "the unit: a directory",
@@ -132,9 +132,9 @@ def test_down_and_destroy_with_much_of_it_at_once(shop: Shop) -> None:
         "the networks: gone",
     ):
         befall(shop, FAULTS[name].script, shop.live)
-    said(shop.ground.pushrod("down", "--app", "shop", check=False))
+    output_of(shop.ground.pushrod("down", "--app", "shop", check=False))
     befall(shop, FAULTS["the gate: a file"].script, shop.live)
-    said(shop.ground.pushrod("apps", "destroy", "shop", "--yes", check=False))
+    output_of(shop.ground.pushrod("apps", "destroy", "shop", "--yes", check=False))
     assert shop.box.docker("ps", "-aq", "--filter", "label=pushrod.app=shop") == ""
     assert (
         shop.box.exec("sh", "-c", f"ls -d {shop.directory} {UNIT} /run/pushrod/shop", check=False).stdout

@@ -16,6 +16,7 @@ from devtools.lab.box import Box
 from devtools.lab.ground import DOCKERFILE, ROOT, Ground, Shop, code
 from pushrod.system import processes
 from pushrod.system.processes import Completed
+from tests.conftest import needs_lab
 
 pytestmark = pytest.mark.lab
 
@@ -45,8 +46,7 @@ def files(domain: str = "shop.localhost", more: str = "") -> dict[str, str]:
 @pytest.fixture(scope="module")
 def ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
     """A host whose Docker engine has a small disk, and one image."""
-    if problem := images.box_problem():
-        pytest.skip(f"{problem}; this prepares it, as root: make lab")
+    needs_lab(images.box_problem())
     box = Box()
     made = Ground(box, tmp_path_factory.mktemp("desk"))
     try:
@@ -92,12 +92,12 @@ def shop(pushed: Shop) -> Iterator[Shop]:
 def refused(shop: Shop, tree: dict[str, str]) -> Complaint:
     """The one error message of a push that is refused while the app serves."""
     shop.tree.commit(tree, "refuse this")
-    found = complaint(shop.push())
+    result = complaint(shop.push())
     assert shop.get().status == 200
-    return found
+    return result
 
 
-def told(done: Completed) -> Complaint:
+def complaint_of(done: Completed) -> Complaint:
     """The one error message of a failed verb."""
     return complaint(Done(done.status, done.stdout, done.stderr))
 
@@ -117,12 +117,12 @@ def asked(shop: Shop, *argv: str, key: Path | None = None) -> Completed:
 # ---- the Docker engine --------------------------------------------------------------------------------------------
 
 
-def test_docker_that_is_stopped(shop: Shop) -> None:
+def test_a_stopped_docker_engine_is_reported(shop: Shop) -> None:
     shop.box.exec("systemctl", "stop", "docker.socket", "docker.service")
     try:
         assert shop.get().status == 200
-        found = refused(shop, files(more=CHANGE))
-        assert (found.what, "systemctl start docker" in found.to_do) == (
+        result = refused(shop, files(more=CHANGE))
+        assert (result.what, "systemctl start docker" in result.to_do) == (
             "the Docker engine does not answer",
             True,
         )
@@ -134,55 +134,55 @@ def test_docker_that_is_stopped(shop: Shop) -> None:
         shop.box.exec("systemctl", "start", "docker.socket", "docker.service")
 
 
-def test_docker_that_is_gone(shop: Shop) -> None:
+def test_a_missing_docker_is_reported(shop: Shop) -> None:
     shop.box.exec("mv", "/usr/bin/docker", "/root/docker")
     try:
-        found = refused(shop, files(more=CHANGE))
-        assert (found.what, found.to_do) == ("Docker is not installed", "as root: pushrod host init")
+        result = refused(shop, files(more=CHANGE))
+        assert (result.what, result.to_do) == ("Docker is not installed", "as root: pushrod host init")
         assert asked(shop, "restart", "--app", "shop").status == 10
         assert re.search(r"^broken +docker +Docker is not installed", doctor(shop), re.MULTILINE)
     finally:
         shop.box.exec("mv", "/root/docker", "/usr/bin/docker")
 
 
-def test_an_account_without_rights_on_the_socket(shop: Shop) -> None:
+def test_an_account_without_rights_on_the_docker_socket_is_reported(shop: Shop) -> None:
     shop.box.exec("gpasswd", "--delete", "pushrod", "docker")
     try:
-        found = refused(shop, files(more=CHANGE))
-        assert found.what == "this user may not talk to the Docker engine"
-        assert (found.where, "usermod -aG docker pushrod" in found.to_do) == ("/var/run/docker.sock", True)
+        result = refused(shop, files(more=CHANGE))
+        assert result.what == "this user may not talk to the Docker engine"
+        assert (result.where, "usermod -aG docker pushrod" in result.to_do) == ("/var/run/docker.sock", True)
         assert asked(shop, "restart", "--app", "shop").status == 10
         assert re.search(r"^broken +account +pushrod is not in group docker", doctor(shop), re.MULTILINE)
     finally:
         shop.box.exec("usermod", "--append", "--groups=docker", "pushrod")
 
 
-def test_a_compose_that_is_too_old(shop: Shop) -> None:
+def test_a_compose_version_that_is_too_old_is_reported(shop: Shop) -> None:
     """Another Compose has replaced the one that `host init` checked."""
     program = f"{ROOT}/programs/docker-compose"
     shop.box.exec("mv", program, f"{program}.kept")
     shop.box.put(program, "#!/bin/sh\necho 'unknown flag: --progress' >&2\nexit 1\n", 0o755)
     try:
-        found = refused(shop, files(more=CHANGE))
-        assert (found.what, "pushrod doctor" in found.to_do) == ("unknown flag: --progress", True)
+        result = refused(shop, files(more=CHANGE))
+        assert (result.what, "pushrod doctor" in result.to_do) == ("unknown flag: --progress", True)
         assert re.search(rf"^broken +programs +{program} is changed", doctor(shop), re.MULTILINE)
     finally:
         shop.box.exec("mv", f"{program}.kept", program)
 
 
-def test_a_disk_that_fills_during_a_build(shop: Shop) -> None:
+def test_a_build_that_fills_the_disk_is_stopped(shop: Shop) -> None:
     """The previous image was small, so this could not be predicted; what the build has written is removed."""
     free = _free(shop.box)
     began = time.monotonic()
-    found = refused(
+    result = refused(
         shop, {**files(), "Dockerfile": DOCKERFILE + f"RUN head -c {DISK} /dev/zero >/tmp/much\n"}
     )
     print(f"no space for the build: refused after {time.monotonic() - began:.1f} s")
     assert re.match(
         r"the build was stopped: (the app's builds hold \d+ MB of the disk|only \d+ MB are free on the disk)",
-        found.what,
-    ), found
-    assert found.where == "Dockerfile"
+        result.what,
+    ), result
+    assert result.where == "Dockerfile"
     eventually(lambda: _free(shop.box) > free - 100_000, "the builder has given the space back")  # KiB
 
 
@@ -197,17 +197,19 @@ def almost_full(box: Box) -> Iterator[None]:
         box.exec("rm", "/disk/much")
 
 
-def test_a_disk_on_which_no_image_fits(shop: Shop) -> None:
+def test_a_push_whose_images_do_not_fit_on_the_disk_is_refused(shop: Shop) -> None:
     with almost_full(shop.box):
-        found = refused(shop, files(more=CHANGE))
-        assert re.match(r"it does not fit: \d+ MiB of disk are needed, 1\d\d MiB are free", found.what), found
+        result = refused(shop, files(more=CHANGE))
+        assert re.match(r"it does not fit: \d+ MiB of disk are needed, 1\d\d MiB are free", result.what), (
+            result
+        )
         planned = shop.at_desk("plan")
         assert re.search(r"^needs .* of disk, .* too little$", planned.stdout, re.MULTILINE), planned
         looked = shop.ground.pushrod("doctor").stdout
         assert re.search(r"^warning +disk +\d+ MB free at /disk", looked, re.MULTILINE), looked
 
 
-def test_a_restart_for_which_every_image_is_there_needs_no_disk(pushed: Shop) -> None:
+def test_a_restart_with_all_images_present_needs_no_disk(pushed: Shop) -> None:
     with almost_full(pushed.box):
         done = asked(pushed, "restart", "--app", "shop")
     assert done.status == 0, done
@@ -233,14 +235,14 @@ def squatter(box: Box, port: int) -> Iterator[None]:
         box.exec("systemctl", "stop", "squatter")
 
 
-def test_a_port_that_the_host_uses_already(ground: Ground, shop: Shop) -> None:
+def test_an_app_port_in_use_is_reported(ground: Ground, shop: Shop) -> None:
     """For an app with its own port; the other app is not affected."""
     with squatter(ground.box, 8090):
         other = ground.app("other", files("other.localhost"))
         ground.pushrod("apps", "create", "other", "--port", "8090")
-        found = complaint(other.push())
-        assert "8090" in found.what + found.where, found
-        assert found.to_do
+        result = complaint(other.push())
+        assert "8090" in result.what + result.where, result
+        assert result.to_do
         assert shop.get().status == 200
     again = other.push()
     assert again.ok, again.err
@@ -248,17 +250,17 @@ def test_a_port_that_the_host_uses_already(ground: Ground, shop: Shop) -> None:
     ground.pushrod("apps", "destroy", "other", "--yes")
 
 
-def test_an_edge_whose_port_is_taken(ground: Ground, shop: Shop) -> None:
+def test_an_edge_port_in_use_is_reported(ground: Ground, shop: Shop) -> None:
     ground.box.exec("systemctl", "stop", "pushrod-edge")
     try:
         with squatter(ground.box, 80):
             done = ground.pushrod("host", "init", check=False)
-            found = told(done)
-            assert (done.status, found.what) == (
+            result = complaint_of(done)
+            assert (done.status, result.what) == (
                 10,
                 "port 80, which the edge needs, is in use",
             )
-            assert "ss -ltnp sport = :80" in found.to_do
+            assert "ss -ltnp sport = :80" in result.to_do
             shop.tree.commit(files(more=CHANGE), "refuse this")
             assert complaint(shop.push()).what == "the edge (nginx) is not running"
     finally:
@@ -288,37 +290,39 @@ ASKS = [
 
 
 @pytest.mark.parametrize(("keys", "where", "word"), ASKS, ids=[word for *_, word in ASKS])
-def test_what_the_owner_has_not_allowed(shop: Shop, keys: str, where: str, word: str) -> None:
-    found = refused(shop, files(more=f"    {keys}\n"))
-    assert found.what.endswith(", which this host does not allow the app")
-    assert (found.where, found.to_do) == (
+def test_a_request_without_the_owners_permission_is_refused(
+    shop: Shop, keys: str, where: str, word: str
+) -> None:
+    result = refused(shop, files(more=f"    {keys}\n"))
+    assert result.what.endswith(", which this host does not allow the app")
+    assert (result.where, result.to_do) == (
         f"services.web.{where}",
         f"the host's owner can allow it: pushrod apps allow shop {word}",
     )
     planned = shop.at_desk("plan", check=False)
-    assert (planned.status, told(planned)) == (3, found)
+    assert (planned.status, complaint_of(planned)) == (3, result)
 
 
-def test_a_commit_that_was_refused_is_not_there_to_be_planned(shop: Shop) -> None:
+def test_the_commit_of_a_refused_push_cannot_be_planned(shop: Shop) -> None:
     """Nothing of a refused push is kept, so its commit must be sent again."""
     refused(shop, files(more="    privileged: true\n"))
     planned = asked(shop, "plan", shop.tree.head(), "--app", "shop")
-    found = told(planned)
-    assert (planned.status, found.what) == (4, f"the app's repository has no commit `{shop.tree.head()}`")
-    assert "`pushrod plan` in your work tree" in found.to_do
+    result = complaint_of(planned)
+    assert (planned.status, result.what) == (4, f"the app's repository has no commit `{shop.tree.head()}`")
+    assert "`pushrod plan` in your work tree" in result.to_do
 
 
-def test_no_word_opens_what_is_another_apps(shop: Shop) -> None:
+def test_no_permission_gives_access_to_pushrods_own_files(shop: Shop) -> None:
     shop.ground.pushrod("apps", "allow", "shop", "/")
     try:
         for path in (f"{ROOT}/apps", f"{ROOT}/apps/shop/secrets"):
-            found = refused(shop, files(more=f'    volumes: ["{path}:/x:ro"]\n'))
-            assert "among pushrod's own files" in found.what
+            result = refused(shop, files(more=f'    volumes: ["{path}:/x:ro"]\n'))
+            assert "among pushrod's own files" in result.what
     finally:
         shop.ground.pushrod("apps", "allow", "shop", "/", "--remove")
 
 
-def test_what_the_owner_allows(ground: Ground) -> None:
+def test_a_permission_applies_to_one_app_until_revoked_and_only_root_gives_it(ground: Ground) -> None:
     """For that app only, until it is revoked, and only by root."""
     media, net = '    volumes: ["/srv/media:/media:ro"]\n', "    cap_add: [NET_ADMIN]\n    user: root\n"
     ground.box.put("/srv/media/photo", "a photo")
@@ -343,7 +347,7 @@ def test_what_the_owner_allows(ground: Ground) -> None:
 # ------------------------------------------------------------------------------------------
 
 
-def test_a_key_for_one_app_reaches_no_other(ground: Ground, shop: Shop, tmp_path: Path) -> None:
+def test_a_key_for_one_app_cannot_push_to_another(ground: Ground, shop: Shop, tmp_path: Path) -> None:
     """It may push to its own app, and neither to another's nor to a new one."""
     key = tmp_path / "key"
     processes.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "ci", "-f", key])
@@ -370,8 +374,8 @@ def test_a_key_for_one_app_reaches_no_other(ground: Ground, shop: Shop, tmp_path
     ["id", "bash -i", "cat /etc/passwd", "host init", "status; id", "apps allow shop /", "git-upload-archive shop",
      "scp -t /etc", "exec --root=/ web -- id", "image load /etc/passwd"],
 )  # fmt: skip
-def test_a_command_that_is_not_allowed(shop: Shop, command: str) -> None:
+def test_a_command_that_is_not_allowed_is_refused(shop: Shop, command: str) -> None:
     ssh = [*shop.box.ssh_command(), f"pushrod@{shop.box.address}", command]
     done = processes.run(ssh, timeout=30)
     assert (done.status, done.stdout) == (12, ""), done
-    assert told(done).what
+    assert complaint_of(done).what

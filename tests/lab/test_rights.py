@@ -43,17 +43,17 @@ def printed(app: Shop) -> str:
     return app.ssh("logs", "web").stdout
 
 
-def test_a_script_that_asks_is_named_by_the_plan_and_the_push(ground: Ground) -> None:
+def test_capabilities_needed_by_a_script_are_noted_by_plan_and_push(ground: Ground) -> None:
     command = '["sh", "-c", "python probe.py; exec python serve.py"]'
     app = ground.app("probes", tree("probes", command))
     app.tree.commit({"probe.py": PROBE}, "probe")
     ground.box.ssh("apps", "create", "probes", user="pushrod")
-    asked = "(probe.py: device files (MKNOD), raw sockets (NET_RAW), chroot (SYS_CHROOT))"
-    assert asked in app.at_desk("plan").stdout
+    expected = "(probe.py: device files (MKNOD), raw sockets (NET_RAW), chroot (SYS_CHROOT))"
+    assert expected in app.at_desk("plan").stdout
     pushed = app.push()
     assert pushed.ok, pushed.err
     assert pushed.err.count("seems to need capabilities") == 1
-    assert asked in pushed.err
+    assert expected in pushed.err
     assert printed(app).count("failed") == 3
     app.tree.commit({"again": ""}, "again")
     assert "seems to need" not in app.push().err
@@ -67,7 +67,7 @@ def test_a_script_that_asks_is_named_by_the_plan_and_the_push(ground: Ground) ->
     assert printed(app).count("ok ") == 3
 
 
-def test_what_only_the_log_tells(ground: Ground) -> None:
+def test_capabilities_needed_according_to_the_log_are_noted(ground: Ground) -> None:
     """The program is downloaded by the image's build, so the commit does not show what it does."""
     code = 'import os\\ntry: getattr(os, "ch" + "root")("/")\\nexcept OSError as e: print("chroot", e, flush=True)\\n'
     made = f"RUN printf '{code}' >/x.py\n"
@@ -89,17 +89,17 @@ RUN cp "$(readlink -f "$(command -v python)")" /usr/bin/capped && python -c "imp
     ("name", "bit", "capability", "user", "allow"),
     [("capraw", "13", "NET_RAW", "root", True), ("capbind", "10", "NET_BIND_SERVICE", "1000", False)],
 )
-def test_a_program_whose_file_has_more_than_its_container(
+def test_a_program_with_more_file_capabilities_than_its_container_is_explained(
     ground: Ground, name: str, bit: str, capability: str, user: str, allow: bool
 ) -> None:
     made = CAPPED.replace("BIT", bit)
     command = '["/usr/bin/capped", "serve.py"]'
     app = ground.app(name, tree(name, command, f", user: '{user}'", made))
     pushed = app.push()
-    found = complaint(pushed)
+    result = complaint(pushed)
     assert "operation not permitted" in pushed.err.lower()
     assert f"({capability})" in pushed.err or f"/usr/bin/capped: {capability}" in pushed.err
-    assert "its file has capabilities that the container lacks" in found.to_do
+    assert "its file has capabilities that the container lacks" in result.to_do
     if allow:
         ground.pushrod("apps", "allow", name, capability)
     app.tree.commit(tree(name, command, f", user: '{user}', cap_add: [{capability}]", made), "asks")
@@ -136,16 +136,16 @@ RIGHTS = {
 }
 
 
-def test_configs_and_secrets_have_the_rights_that_they_are_given(ground: Ground) -> None:
+def test_configs_and_secrets_have_the_given_owner_and_mode(ground: Ground) -> None:
     app = ground.app("files", tree("files", "[]") | {"compose.yaml": FILES})
     ground.box.ssh("apps", "create", "files", user="pushrod")
     ground.box.ssh("secret", "set", "VALUE", "--app", "files", user="pushrod", stdin="hush")
     pushed = app.push()
     assert pushed.ok, pushed.err
-    told = ground.box.docker(
+    output = ground.box.docker(
         "exec", "--user=0", app.container("web", 1), "stat", "--format=%n %a %u %g", *RIGHTS
     )
-    assert dict(line.split(" ", 1) for line in told.splitlines()) == RIGHTS
+    assert dict(line.split(" ", 1) for line in output.splitlines()) == RIGHTS
     store = ground.box.docker("exec", app.container("db"), "stat", "--format=%a %u %g", "/run/secrets/value")
     assert store == "600 0 999"
     assert "started by a config" in printed(app)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from devtools.apps import complaint, eventually
+from devtools.apps import Done, complaint, eventually
 from devtools.lab.box import Answer
 from devtools.lab.ground import DOCKERFILE, ROOT, Ground, Shop, code
 
@@ -84,15 +84,15 @@ def ask(shop: Shop, path: str, user: str = "") -> Answer:
 
 def answered(shop: Shop) -> dict[str, Any]:
     """The edge's answers to requests of each kind."""
-    found: dict[str, Any] = {
+    result: dict[str, Any] = {
         path: (a.status, a.body.decode().strip('"'))
         for path in ("/", "/api/", "/kept/", f"/assets/{ASSET}", "/app/no/such", "/assets/.hidden")
         for a in [ask(shop, path)]
     }
-    found["/old/"] = (ask(shop, "/old/x").status, ask(shop, "/old/x").headers["location"])
-    found["/admin/"] = [ask(shop, "/admin/", user).status for user in ("", "ann:sesame", "ann:open sesame")]
-    found["/asked/"] = ask(shop, "/asked/").status
-    return found
+    result["/old/"] = (ask(shop, "/old/x").status, ask(shop, "/old/x").headers["location"])
+    result["/admin/"] = [ask(shop, "/admin/", user).status for user in ("", "ann:sesame", "ann:open sesame")]
+    result["/asked/"] = ask(shop, "/asked/").status
+    return result
 
 
 EXPECTED = {
@@ -107,18 +107,18 @@ EXPECTED = {
 
 
 def check(shop: Shop) -> None:
-    found = answered(shop)
-    assert {path: found[path] for path in EXPECTED} == EXPECTED
-    assert (found["/assets/.hidden"][0], found["/asked/"]) == (404, 500)
+    result = answered(shop)
+    assert {path: result[path] for path in EXPECTED} == EXPECTED
+    assert (result["/assets/.hidden"][0], result["/asked/"]) == (404, 500)
 
 
-def test_each_request_goes_where_its_route_says(shop: Shop) -> None:
+def test_each_request_reaches_the_target_of_its_route(shop: Shop) -> None:
     check(shop)
     assert ask(shop, "/").headers["x-from-the-commit"] == "yes"
     assert "immutable" in ask(shop, f"/assets/{ASSET}").headers["cache-control"]
 
 
-def test_no_container_is_made_for_the_service_whose_place_the_edge_takes(shop: Shop) -> None:
+def test_no_container_is_created_for_a_service_replaced_by_the_edge(shop: Shop) -> None:
     made = {f"routed-r{shop.live}-{name}" for name in ("web-1", "api-1", "api-2")}
     listed = shop.box.docker("ps", "--all", "--format={{.Names}}", "--filter=label=pushrod.app").split()
     assert set(listed) == made  # the app's builder, which is not part of it, may still exist
@@ -126,15 +126,15 @@ def test_no_container_is_made_for_the_service_whose_place_the_edge_takes(shop: S
     assert {s["name"] for s in shop.release(shop.live)["services"]} == {"web", "api"}
 
 
-def test_an_answer_is_kept_below_the_edge_and_given_again(shop: Shop) -> None:
-    told = [ask(shop, "/kept/?a").headers["x-cache-status"] for _ in range(2)]
-    assert told == ["MISS", "HIT"]
+def test_an_answer_is_cached_in_the_edges_directory(shop: Shop) -> None:
+    statuses = [ask(shop, "/kept/?a").headers["x-cache-status"] for _ in range(2)]
+    assert statuses == ["MISS", "HIT"]
     cache = f"{ROOT}/edge/run/cache-routed"
     owned = shop.box.exec("find", cache, "-type", "f", "-user", "pushrod").stdout.split()
     assert owned, shop.box.exec("ls", "-lR", cache).stdout
 
 
-def test_who_asks_too_often_is_told_when_to_come_back(shop: Shop) -> None:
+def test_requests_above_the_rate_get_429_with_retry_after(shop: Shop) -> None:
     answers = [ask(shop, "/api/") for _ in range(30)]
     assert {a.status for a in answers} == {200, 429}
     assert {a.headers["retry-after"] for a in answers if a.status == 429} == {"1"}
@@ -142,13 +142,43 @@ def test_who_asks_too_often_is_told_when_to_come_back(shop: Shop) -> None:
     eventually(lambda: _status(shop) == 200, "the edge answers", 15)
 
 
-def test_all_of_it_comes_back_after_a_power_cut(shop: Shop) -> None:
+def test_metrics_are_written_by_the_timer_and_served_on_loopback_only(shop: Shop) -> None:
+    address = "http://127.0.0.1:9180/metrics"
+    box, serving = shop.box, 'pushrod_instances_running{app="routed",service="api"} 2.0'
+    assert box.exec("pushrod", "host", "metrics", "on").stdout == f"metrics are at {address}\n"
+
+    def scraped() -> str:
+        return box.exec("curl", "--silent", "--include", address, check=False).stdout
+
+    eventually(lambda: serving in scraped(), "the metrics", 60)
+    assert "content-type: application/openmetrics-text; version=1.0.0; charset=utf-8" in scraped().lower()
+    shop.get("/api/x")
+    counted = 'pushrod_http_requests_total{app="routed",method="GET",route="/api/",status="'
+    eventually(lambda: counted in scraped(), "the request, counted at the next run of the timer", 60)
+    outside = box.exec("curl", "--silent", f"http://{box.address}:9180/metrics", check=False)
+    assert outside.status == 7  # no connection
+    assert box.exec("pushrod", "host", "metrics", "off").stdout
+    assert not scraped()
+
+
+def test_metrics_on_a_port_of_another_program_are_refused(shop: Shop) -> None:
+    taken = ("python3", "-m", "http.server", "--bind=127.0.0.1", "9181")
+    shop.box.exec("systemd-run", "--quiet", "--unit=taken", *taken)
+    listening = ("curl", "--silent", "--output", "/dev/null", "http://127.0.0.1:9181")
+    eventually(lambda: shop.box.exec(*listening, check=False).status == 0, "the other program")
+    done = shop.box.exec("pushrod", "host", "metrics", "on", "--port", "9181", check=False)
+    assert complaint(Done(*done)).what == "another program listens on port 9181 of 127.0.0.1"
+    assert done.status == 10
+    shop.box.exec("systemctl", "stop", "taken")
+
+
+def test_routes_work_after_a_power_cut(shop: Shop) -> None:
     shop.box.power_cut()
     eventually(lambda: _status(shop) == 200, "the app answers", 90)
     check(shop)
 
 
-def test_a_page_that_is_open_finds_its_parts_after_the_next_release(shop: Shop) -> None:
+def test_an_open_page_finds_its_scripts_after_the_next_release(shop: Shop) -> None:
     other = "index-C0ffee12.js"
     shop.tree.reset(shop.tree.head())
     shop.tree.git("rm", "--quiet", f"dist/{ASSET}")
@@ -183,7 +213,7 @@ def test_a_route_to_a_service_without_a_port_is_refused(shop: Shop) -> None:
     assert shop.footprint() == before
 
 
-def test_a_snippet_that_reaches_further_than_its_app_is_refused_unless_the_owner_allows_it(
+def test_a_snippet_beyond_its_app_needs_the_owners_permission(
     shop: Shop,
 ) -> None:
     good, before = shop.tree.head(), shop.footprint()
@@ -196,7 +226,7 @@ def test_a_snippet_that_reaches_further_than_its_app_is_refused_unless_the_owner
     assert shop.footprint() == before
 
 
-def test_nothing_of_an_app_that_is_gone_stays_at_the_edge(shop: Shop) -> None:
+def test_a_destroyed_app_leaves_nothing_at_the_edge(shop: Shop) -> None:
     shop.ground.pushrod("apps", "destroy", "routed", "--yes")
     left = shop.box.exec("find", f"{ROOT}/edge", "-name", "*routed*").stdout.split()
     assert not [path for path in left if "/trees/" not in path], left

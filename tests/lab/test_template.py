@@ -8,7 +8,7 @@ from devtools.lab.stack import Stack
 pytestmark = pytest.mark.lab
 
 
-def test_the_published_port_reads_postgresql_and_then_the_cache(shop: Stack) -> None:
+def test_the_published_port_serves_from_postgresql_then_from_the_cache(shop: Stack) -> None:
     shop.sql("UPDATE products SET stock = 41 WHERE id = 2")
     first = shop.get("/api/products/2")
     assert (first.status, first.cache, first.body["stock"]) == (200, "miss", 41)
@@ -24,7 +24,7 @@ def test_the_published_port_reads_postgresql_and_then_the_cache(shop: Stack) -> 
     assert shop.sql("SELECT stock FROM products WHERE id = 2") == "43"
 
 
-def test_nginx_serves_the_page_and_leads_to_nothing_but_the_api(shop: Stack) -> None:
+def test_nginx_serves_the_page_and_passes_on_only_the_api(shop: Stack) -> None:
     page = shop.page("/")
     assert "<title>shop</title>" in page
     assert shop.page("/metrics") == page
@@ -32,7 +32,7 @@ def test_nginx_serves_the_page_and_leads_to_nothing_but_the_api(shop: Stack) -> 
     assert shop.inside("nginx", "sh", "-c", look).splitlines()[0] != "0"
 
 
-def test_the_worker_moves_an_order_on(shop: Stack) -> None:
+def test_the_worker_processes_an_order(shop: Stack) -> None:
     shop.log_in()
     wanted = {"items": [{"product_id": 3, "quantity": 1}]}
     placed = shop.send("POST", "/api/orders", wanted, **{"Idempotency-Key": "one"})
@@ -50,12 +50,12 @@ def test_the_image_runs_as_an_account_that_cannot_change_its_code(shop: Stack, s
     assert writes == "False"
 
 
-def test_nothing_in_its_containers_can_be_written(shop: Stack) -> None:
+def test_the_containers_are_read_only(shop: Stack) -> None:
     with pytest.raises(AssertionError, match="Read-only file system"):
         shop.inside("backend", "sh", "-c", "echo >/tmp/x")
 
 
-def test_what_the_durable_stores_hold_outlives_the_containers(shop: Stack) -> None:
+def test_data_in_durable_stores_survives_the_containers(shop: Stack) -> None:
     shop.log_in()
     added = shop.send("POST", "/api/products", {"name": "Brass hook", "price_cents": 650, "stock": 12})
     assert added.status == 201
@@ -79,6 +79,6 @@ def test_the_redis_stores_have_the_settings_of_their_files(shop: Stack) -> None:
     assert shop.redis("CONFIG", "GET", "appendonly").split()[1] == "yes"
 
 
-def test_all_of_it_ends_when_it_is_told_to(shop: Stack) -> None:
+def test_all_containers_stop_with_status_0(shop: Stack) -> None:
     shop.compose("stop")
     assert shop.exits() == {"nginx": 0, "backend": 0, "worker": 0, "postgres": 0, "redis": 0, "cache": 0}

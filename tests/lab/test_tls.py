@@ -83,17 +83,17 @@ def test_a_first_push_is_live_without_its_certificate(shop: Shop) -> None:
     assert pushed.ok, pushed.err
     assert "no new certificate: " in pushed.err
     assert shop.state()["release"] == 1
-    (found,) = json.loads(shop.ssh("status", "--json").stdout)
-    assert found["url"] == f"http://{NAME}"
-    assert found["warnings"][0].startswith(f"no certificate for {NAME}: the ACME server")
+    (result,) = json.loads(shop.ssh("status", "--json").stdout)
+    assert result["url"] == f"http://{NAME}"
+    assert result["warnings"][0].startswith(f"no certificate for {NAME}: the ACME server")
 
 
-def test_a_renewal_that_fails_fails_the_unit_and_nothing_else(shop: Shop) -> None:
+def test_a_failed_renewal_fails_only_the_unit(shop: Shop) -> None:
     assert run_unit(shop) == "exit-code"
     assert shop.state()["release"] == 1
 
 
-def test_the_timers_service_gets_the_certificate_and_keeps_it(shop: Shop) -> None:
+def test_the_renewal_service_obtains_and_keeps_the_certificate(shop: Shop) -> None:
     shop.box.exec("systemctl", "is-active", "pushrod-renew.timer")
     shop.box.put("/etc/systemd/system/pushrod-renew.service.d/test.conf", DROP_IN)
     shop.box.exec("systemctl", "daemon-reload")
@@ -106,8 +106,8 @@ def test_the_timers_service_gets_the_certificate_and_keeps_it(shop: Shop) -> Non
     eventually(got, "there is a certificate", 90)
     first = shown(shop)
     assert shop.get().status == 308
-    (found,) = json.loads(shop.ssh("status", "--json").stdout)
-    assert (found["url"], found["warnings"]) == (f"https://{NAME}", [])
+    (result,) = json.loads(shop.ssh("status", "--json").stdout)
+    assert (result["url"], result["warnings"]) == (f"https://{NAME}", [])
     assert run_unit(shop) == "success"
     assert shown(shop) == first
     with pytest.raises(ssl.SSLError):
@@ -131,9 +131,9 @@ def _same(shop: Shop, first: bytes) -> bool:
         return False
 
 
-def test_the_service_is_closed(shop: Shop) -> None:
-    told = shop.box.exec("systemd-analyze", "security", "--no-pager", "pushrod-renew.service").stdout
-    exposure = float(told.rsplit("pushrod-renew.service: ", 1)[1].split()[0])
+def test_the_renewal_service_is_sandboxed(shop: Shop) -> None:
+    output = shop.box.exec("systemd-analyze", "security", "--no-pager", "pushrod-renew.service").stdout
+    exposure = float(output.rsplit("pushrod-renew.service: ", 1)[1].split()[0])
     print(f"exposure {exposure}")
     assert exposure <= 3.0
     assert not shop.box.exec("systemd-analyze", "verify", "/etc/systemd/system/pushrod-renew.service").stderr

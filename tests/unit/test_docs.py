@@ -16,9 +16,9 @@ from click.testing import CliRunner
 import pushrod
 from pushrod import manifest
 from pushrod.adapters import compose
-from pushrod.backups.catalogue import Backup
+from pushrod.backups.catalogue import Listed
 from pushrod.cli import cli
-from pushrod.core.errors import ManifestError, PushrodError
+from pushrod.core.errors import Ending, Interrupted, ManifestError, PushrodError
 from pushrod.core.values import Diagnostic, EngineName, Manifest
 from pushrod.manifest import grants, policy, routing
 from pushrod.manifest.policy import Terms
@@ -55,8 +55,8 @@ def headings(text: str) -> list[str]:
 
 def section(text: str, heading: str) -> str:
     """The text below a heading, up to the next one of any level; empty if the heading does not exist."""
-    found = re.search(rf"^(#+) {re.escape(heading)}\n(.*?)(?=^#+ |\Z)", text, re.MULTILINE | re.DOTALL)
-    return found[2] if found else ""
+    result = re.search(rf"^(#+) {re.escape(heading)}\n(.*?)(?=^#+ |\Z)", text, re.MULTILINE | re.DOTALL)
+    return result[2] if result else ""
 
 
 # ---- the manifest ---------------------------------------------------------------------------------------------
@@ -91,7 +91,7 @@ KEYS = [
 
 
 @pytest.mark.slow
-def test_the_keys_are_found_by_asking() -> None:
+def test_the_list_of_keys_is_complete() -> None:
     checked = {
         word.value
         for path in (SOURCE / "manifest").glob("*.py")
@@ -111,36 +111,36 @@ def test_every_key_is_documented(key: str) -> None:
     assert text.strip()
 
 
-def test_no_key_is_documented_that_is_not_there() -> None:
+def test_every_documented_key_exists() -> None:
     described = [
         h.strip("`") for h in headings(page("manifest.md")) if h.startswith("`") and "x-pushrod" in h
     ]
     assert sorted(described) == sorted(KEYS)
 
 
-def test_the_tables_of_compose_keys_are_the_programs() -> None:
+def test_the_tables_of_compose_keys_are_generated_from_the_source() -> None:
     """To regenerate them: python -m tools.keys"""
     assert compose_keys.page() in page("manifest.md")
 
 
-def test_the_table_of_limits_is_the_programs() -> None:
+def test_the_table_of_limits_is_generated_from_the_source() -> None:
     assert compose_keys.limits() in page("host.md")
 
 
 @pytest.mark.parametrize("word", grants.WORDS)
-def test_every_word_for_the_owner_is_documented(word: str) -> None:
+def test_every_permission_of_the_owner_is_documented(word: str) -> None:
     text = section(page("manifest.md"), "What the host's owner must allow")
     assert f"| `{word}` | {grants.WORDS[word]} |" in text
 
 
-def test_the_unknown_key_on_the_page_is_the_programs() -> None:
+def test_the_error_for_an_unknown_key_on_the_page_is_current() -> None:
     with pytest.raises(ManifestError) as refused:
         manifest.read({"services": {"web": {"build": ".", "x-pushrod": {"helth": "/"}}}})
     error, text = refused.value, section(page("manifest.md"), "The `x-pushrod` keys")
     assert f"{error.what}\n  where:  {error.where}\n  to do:  {error.hint}\n" in text
 
 
-def test_the_refusal_on_the_page_is_the_programs() -> None:
+def test_the_refusal_on_the_page_is_current() -> None:
     document = {"name": "shop", "services": {"web": {"privileged": True}}}
     with pytest.raises(ManifestError) as refused:
         policy.apply(document, Terms("docker", samples.LIMITS))
@@ -154,7 +154,7 @@ EXAMPLES = {
     "minimal.yaml": {"web": "entry"},
     "api-worker-stores.yaml": {"api": "entry", "worker": "worker", "postgres": "store", "redis": "store"},
     "nginx-in-front.yaml": {"nginx": "edge", "backend": "entry", "db": "store"},
-    "two-entries.yaml": {"web": "entry", "admin": "worker"},
+    "two-entries.yaml": {"shop": "entry", "team": "worker"},
     "two-redis.yaml": {"web": "entry", "redis": "store", "cache": "store"},
     "domains.yaml": {"web": "entry", "postgres": "store"},
     "backups.yaml": {"web": "entry", "postgres": "store"},
@@ -167,9 +167,9 @@ DOCKER_ALONE = {"any-file.yaml"}
 
 def load(text: str, directory: Path, engine: EngineName = "embedded") -> Manifest:
     (directory / "compose.yaml").write_text(text)
-    said: list[str] = []
-    document = compose.load(directory, project="shop", variables={"A": "1"}, on_warning=said.append)
-    assert not said
+    warnings: list[str] = []
+    document = compose.load(directory, project="shop", variables={"A": "1"}, on_warning=warnings.append)
+    assert not warnings
     document, notes = policy.apply(document, Terms(engine, samples.LIMITS))
     assert notes == ()
     return manifest.read(document, engine=engine, bases=compose.bases(document, directory))
@@ -193,15 +193,15 @@ def test_every_example_is_tested_and_linked() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", EXAMPLES)
-def test_an_example_has_the_roles_it_says(name: str, tmp_path: Path) -> None:
-    found = example(name, tmp_path)
-    assert {s.name: s.role for s in found.services} == EXAMPLES[name]
+def test_an_example_has_the_documented_roles(name: str, tmp_path: Path) -> None:
+    result = example(name, tmp_path)
+    assert {s.name: s.role for s in result.services} == EXAMPLES[name]
 
 
 @pytest.mark.slow
 def test_the_example_of_two_entries_is_refused_without_a_role(tmp_path: Path) -> None:
     text = (DOCS / "examples" / "two-entries.yaml").read_text()
-    with pytest.raises(ManifestError, match="two entries: admin and web") as refused:
+    with pytest.raises(ManifestError, match="two entries: shop and team") as refused:
         load(text.replace("role: entry", ""), tmp_path)
     assert refused.value.what in text
     assert refused.value.what in page("manifest.md")
@@ -213,16 +213,16 @@ def test_the_example_with_an_nginx_needs_no_curl(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_example_of_two_redis_has_the_variables_it_says(tmp_path: Path) -> None:
-    found = example("two-redis.yaml", tmp_path)
-    endpoints = [Endpoint(s.name, "redis", f"redis://{s.name}", "") for s in found.stores]
+def test_the_example_with_two_redis_stores_has_the_documented_variables(tmp_path: Path) -> None:
+    result = example("two-redis.yaml", tmp_path)
+    endpoints = [Endpoint(s.name, "redis", f"redis://{s.name}", "") for s in result.stores]
     given = variables.store_variables(endpoints)
     assert given == {"REDIS_URL": "redis://redis", "CACHE_URL": "redis://cache"}
-    assert [n for n in found.notes if n.startswith("cache: `command` not used")]
+    assert [n for n in result.notes if n.startswith("cache: `command` not used")]
 
 
 @pytest.mark.slow
-def test_the_blocks_of_yaml_in_the_pages_are_manifests(tmp_path: Path) -> None:
+def test_the_yaml_blocks_of_the_readme_are_manifests(tmp_path: Path) -> None:
     blocks = re.findall(
         r"^```yaml\n(.*?)^```$", (CHECKOUT / "README.md").read_text(), re.MULTILINE | re.DOTALL
     )
@@ -275,25 +275,25 @@ def test_options_of_every_verb_are_documented_once(option: str) -> None:
     )
 
 
-def test_no_option_is_documented_that_is_not_there() -> None:
+def test_every_documented_option_exists() -> None:
     for verb, command in VERBS.items():
         usage = section(page("cli.md"), f"`{verb}`").strip().splitlines()[0]
         real = {o for p in command.params if isinstance(p, click.Option) for o in p.opts}
         assert set(re.findall(r"(?<=\[)--?[a-z0-9-]+", usage)) <= real, verb
 
 
-def test_no_verb_is_documented_that_is_not_there() -> None:
+def test_every_documented_verb_exists() -> None:
     described = {h.strip("`") for h in headings(page("cli.md")) if h.startswith("`pushrod ")}
     assert described == set(VERBS)
 
 
 @pytest.mark.parametrize("text", [p.read_text() for p in PAGES], ids=[p.name for p in PAGES])
-def test_every_verb_that_a_page_uses_is_there(text: str) -> None:
+def test_every_verb_used_on_a_page_exists(text: str) -> None:
     first_words = {verb.split()[1] for verb in VERBS}
     assert set(re.findall(r"(?:`|\$ )pushrod ([a-z]+)", text)) <= first_words
 
 
-def test_the_verbs_that_work_over_ssh_are_the_programs() -> None:
+def test_the_list_of_verbs_over_ssh_is_generated_from_the_source() -> None:
     """To regenerate them: python -m tools.keys"""
     assert compose_keys.over_ssh() in section(page("cli.md"), "Over SSH")
 
@@ -302,7 +302,15 @@ def test_the_verbs_that_read_have_json() -> None:
     """A key may ask for JSON of what it may read; `doctor` may repair."""
     with_json = {verb.removeprefix("pushrod ") for verb, option, _ in OPTIONS if option == "--json"}
     reading = {path for path, rule in gate.VERBS.items() if rule.read_only}
-    assert with_json == reading | {"doctor", "host init", "host keys list", "host limits"}
+    assert with_json == reading | {
+        "doctor",
+        "host alarm list",
+        "host backups list",
+        "host init",
+        "host keys list",
+        "host limits",
+        "host notify list",
+    }
 
 
 @pytest.mark.parametrize(
@@ -311,13 +319,13 @@ def test_the_verbs_that_read_have_json() -> None:
         ("pushrod status", list[status.Status]),
         ("pushrod releases", list[status.Row]),
         ("pushrod doctor", list[Diagnostic]),
-        ("pushrod db backups", list[Backup]),
+        ("pushrod db backups", list[Listed]),
         ("pushrod cert list", list[renewal.Row]),
         ("pushrod audit", list[Act]),
         ("pushrod host init", list[Change]),
     ],
 )
-def test_the_json_of_the_page_is_that_of_the_program(verb: str, kind: Any) -> None:
+def test_the_documented_json_matches_the_program(verb: str, kind: Any) -> None:
     block = re.search(r"```json\n(.*?)```", section(page("cli.md"), f"`{verb}`"), re.DOTALL)
     assert block, verb
     decoded = msgspec.json.decode(block[1], type=kind)
@@ -330,27 +338,29 @@ def errors(root: type[PushrodError] = PushrodError) -> Iterator[type[PushrodErro
         yield from errors(kind)
 
 
-@pytest.mark.parametrize("error", list(errors()), ids=lambda e: e.__name__)
-def test_every_exit_code_is_documented(error: type[PushrodError]) -> None:
+@pytest.mark.parametrize("error", [*errors(), Interrupted], ids=lambda e: e.__name__)
+def test_every_exit_code_is_documented(error: type[Ending]) -> None:
     assert re.search(
         rf"^\| {error.exit_code} \| {error.kind} \| \S", section(page("cli.md"), "Exit codes"), re.MULTILINE
     )
 
 
-def test_no_exit_code_is_documented_that_is_not_there() -> None:
+def test_every_documented_exit_code_exists() -> None:
     described = re.findall(r"^\| (\d+) \|", section(page("cli.md"), "Exit codes"), re.MULTILINE)
     wrong_call = CliRunner().invoke(cli, ["frobnicate"]).exit_code
-    assert sorted(map(int, described)) == sorted({0, wrong_call, *(e.exit_code for e in errors())})
+    assert sorted(map(int, described)) == sorted(
+        {0, wrong_call, *(e.exit_code for e in errors()), Interrupted.exit_code}
+    )
 
 
 def read_variables() -> set[str]:
     """The variables named PUSHROD_… in the source, except the one between supervisord and `launch`."""
-    found = set()
+    result = set()
     for path in SOURCE.rglob("*.py"):
         if SOURCE / "template" not in path.parents:
             strings = (n.value for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Constant))
-            found |= {s for s in strings if isinstance(s, str) and re.fullmatch(r"PUSHROD_[A-Z]+", s)}
-    return found - {"PUSHROD_SPEC"}
+            result |= {s for s in strings if isinstance(s, str) and re.fullmatch(r"PUSHROD_[A-Z]+", s)}
+    return result - {"PUSHROD_SPEC"}
 
 
 @pytest.mark.slow
@@ -379,7 +389,7 @@ LINKS = [
 
 
 @pytest.mark.parametrize(("source", "target"), LINKS, ids=[f"{p.name}:{t}" for p, t in LINKS])
-def test_every_link_leads_somewhere(source: Path, target: str) -> None:
+def test_every_link_has_a_target(source: Path, target: str) -> None:
     name, _, fragment = target.partition("#")
     path = (source.parent / name).resolve() if name else source
     assert path.is_file(), f"{source.name} links to {target}"
@@ -397,7 +407,7 @@ def test_the_readme_stays_short() -> None:
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda p: p.name)
-def test_a_page_begins_with_what_it_is_for(path: Path) -> None:
+def test_a_page_begins_with_its_purpose(path: Path) -> None:
     first, blank, text = path.read_text().splitlines()[:3]
     assert first.startswith("# ")
     assert not blank
@@ -427,7 +437,7 @@ def test_the_script_in_the_operations_page_works(tmp_path: Path) -> None:
     }
 
 
-def test_every_line_of_the_threat_model_names_a_test_that_is_there() -> None:
+def test_every_row_of_the_threat_model_names_an_existing_test() -> None:
     """In each table of promises the last column names tests by file and function, and each of them exists."""
     text = (DOCS / "security.md").read_text()
     held = text.partition("## Protections")[2].partition("## Numbers")[0]

@@ -46,22 +46,22 @@ def again(directory: Path, flaky: int, broken: int) -> tuple[int, list[str]]:
     return done.returncode, [line for line in done.stdout.splitlines() if line.startswith("flaky:")]
 
 
-def test_as_many_as_are_accepted_pass_and_are_named(tmp_path: Path) -> None:
-    status, said = again(tmp_path, flaky=2, broken=0)
-    assert (status, said[1:]) == (0, [f"flaky: test_some.py::test_flaky[{n}]" for n in range(2)])
+def test_up_to_the_accepted_number_of_flaky_tests_passes_and_is_listed(tmp_path: Path) -> None:
+    status, lines = again(tmp_path, flaky=2, broken=0)
+    assert (status, lines[1:]) == (0, [f"flaky: test_some.py::test_flaky[{n}]" for n in range(2)])
 
 
-def test_one_more_fails(tmp_path: Path) -> None:
-    status, said = again(tmp_path, flaky=3, broken=0)
-    assert (status, len(said)) == (1, 5)
-    assert said[-1] == f"flaky: more than {flaky.MOST}: fix them"
+def test_one_flaky_test_more_fails(tmp_path: Path) -> None:
+    status, lines = again(tmp_path, flaky=3, broken=0)
+    assert (status, len(lines)) == (1, 5)
+    assert lines[-1] == f"flaky: more than {flaky.MOST}: fix them"
 
 
 def test_a_test_that_fails_again_fails_the_run_and_is_not_called_flaky(tmp_path: Path) -> None:
-    status, said = again(tmp_path, flaky=1, broken=1)
-    assert (status, said[1:]) == (1, ["flaky: test_some.py::test_flaky[0]"])
+    status, lines = again(tmp_path, flaky=1, broken=1)
+    assert (status, lines[1:]) == (1, ["flaky: test_some.py::test_flaky[0]"])
 
 
-def test_a_run_without_a_failed_test_is_no_flaky_one(tmp_path: Path) -> None:
+def test_a_failed_run_without_a_failed_test_stays_failed(tmp_path: Path) -> None:
     """What failed was then something else: collecting, or the linters."""
     assert again(tmp_path, flaky=0, broken=0)[0] == 1

@@ -180,8 +180,8 @@ def test_every_shape_takes_all_addresses_in_turn() -> None:
             server.server.close()
 
     assert asyncio.run(go()).total.ok == 40
-    asked = collections.Counter((head.split()[1], b"keep-alive" in head) for head in server.requests)
-    assert asked == {(path, kept): 10 for path in (b"/a", b"/b") for kept in (True, False)}
+    requested = collections.Counter((head.split()[1], b"keep-alive" in head) for head in server.requests)
+    assert requested == {(path, kept): 10 for path in (b"/a", b"/b") for kept in (True, False)}
 
 
 async def reset_first(exchange: Exchange) -> None:
@@ -287,9 +287,7 @@ def test_sees_one_failure_among_many() -> None:
 
 
 @pytest.mark.parametrize(("answer", "detail"), [(reset_third, "reset"), (close_third, "unanswered")])
-def test_a_request_lost_on_a_used_connection_is_a_failure_of_its_own_kind(
-    answer: Answering, detail: str
-) -> None:
+def test_a_request_lost_on_a_reused_connection_is_a_separate_failure(answer: Answering, detail: str) -> None:
     server = Server(answer)
     report = drive(server, requests=30, connections=1, rate=100)
     assert set(report.total.failures) == {RACE}
@@ -378,7 +376,7 @@ def test_the_rate_does_not_wait_for_answers() -> None:
     assert report.passed, report.table()
 
 
-def test_latency_counts_from_when_a_request_was_due() -> None:
+def test_latency_is_measured_from_the_scheduled_time() -> None:
     """The server blocks the whole loop once: requests due meanwhile are sent late, which must be fully visible."""
 
     async def freeze(exchange: Exchange) -> None:
@@ -403,7 +401,7 @@ def test_the_longest_gap_includes_the_silence_after_the_last_success() -> None:
     assert drive(bad_gateway, requests=40, rate=80).total.gap >= 39 / 80
 
 
-def test_says_which_releases_answered_and_when() -> None:
+def test_releases_are_reported_with_their_times() -> None:
     async def switch(exchange: Exchange) -> None:
         release = b"7" if exchange.total <= 15 else b"8"
         exchange.send(OK.replace(b"Release: 7", b"release: " + release))
@@ -423,7 +421,7 @@ def test_says_which_releases_answered_and_when() -> None:
         b"HTTP/1.1 200 \r\nContent-length:2\r\n\r\nab",
     ],
 )
-def test_reads_whole_answers_in_any_framing_and_any_pieces(answer: bytes) -> None:
+def test_complete_answers_are_read_in_any_framing_and_any_pieces(answer: bytes) -> None:
     async def whole(exchange: Exchange) -> None:
         exchange.send(answer)
 
@@ -491,7 +489,7 @@ def test_percentiles_by_nearest_rank() -> None:
     assert percentile([], 0.5) == 0.0
 
 
-def test_a_report_survives_its_own_json() -> None:
+def test_a_report_round_trips_through_json() -> None:
     report = drive(reset_third, "keep=2", "close=1", requests=30, connections=1)
     assert Report.load(report.json()) == report
     assert isinstance(report.shapes["close"], Figures)
@@ -526,7 +524,7 @@ def command(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
 
 
-def test_the_command_prints_a_table_and_says_by_its_status_whether_anything_failed(tmp_path: Path) -> None:
+def test_the_command_prints_a_table_and_its_exit_status_reports_failures(tmp_path: Path) -> None:
     file = tmp_path / "load.json"
     with running(ok) as url:
         good = command("--url", url, "--rate", "100", "--seconds", "0.3", "--json", str(file))
@@ -554,7 +552,7 @@ def test_the_command_prints_a_table_and_says_by_its_status_whether_anything_fail
         ["--url", "http://127.0.0.1/", "--rate", "1", "--seconds", "1", "--shape", "other=1"],
     ],
 )
-def test_the_command_refuses_what_it_must_not_do(
+def test_the_command_refuses_invalid_arguments(
     arguments: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as stopped:
@@ -575,7 +573,7 @@ def test_a_signal_stops_the_sending_and_still_reports() -> None:
     assert "longest gap" in out
 
 
-def test_runs_beside_a_test_and_is_read_when_it_leaves() -> None:
+def test_a_load_runs_during_a_block_and_is_read_at_its_end() -> None:
     hits: dict[bytes, int] = {}
 
     async def count(exchange: Exchange) -> None:
@@ -596,7 +594,7 @@ def test_runs_beside_a_test_and_is_read_when_it_leaves() -> None:
     assert set(load.report.shapes) == set(shapes)
 
 
-def test_a_load_that_ended_by_itself_is_read_too() -> None:
+def test_a_load_that_ended_on_its_own_is_read() -> None:
     with running(ok) as url:
         load = Load(url, rate=100, seconds=0.1)
         load.start()
@@ -605,7 +603,7 @@ def test_a_load_that_ended_by_itself_is_read_too() -> None:
         assert load.stop().total.ok == 10
 
 
-def test_a_load_that_cannot_start_says_why() -> None:
+def test_a_load_that_cannot_start_reports_the_cause() -> None:
     with pytest.raises(RuntimeError, match="loopback and the lab only"):
         Load("http://192.0.2.1/", rate=1).start()
     with pytest.raises(RuntimeError, match="not been stopped"):

@@ -188,7 +188,7 @@ def test_an_upload_and_a_stream_share_a_connection(place: Path) -> None:
     assert all(len(a.body) > 200_000 for a in server.asked if a.body), "more than a window, and whole"
 
 
-def test_what_arrives_while_more_is_asked_is_taken_in_its_order(place: Path) -> None:
+def test_data_that_arrives_during_other_requests_is_read_in_order(place: Path) -> None:
     async def answer(asked: Asked) -> None:
         asked.say(body=b"data: 0\n\n", end=False)
         for number in range(1, 6):
@@ -274,7 +274,7 @@ def test_sees_each_misbehaviour(place: Path, answer: Saying, kind: str, persiste
         assert {f.instance for f in report.failures} == {"me"}, "who had begun to answer is known"
 
 
-def test_what_is_under_way_when_no_more_is_taken_is_answered_and_the_next_goes_elsewhere(place: Path) -> None:
+def test_after_goaway_open_requests_complete_and_new_ones_move_on(place: Path) -> None:
     async def answer(asked: Asked) -> None:
         if asked.n == 3:
             asked.go_away(asked.stream)
@@ -291,7 +291,7 @@ def test_what_is_under_way_when_no_more_is_taken_is_answered_and_the_next_goes_e
     assert (report.goaways, server.opened) == (4, 4) or (report.goaways, server.opened) == (3, 4)
 
 
-def test_what_a_distant_client_sends_too_late_is_unprocessed_and_not_sent_again(place: Path) -> None:
+def test_a_request_sent_after_goaway_is_unprocessed_and_not_repeated(place: Path) -> None:
     async def answer(asked: Asked) -> None:
         asked.say()
         if asked.n == 3:
@@ -341,7 +341,7 @@ def test_sees_each_misbehaviour_through_tls(
     assert report.total.failures == {kind: 6}, report.table()
 
 
-def test_a_healthy_server_is_healthy_through_tls_also_for_what_was_stored(place: Path) -> None:
+def test_a_healthy_server_over_tls_passes_with_every_post_stored_once(place: Path) -> None:
     server = Server(ok)
     shapes = (
         Shape("keep", ()),
@@ -354,7 +354,7 @@ def test_a_healthy_server_is_healthy_through_tls_also_for_what_was_stored(place:
     assert delivery(report, [json.loads(body)["id"] for body in server.bodies if body]).exactly_once
 
 
-def test_an_idle_connection_that_is_closed_is_replaced_and_one_that_was_written_on_is_lost(
+def test_an_idle_closed_connection_is_replaced_and_one_in_use_is_a_failure(
     place: Path,
 ) -> None:
     async def answer(exchange: object) -> None:

@@ -58,7 +58,7 @@ def test_a_stream_that_the_app_completes_is_a_success() -> None:
     assert report.total.closed == 0
 
 
-def test_a_stream_that_the_app_ends_early_and_in_order_is_counted_as_closed() -> None:
+def test_a_stream_that_the_app_ends_early_but_properly_counts_as_closed() -> None:
     report = lasting("events", path="/events?count=40", stop_after=0.4)
     assert report.passed, report.table()
     assert report.total.closed == 10
@@ -98,7 +98,7 @@ async def no_stream(exchange: Exchange) -> None:
         (no_stream, "status 502"),
     ],
 )
-def test_sees_a_stream_that_does_not_end_as_it_should(answer: Answering, kind: str) -> None:
+def test_a_stream_that_ends_improperly_is_reported(answer: Answering, kind: str) -> None:
     assert lasting("events", Server(answer)).total.failures == {kind: 10}
 
 
@@ -111,7 +111,7 @@ def test_a_websocket_that_the_client_closes_is_a_success() -> None:
     assert (report.total.closed, report.total.statuses) == (0, {"101": 10})
 
 
-def test_a_websocket_that_the_app_closes_in_order_is_counted_as_closed() -> None:
+def test_a_websocket_that_the_app_closes_properly_counts_as_closed() -> None:
     report = lasting("websocket", path="/socket", seconds=10, stop_after=0.6)
     assert report.passed, report.table()
     assert report.total.closed == 10
@@ -183,7 +183,7 @@ async def not_the_key(exchange: Exchange) -> None:
         (ok, "status 200"),
     ],
 )
-def test_sees_a_websocket_that_does_not_end_as_it_should(answer: Answering, kind: str) -> None:
+def test_a_websocket_that_ends_improperly_is_reported(answer: Answering, kind: str) -> None:
     assert lasting("websocket", Server(answer)).total.failures == {kind: 10}
 
 
@@ -207,7 +207,7 @@ def upload(answer: Answering, *, seconds: float = 0.3) -> tuple[Report, list[str
     return report, [json.loads(body)["id"] for body in server.bodies]
 
 
-def test_an_upload_takes_its_time_and_arrives_whole() -> None:
+def test_a_slow_upload_arrives_completely() -> None:
     start = time.monotonic()
     report, stored = upload(ok)
     assert report.passed, report.table()
@@ -223,32 +223,32 @@ def test_sees_an_upload_that_is_cut_off() -> None:
 
     report, stored = upload(cut_off)
     assert report.total.failures == {"reset": 10}
-    found = delivery(report, stored)
-    assert sorted(found.late) == sorted(report.unacknowledged), "it cannot know that they were stored"
-    assert found.exactly_once
+    result = delivery(report, stored)
+    assert sorted(result.late) == sorted(report.unacknowledged), "it cannot know that they were stored"
+    assert result.exactly_once
 
 
 def test_sees_a_post_that_was_acknowledged_and_dropped() -> None:
     report, stored = upload(ok, seconds=0)
     dropped = stored.pop(3)
-    found = delivery(report, stored)
-    assert found.lost == [dropped]
-    assert not found.exactly_once
+    result = delivery(report, stored)
+    assert result.lost == [dropped]
+    assert not result.exactly_once
 
 
 def test_sees_a_post_that_was_stored_twice_or_never_sent() -> None:
     report, stored = upload(ok, seconds=0)
     run = stored[0].partition("-")[0]
-    found = delivery(report, [*stored, stored[5], f"{run}-999", "another-1"])
-    assert found.doubled == [stored[5]]
-    assert found.strange == [f"{run}-999"], "what other runs have stored is theirs"
-    assert not found.exactly_once
+    result = delivery(report, [*stored, stored[5], f"{run}-999", "another-1"])
+    assert result.doubled == [stored[5]]
+    assert result.strange == [f"{run}-999"], "what other runs have stored is theirs"
+    assert not result.exactly_once
 
 
 # ---- the whole ------------------------------------------------------------------------------------------------
 
 
-def test_what_lasts_has_no_part_in_the_latencies_and_the_gap_of_the_whole() -> None:
+def test_lasting_requests_do_not_count_in_latencies_and_gaps() -> None:
     async def answer(exchange: Exchange) -> None:
         # Quick requests are refused for a while, during which slow ones succeed.
         if b"GET /slow" in exchange.head:
@@ -275,7 +275,7 @@ def test_what_lasts_has_no_part_in_the_latencies_and_the_gap_of_the_whole() -> N
     assert report.total.gap > 0.3, report.table()
 
 
-def test_a_distant_client_is_caught_by_the_race_and_a_near_one_is_not() -> None:
+def test_only_a_distant_client_meets_the_idle_close_race() -> None:
     async def answer_and_close(exchange: Exchange) -> None:
         exchange.send(OK)
         asyncio.get_running_loop().call_later(0.03, exchange.close)

@@ -51,7 +51,7 @@ def failure(
         failure("status 502", "upload", identity="there"),
     ],
 )
-def test_what_was_on_the_killed_instance_is_told_apart(lost: Failure) -> None:
+def test_failures_on_the_killed_instance_are_distinguished(lost: Failure) -> None:
     log = "\n".join([logged("there", VICTIM.address), "not JSON"])
     assert no_drop.spared(report(lost), KILLED, log) == (lost,)
 
@@ -76,7 +76,7 @@ def test_what_was_on_the_killed_instance_is_told_apart(lost: Failure) -> None:
         failure("time-out"),
     ],
 )
-def test_nothing_else_is_excused(dropped: Failure) -> None:
+def test_no_other_failure_is_excused(dropped: Failure) -> None:
     log = [
         logged("there", VICTIM.address),
         logged("elsewhere", "127.0.0.1:20002"),
@@ -86,7 +86,7 @@ def test_nothing_else_is_excused(dropped: Failure) -> None:
     assert no_drop.spared(report(dropped), KILLED, "\n".join(log)) == ()
 
 
-def test_a_row_is_clean_only_if_all_that_failed_was_spared_and_all_is_stored_once() -> None:
+def test_a_row_is_clean_only_if_failures_are_excused_and_posts_stored_once() -> None:
     lost = failure("truncated", instance=VICTIM.name)
     of = report(lost, events=figures(10, truncated=1))
     good = delivery(of, ["r-1-post"])

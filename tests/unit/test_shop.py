@@ -20,12 +20,12 @@ FOUND: dict[str, Any] = {
 }
 
 
-def test_nothing_is_said_of_one_that_is_right() -> None:
+def test_correct_orders_give_no_findings() -> None:
     assert wrong(TOLD, FOUND) == []
 
 
 @pytest.mark.parametrize(
-    ("damage", "said"),
+    ("damage", "message"),
     [
         ({"keys": {"a": 1}}, "orders lost: 1"),
         ({"keys": {"a": 1, "b": 2, "c": 3}}, "invented: 1"),
@@ -42,10 +42,10 @@ def test_nothing_is_said_of_one_that_is_right() -> None:
     ],
     ids=str,
 )
-def test_whatever_is_wrong_is_said(damage: dict[str, Any], said: str) -> None:
-    assert said in " ".join(wrong(TOLD, copy.deepcopy(FOUND) | damage))
+def test_every_defect_is_reported(damage: dict[str, Any], message: str) -> None:
+    assert message in " ".join(wrong(TOLD, copy.deepcopy(FOUND) | damage))
 
 
-def test_two_orders_with_one_id_are_seen() -> None:
-    told = {"a": 1, "b": 1}
-    assert "two orders with one id" in wrong(told, FOUND | {"keys": told})
+def test_two_orders_with_one_id_are_detected() -> None:
+    orders = {"a": 1, "b": 1}
+    assert "two orders with one id" in wrong(orders, FOUND | {"keys": orders})

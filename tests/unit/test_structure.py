@@ -45,7 +45,7 @@ ROWS = {
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_every_module_has_a_unit_test_or_a_row_that_names_another(module: str) -> None:
+def test_every_module_has_a_unit_test_or_a_row_for_another_test(module: str) -> None:
     path = Path(module)
     mirror = Path("tests/unit", path.parent, f"test_{path.name}")
     if (CHECKOUT / mirror).is_file():
@@ -54,7 +54,7 @@ def test_every_module_has_a_unit_test_or_a_row_that_names_another(module: str) -
         assert module in ROWS, f"{module} has neither {mirror} nor a row in CONTRIBUTING.md"
 
 
-def test_every_row_is_of_a_module_and_names_a_test() -> None:
+def test_every_row_names_a_module_and_an_existing_test() -> None:
     assert ROWS
     assert set(ROWS) <= set(MODULES)
     for test in ROWS.values():
@@ -80,14 +80,14 @@ def defines(text: str, name: str) -> bool:
 
 
 @pytest.mark.parametrize("place", PLACES)
-def test_every_place_that_the_page_names_is_there(place: str) -> None:
+def test_every_place_named_in_contributing_exists(place: str) -> None:
     path, _, name = place.partition("::")
-    found = next((top / path for top in (CHECKOUT, SOURCE) if (top / path).exists()), None)
-    assert found, f"CONTRIBUTING.md names {path}"
-    assert not name or defines(found.read_text(), name), f"CONTRIBUTING.md names {place}"
+    result = next((top / path for top in (CHECKOUT, SOURCE) if (top / path).exists()), None)
+    assert result, f"CONTRIBUTING.md names {path}"
+    assert not name or defines(result.read_text(), name), f"CONTRIBUTING.md names {place}"
 
 
-def test_the_commands_that_the_page_lists_are_the_makefiles() -> None:
+def test_every_make_command_in_contributing_exists() -> None:
     listed = re.findall(r"^\| `make ([a-z]+)` \|", PAGE, re.MULTILINE)
     targets = re.findall(r"^([a-z-]+):.*##", (CHECKOUT / "Makefile").read_text(), re.MULTILINE)
     assert listed
@@ -107,6 +107,53 @@ def test_only_tests_import_tests(directory: str) -> None:
     assert not importing
 
 
+# ---- an interruption passes ---------------------------------------------------------------------------------
+
+STOPPING = ("BaseException", "Ending", "Expired", "FAILURES", "Interrupted", "KeyboardInterrupt", "Stopped")
+END_HERE = {
+    "adapters/redis_client.py": "a program of its own, which Ctrl-C ends",
+    "cli/__init__.py": "the edge of the command line, which prints and exits",
+    "releases/pipeline.py": "a certificate after the commit point: the release is live, and the timer obtains it",
+}
+
+
+def stopped_by(tree: ast.AST) -> int:
+    """How many handlers catch an interruption and do not end by raising."""
+    return sum(
+        (
+            isinstance(node, ast.ExceptHandler)
+            and (node.type is None or any(re.search(rf"\b{n}\b", ast.unparse(node.type)) for n in STOPPING))
+            and not isinstance(node.body[-1], ast.Raise)
+        )
+        or (
+            isinstance(node, ast.Call)
+            and "suppress" in ast.unparse(node.func)
+            and any(ast.unparse(a).rpartition(".")[2] in STOPPING for a in node.args)
+        )
+        for node in ast.walk(tree)
+    )
+
+
+def test_only_a_few_handlers_end_an_interruption() -> None:
+    """All others clean up and raise it again."""
+    paths = [p for p in SOURCE.rglob("*.py") if structure.TEMPLATE not in p.parts]
+    result = {p.relative_to(SOURCE).as_posix(): stopped_by(ast.parse(p.read_text())) for p in paths}
+    at_edge = {"cli/__init__.py": 2}
+    assert {path: n for path, n in result.items() if n} == dict.fromkeys(END_HERE, 1) | at_edge
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "try:\n    f()\nexcept (OSError, errors.Interrupted):\n    pass",
+        "try:\n    f()\nexcept:\n    g()",
+        "with contextlib.suppress(BaseException):\n    f()",
+    ],
+)
+def test_a_handler_that_swallows_an_interruption_is_seen(text: str) -> None:
+    assert stopped_by(ast.parse(text)) == 1
+
+
 # ---- the figures ----------------------------------------------------------------------------------------------
 
 
@@ -115,7 +162,7 @@ def figures() -> dict[str, structure.Figure]:
     return {figure.name: figure for figure in structure.figures()}
 
 
-def test_no_figure_is_above_its_limit_or_what_it_was() -> None:
+def test_no_figure_exceeds_its_limit_or_ceiling() -> None:
     above = [
         f"{figure.value} {name}, at most {most}: {figure.detail}"
         for name, figure in figures().items()
@@ -124,11 +171,11 @@ def test_no_figure_is_above_its_limit_or_what_it_was() -> None:
     assert not above, "\n".join(above)
 
 
-def test_a_figure_that_has_come_to_its_limit_has_no_ceiling_any_more() -> None:
+def test_only_figures_above_their_limit_have_a_ceiling() -> None:
     assert set(CEILINGS) == {f.name for f in figures().values() if f.value > f.limit}
 
 
-def test_the_figures_are_those_of_the_source_that_is_read(tmp_path: Path) -> None:
+def test_each_figure_is_measured_from_the_given_source(tmp_path: Path) -> None:
     """A tree with one of each fault, so that each figure is seen to rise."""
     source = tmp_path / "pushrod"
     (source / "engines").mkdir(parents=True)
@@ -140,8 +187,8 @@ def test_the_figures_are_those_of_the_source_that_is_read(tmp_path: Path) -> Non
     (source / "engines" / "protocols.py").write_text(
         "class Wide(Protocol):\n    def a(self): ...\n    def b(self): ...\n" + "\n" * 9
     )
-    found = {figure.name: (figure.value, figure.detail) for figure in structure.figures(source)}
-    assert found == {
+    result = {figure.name: (figure.value, figure.detail) for figure in structure.figures(source)}
+    assert result == {
         "files at the top": (2, ""),
         "cycles of imports": (1, "pushrod.one -> pushrod.two"),
         "lines of the largest module": (12, "engines/protocols.py"),

@@ -20,14 +20,14 @@ class Elements(html.parser.HTMLParser):
 
     def __init__(self) -> None:
         super().__init__()
-        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
         self.inline = ""
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.found.append((tag, dict(attrs)))
+        self.tags.append((tag, dict(attrs)))
 
     def handle_data(self, data: str) -> None:
-        if self.found and self.found[-1][0] in ("script", "style"):
+        if self.tags and self.tags[-1][0] in ("script", "style"):
             self.inline += data.strip()
 
 
@@ -38,9 +38,9 @@ def elements() -> Elements:
     return parsed
 
 
-def test_nothing_in_the_page_needs_a_policy_that_allows_inline_code(elements: Elements) -> None:
+def test_the_page_has_no_inline_code_or_styles(elements: Elements) -> None:
     assert elements.inline == ""
-    for tag, attributes in elements.found:
+    for tag, attributes in elements.tags:
         assert tag != "style"
         assert not [name for name in attributes if name == "style" or name.startswith("on")], (
             tag,
@@ -58,31 +58,31 @@ def test_both_servers_of_the_page_give_it_the_same_policy(stack: str) -> None:
     assert f'add_header Content-Security-Policy "{policy}";' in files["docker/nginx/nginx.conf"]
 
 
-def test_what_the_page_loads_is_in_the_repository(elements: Elements) -> None:
-    names = [a.get("src") or a.get("href") or "" for tag, a in elements.found if tag in ("script", "link")]
+def test_files_loaded_by_the_page_are_in_the_repository(elements: Elements) -> None:
+    names = [a.get("src") or a.get("href") or "" for tag, a in elements.tags if tag in ("script", "link")]
     assert names
     for name in names:
         assert f"frontend{name}" in FILES, name
 
 
-def test_what_the_script_asks_for_is_on_the_page(elements: Elements) -> None:
-    ids = [a["id"] for _, a in elements.found if "id" in a]
+def test_elements_used_by_the_script_are_on_the_page(elements: Elements) -> None:
+    ids = [a["id"] for _, a in elements.tags if "id" in a]
     assert len(ids) == len(set(ids))
-    asked = set(re.findall(r'\bby\("([\w-]+)"\)', SCRIPT))
-    assert len(asked) > 15
-    assert asked <= set(ids)
+    referenced = set(re.findall(r'\bby\("([\w-]+)"\)', SCRIPT))
+    assert len(referenced) > 15
+    assert referenced <= set(ids)
 
 
 def test_every_field_has_a_label_and_every_region_a_name(elements: Elements) -> None:
-    labels = {a.get("for") for tag, a in elements.found if tag == "label"}
-    ids = {a.get("id") for _, a in elements.found}
-    assert {a.get("id") for tag, a in elements.found if tag == "input"} == labels
-    for tag, attributes in elements.found:
+    labels = {a.get("for") for tag, a in elements.tags if tag == "label"}
+    ids = {a.get("id") for _, a in elements.tags}
+    assert {a.get("id") for tag, a in elements.tags if tag == "input"} == labels
+    for tag, attributes in elements.tags:
         if tag in ("section", "nav", "dialog"):
             assert attributes.get("aria-label") or attributes.get("aria-labelledby") in ids, (tag, attributes)
         if tag == "button":
             assert attributes.get("type"), attributes
-    tags = [tag for tag, _ in elements.found]
+    tags = [tag for tag, _ in elements.tags]
     assert {tag: tags.count(tag) for tag in ("main", "header", "footer", "h1")} == {
         "main": 1,
         "header": 1,
@@ -91,7 +91,7 @@ def test_every_field_has_a_label_and_every_region_a_name(elements: Elements) -> 
     }
 
 
-def test_every_picture_that_the_script_knows_is_drawn() -> None:
+def test_every_picture_named_in_the_script_exists() -> None:
     known = re.search(r"DRAWN = new Set\(\[(.*?)\]\)", SCRIPT)
     assert known
     drawn = set(re.findall(r'<symbol id="(\w+)"', FILES["frontend/pictures.svg"]))
@@ -99,7 +99,7 @@ def test_every_picture_that_the_script_knows_is_drawn() -> None:
 
 
 @pytest.mark.slow
-def test_the_script_is_one() -> None:
+def test_the_script_has_valid_syntax() -> None:
     """Checks the syntax with this machine's JavaScript, if it has one."""
     try:
         argv = ["node", "--check", "--input-type=module"]
@@ -112,7 +112,7 @@ def test_the_script_is_one() -> None:
 # ---- CI ------------------------------------------------------------------------------------------------------------
 
 
-def test_github_gives_the_secrets_to_the_deployment_alone() -> None:
+def test_github_passes_secrets_only_to_the_deployment() -> None:
     workflow: dict[Any, Any] = yaml.safe_load(FILES[".github/workflows/deploy.yml"])
     assert workflow["permissions"] == {"contents": "read"}
     jobs = workflow["jobs"]
@@ -124,14 +124,14 @@ def test_github_gives_the_secrets_to_the_deployment_alone() -> None:
     assert jobs["deploy"]["steps"][0]["with"]["fetch-depth"] == 0
 
 
-def test_gitlab_deploys_what_was_tested_with_its_whole_history() -> None:
+def test_gitlab_deploys_the_tested_commit_with_its_full_history() -> None:
     pipeline = yaml.safe_load(FILES[".gitlab-ci.yml"])
     assert pipeline["stages"] == ["test", "deploy"]
     assert pipeline["deploy"]["variables"]["GIT_DEPTH"] == "0"
     assert pipeline["deploy"]["script"] == ["sh deploy.sh"]
 
 
-def test_jenkins_hands_over_what_the_script_asks_for() -> None:
+def test_jenkins_passes_the_variables_of_the_deploy_script() -> None:
     text = FILES["Jenkinsfile"]
     assert set(re.findall(r"[vV]ariable: '(\w+)'", text)) == asked_for()
     assert text.count("{") == text.count("}")
@@ -143,14 +143,14 @@ def asked_for() -> set[str]:
     return set(re.findall(r"\$\{(\w+):\?\}", FILES["deploy.sh"]))
 
 
-def test_every_ci_runs_what_the_makefile_has() -> None:
+def test_every_ci_runs_the_tests_of_the_makefile() -> None:
     for name in (".github/workflows/deploy.yml", ".gitlab-ci.yml", "Jenkinsfile"):
         assert "make test" in FILES[name]
     assert re.search(r"^test:", FILES["Makefile"], re.MULTILINE)
 
 
 @pytest.mark.parametrize("missing", ["DEPLOY_HOST", "DEPLOY_KEY", "DEPLOY_HOST_KEY"])
-def test_a_deployment_without_a_secret_says_which(missing: str, tmp_path: Path) -> None:
+def test_a_deployment_without_a_secret_names_the_missing_one(missing: str, tmp_path: Path) -> None:
     given = dict.fromkeys(asked_for() - {missing}, "x")
     script = tmp_path / "deploy.sh"
     script.write_text(FILES["deploy.sh"])

@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 from devtools.lab import images
-from pushrod.system import files, waits
+from pushrod.system import tails, waits
 from tools.lab.effects import LabError, report, run
 
 PACKAGES = ("docker.io", "iptables", "mmdebstrap", "debian-archive-keyring", "ca-certificates")
@@ -30,7 +30,7 @@ def start() -> None:
     else:
         command = f"kill {_spawn()}"
     if not waits.wait_until(images.engine_answers, STARTS, 0.5):
-        last = "\n".join(files.tail(LOG, 10))
+        last = "\n".join(tails.of_file(LOG, 10))
         raise LabError(f"the Docker engine does not answer after {STARTS:g} s\n{last}")
     report(f"the Docker engine keeps running; to stop it: {command}")
 

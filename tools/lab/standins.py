@@ -144,7 +144,8 @@ def _fill_box(context: Path) -> None:
 
 def _requirements() -> str:
     project = tomllib.loads(PROJECT.read_text())["project"]
-    return "".join(f"{line}\n" for line in project["dependencies"] + project["optional-dependencies"]["host"])
+    extras = project["optional-dependencies"]
+    return "".join(f"{line}\n" for line in project["dependencies"] + extras["host"] + extras["web"])
 
 
 def _box_state() -> str:

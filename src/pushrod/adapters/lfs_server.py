@@ -1,7 +1,7 @@
 """Files fetched from a Git LFS server by its batch API (git-lfs, docs/api/batch.md and basic-transfers.md).
 
-The commit's `.lfsconfig` names the server. The server, and those that it refers to, are contacted as
-`adapters/internet.py` allows; redirects are not followed, and no credentials are sent.
+The commit's `.lfsconfig` names the server. The server, and those that it refers to, are contacted by
+`adapters/https.py`; no credentials are sent.
 """
 
 import contextlib
@@ -10,23 +10,18 @@ import http.client
 import itertools
 import json
 import os
-import socket
-import ssl
-import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import msgspec
 
-from pushrod.adapters import git, internet
+from pushrod.adapters import git
+from pushrod.adapters.https import Client, FetchError
 from pushrod.adapters.lfs import Pointer, place
 
 _BATCH = 100  # objects per request, the LFS client's default
 _ANSWER = 1 << 20  # bytes of an answer to one
-_URL = 8000  # characters of an address that the server gives
-_TIMEOUT = 30.0  # seconds without a byte
-_DEADLINE = 300.0  # seconds for all files
-_PIECE = 1 << 18
+_DEADLINE = 300.0  # seconds for all files, whatever is waited for
 _TYPE = "application/vnd.git-lfs+json"
 
 
@@ -54,10 +49,6 @@ class _Answer(msgspec.Struct):
     transfer: str = "basic"
 
 
-class FetchError(Exception):
-    """Why files cannot be fetched, as a phrase."""
-
-
 def address(repository: Path, commit: str) -> str:
     """The address of the LFS server in a commit's `.lfsconfig`; empty if there is none."""
     return dict(git.settings(repository, commit, ".lfsconfig", "lfs.")).get("lfs.url", "").rstrip("/")
@@ -73,7 +64,7 @@ def fetch(url: str, pointers: Sequence[Pointer], store: Path, allowed: Collectio
     oids = sorted(by_oid)
     missing: dict[str, str] = {}
     try:
-        with contextlib.closing(_Client(allowed)) as client:
+        with contextlib.closing(Client(allowed, _DEADLINE)) as client:
             for start in range(0, len(oids), _BATCH):
                 some = [by_oid[oid] for oid in oids[start : start + _BATCH]]
                 for described in _batch(client, url, some):
@@ -87,69 +78,7 @@ def fetch(url: str, pointers: Sequence[Pointer], store: Path, allowed: Collectio
         raise FetchError("; ".join(f"{path}: {why}" for why, path in itertools.islice(missing.items(), 3)))
 
 
-class _Client:
-    """Sends requests to servers over HTTPS, reusing one connection for each, all within one deadline."""
-
-    def __init__(self, allowed: Collection[str]) -> None:
-        self._allowed = allowed
-        self._open: dict[str, http.client.HTTPConnection] = {}
-        self._end = time.monotonic() + _DEADLINE
-
-    def close(self) -> None:
-        """Close all connections."""
-        for connection in self._open.values():
-            connection.close()
-
-    def ask(
-        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, most: int
-    ) -> Iterator[bytes]:
-        """The answer's body in pieces, at most slightly more than `most` bytes. Raises FetchError for any status but
-        200.
-        """
-        server = internet.parse(url, longest=_URL)
-        if server is None:
-            raise FetchError(f"{url[:200]!r} is not an https:// address without a name or a password")
-        connection = self._open.pop(server.name, None) or self._connect(server)
-        try:
-            connection.request(method, server.path, body, dict(headers))
-            answer = connection.getresponse()
-            if answer.status != http.HTTPStatus.OK:
-                raise FetchError(f"{server.name} answers {answer.status} {answer.reason[:100]}")
-            while most >= 0 and (piece := answer.read1(_PIECE)):
-                if time.monotonic() > self._end:
-                    raise FetchError(f"the answer was incomplete after {_DEADLINE:.0f} s")
-                most -= len(piece)
-                yield piece
-            if answer.isclosed() and not answer.will_close:
-                self._open[server.name] = connection
-        finally:
-            if self._open.get(server.name) is not connection:
-                connection.close()
-
-    def _connect(self, server: internet.Server) -> http.client.HTTPConnection:
-        """A connection to the first address that answers; the certificate is checked against the server's name."""
-        try:
-            addresses = internet.addresses(server, self._allowed)
-        except internet.NotPublicError as e:
-            raise FetchError(f"{server.name} is not on the Internet; the host's owner can allow it") from e
-        connection = http.client.HTTPConnection(server.host, server.port, timeout=_TIMEOUT)
-        for left, address in zip(reversed(range(len(addresses))), addresses, strict=True):
-            try:
-                plain = socket.create_connection((address, server.port), timeout=_TIMEOUT)
-            except OSError:
-                if not left:
-                    raise
-            else:
-                break
-        try:
-            connection.sock = ssl.create_default_context().wrap_socket(plain, server_hostname=server.host)
-        except OSError:
-            plain.close()
-            raise
-        return connection
-
-
-def _batch(client: _Client, url: str, pointers: Sequence[Pointer]) -> list[_Object]:
+def _batch(client: Client, url: str, pointers: Sequence[Pointer]) -> list[_Object]:
     asked = {
         "operation": "download",
         "transfers": ["basic"],
@@ -166,7 +95,7 @@ def _batch(client: _Client, url: str, pointers: Sequence[Pointer]) -> list[_Obje
         raise FetchError("the LFS server's answer is nested without end") from e
 
 
-def _download(client: _Client, described: _Object, pointer: Pointer, store: Path) -> str:
+def _download(client: Client, described: _Object, pointer: Pointer, store: Path) -> str:
     """Fetch one file into the store; returns why it is missing, as a phrase, or an empty text."""
     link = described.actions.download
     if described.error or not link:

@@ -10,6 +10,7 @@ import re
 from pathlib import Path
 
 from pushrod.core.errors import ManifestError
+from pushrod.core.patterns import lazy
 
 FILES = ("compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml")  # in Compose's own order
 _OVERRIDES = (
@@ -18,9 +19,17 @@ _OVERRIDES = (
     "docker-compose.override.yml",
     "docker-compose.override.yaml",
 )  # the override file, likewise
-_ANY = re.compile(r"(?:docker-)?compose(?:[._-][\w.-]+)?\.ya?ml")
+_ANY = lazy(
+    r"(?:(?:docker|podman)-)?compose(?:[._-][\w.-]+)?\.ya?ml|(?:docker-)?stack(?:[._-][\w.-]+)?\.ya?ml",
+    re.IGNORECASE,
+)
+# Words in names of files for a server, and of those for work on the app.
+_PRODUCTION = frozenset(("deploy", "live", "prod", "production", "release", "server", "stack"))
+_WORK = frozenset(
+    ("ci", "debug", "dev", "devel", "development", "e2e", "local", "override", "test", "testing", "tests")
+)
 _PASSED_OVER = {".git", "node_modules", "vendor"}  # other projects' files
-_DEEPEST, _MOST_FOLDERS, _MOST_TOLD = 4, 2000, 4
+_DEEPEST, _MOST_FOLDERS, _MOST_NAMED = 4, 2000, 4
 
 
 def compose_files(directory: Path, file: str = "", *, app: str = "APP") -> list[str]:
@@ -50,13 +59,25 @@ def elsewhere(directory: Path) -> list[str]:
     for place, folders, names in itertools.islice(os.walk(directory), _MOST_FOLDERS):
         depth = 0 if Path(place) == directory else len(Path(place).relative_to(directory).parts)
         folders[:] = sorted(f for f in folders if f not in _PASSED_OVER) if depth < _DEEPEST else []
-        places += [(depth, n, Path(place, n)) for n in names if _ANY.fullmatch(n) and "override" not in n]
+        places += [
+            (depth, n, Path(place, n)) for n in names if _ANY.fullmatch(n) and "override" not in n.lower()
+        ]
     regular = [
-        (name not in FILES, depth, str(path.relative_to(directory)))
-        for depth, name, path in places
+        (_unlikely(path.relative_to(directory)), depth, str(path.relative_to(directory)))
+        for depth, _, path in places
         if not path.is_symlink()
     ]
     return [path for _, _, path in sorted(regular)]
+
+
+def _unlikely(path: Path) -> int:
+    """How unlikely a path is the one for a server, by the words in it: 0 to 3."""
+    words = {*re.split(r"[\W_]+", str(path).lower())}
+    if words & _WORK:
+        return 3
+    if path.name in FILES:
+        return 0
+    return 1 if words & _PRODUCTION else 2
 
 
 def _chosen(directory: Path, file: str, app: str) -> str:
@@ -67,9 +88,9 @@ def _chosen(directory: Path, file: str, app: str) -> str:
         there = elsewhere(directory)
         hint = f"pushrod apps set {app} file={there[0]}; " if there else ""
         raise ManifestError(
-            f"the commit has no file `{file}`, which the app's settings name as its compose file",
-            where=f"there is {', '.join(there[:_MOST_TOLD])}" if there else "",
-            hint=f"{hint}pushrod apps set {app} file= looks for it at the top again",
+            f"the commit has no file `{file}` (its compose file, by --file or by the app's settings)",
+            where=f"there is {', '.join(there[:_MOST_NAMED])}" if there else "",
+            hint=f"{hint}pushrod apps set {app} file= looks for it at the top again, --file reads another one once",
         )
     return file
 
@@ -83,7 +104,7 @@ def _none(directory: Path, app: str) -> ManifestError:
             hint="add a compose.yaml with the services, and commit it (`pushrod new` writes one to start from)",
         )
     return ManifestError(
-        f"no compose file at the top of the commit; there is {', '.join(there[:_MOST_TOLD])}",
+        f"no compose file at the top of the commit; there is {', '.join(there[:_MOST_NAMED])}",
         where=looked,
         hint=f"pushrod apps set {app} file={there[0]}; or a compose.yaml at the top with `include: [{there[0]}]`",
     )

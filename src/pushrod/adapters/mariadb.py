@@ -10,6 +10,7 @@ from typing import NamedTuple
 from urllib.parse import quote
 
 from pushrod.adapters import docker
+from pushrod.adapters.dumps import Command
 from pushrod.core.errors import StoreError
 from pushrod.system import processes
 
@@ -36,14 +37,6 @@ _SHOWN = 60  # characters of a statement
 _ESCAPES = {"\\n": "\n", "\\t": "\t", "\\0": "\0", "\\\\": "\\"}
 
 Row = tuple[str, ...]
-
-
-class Command(NamedTuple):
-    """One of the programs, as run in the container; `where` is for errors."""
-
-    argv: list[str]
-    environment: Mapping[str, str]
-    where: str
 
 
 class Server:

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from typing import IO, cast
 
 from pushrod.adapters import dumps, mariadb
-from pushrod.adapters.dumps import Rows
-from pushrod.adapters.mariadb import CLIENT, DUMP, LONG, Command, Server, name, text
+from pushrod.adapters.dumps import Command, Rows
+from pushrod.adapters.mariadb import CLIENT, DUMP, LONG, Server, name, text
 from pushrod.core.errors import StoreError
 from pushrod.system import processes, streams
 from pushrod.system.streams import Sink, Source
@@ -61,14 +61,15 @@ class Copy(dumps.Copy):
         streams.copy(_Unpacked(dump), counter)
         counter.whole()
 
-    def restore(self, dump: Source) -> str:
+    def restore(self, dump: Source, rows: Rows) -> str:
         """Replace the database by a dump; returns the name of the database in which the previous data is kept.
 
-        The dump is restored beside the database, then one statement swaps all tables: sessions are ended and
-        reconnect. Until then the database is unchanged; what an earlier restore kept is dropped first.
+        The dump is restored beside the database, its rows are counted, then one statement swaps all tables: sessions
+        are ended and reconnect. Until then the database is unchanged; what an earlier restore kept is dropped first.
         """
         made, kept = self._beside("restoring"), self._beside("before_restore")
         self._load(dump, made)
+        self._prove(made, rows)
         self._create(kept)
         self._swap(made, kept)
         self._drop(made)

@@ -11,10 +11,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from pushrod.core.errors import HostError, StateError
+from pushrod.core.patterns import lazy
+from pushrod.core.times import to_the_minute
 from pushrod.core.values import Value
 from pushrod.system import files, processes
 
-_BLOCK = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----\r?\n.+?-----END \1-----", re.DOTALL)
+_BLOCK = lazy(r"-----BEGIN ([A-Z0-9 ]+)-----\r?\n.+?-----END \1-----", re.DOTALL)
 _TIMEOUT = 30.0  # seconds for one call; an elliptic-curve key takes milliseconds
 _CURVE = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1")
 _AUTHORITY_DAYS = 3650
@@ -124,7 +126,7 @@ def check(given: Pair) -> Described:
         raise StateError(f"the certificate expired on {described.ends[:10]}", hint="get a new one")
     if not described.begun:
         raise StateError(
-            f"the certificate is not valid before {described.begins[:16].replace('T', ' ')} UTC",
+            f"the certificate is not valid before {to_the_minute(described.begins)}",
             hint="wait until then, or check this machine's clock: timedatectl",
         )
     if not described.names:
@@ -134,30 +136,32 @@ def check(given: Pair) -> Described:
     return described
 
 
-def _check_cost(found: Pair) -> None:
-    """Raise StateError for a key with which a signature takes long, or a long chain: all apps share the edge, which
+def _check_cost(pair: Pair) -> None:
+    """Raise StateError for a key whose signatures take long, or for a long chain: all apps share the edge, which
     signs for one while all others wait.
 
-    A key's own numbers are checked, too: they could have a signature calculated the long way, whatever its size.
+    The numbers of a key are checked too: with invalid ones a signature takes long, whatever the key's size.
     """
-    count = sum(1 for block in _BLOCK.finditer(found.chain) if block[1] == "CERTIFICATE")
-    if count > _CHAIN or len(found.chain) > _CHAIN_SIZE:
+    count = sum(1 for block in _BLOCK.finditer(pair.chain) if block[1] == "CERTIFICATE")
+    if count > _CHAIN or len(pair.chain) > _CHAIN_SIZE:
         raise StateError(
-            f"the certificate comes with {count} others, {len(found.chain) >> 10} KiB in all; the most are {_CHAIN} "
-            f"in {_CHAIN_SIZE >> 10} KiB",
+            f"the certificate comes with {count} others, {len(pair.chain) >> 10} KiB in all; at most {_CHAIN} "
+            f"in {_CHAIN_SIZE >> 10} KiB are allowed",
             hint="give the certificate and its intermediate ones, without the root",
         )
-    public = _openssl("pkey", "-pubout", "-passin", "pass:", stdin=found.key)
-    told = _openssl("pkey", "-pubin", "-noout", "-text", stdin=public)
-    bits = re.search(r"Public-Key: \((\d+) bit\)\s+Modulus:", told)
-    fits = (bits and int(bits[1]) <= _RSA) or re.search(rf"ASN1 OID: (?:{_CURVES})\s|^ED(?:25519|448) ", told)
-    if not fits or len(found.key) > _KEY_SIZE:
+    public = _openssl("pkey", "-pubout", "-passin", "pass:", stdin=pair.key)
+    description = _openssl("pkey", "-pubin", "-noout", "-text", stdin=public)
+    bits = re.search(r"Public-Key: \((\d+) bit\)\s+Modulus:", description)
+    fits = (bits and int(bits[1]) <= _RSA) or re.search(
+        rf"ASN1 OID: (?:{_CURVES})\s|^ED(?:25519|448) ", description
+    )
+    if not fits or len(pair.key) > _KEY_SIZE:
         raise StateError(
-            f"the private key is of a kind with which a signature takes long{f': {bits[1]} bits' if bits else ''}",
-            hint=f"get a certificate for an elliptic key (P-256), or for one of RSA with at most {_RSA} bits",
+            f"signatures with this kind of private key take too long{f': {bits[1]} bits' if bits else ''}",
+            hint=f"get a certificate for an elliptic-curve key (P-256), or for an RSA key of at most {_RSA} bits",
         )
     _openssl(
-        "pkey", "-check", "-noout", "-passin", "pass:", stdin=found.key, wrong="the private key is not valid"
+        "pkey", "-check", "-noout", "-passin", "pass:", stdin=pair.key, wrong="the private key is not valid"
     )
 
 

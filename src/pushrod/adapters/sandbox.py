@@ -18,12 +18,14 @@ from typing import Any, NamedTuple
 from pushrod.adapters import bounds, landlock
 from pushrod.adapters.bounds import Reading
 from pushrod.core.errors import HostError, ManifestError
+from pushrod.core.patterns import lazy
 
 # directories that a dynamically linked loader needs
 _SOFTWARE = ("/usr", "/bin", "/lib", "/lib64", "/etc/ld.so.cache")
 _FILES = 100  # files that one manifest may make the loader read
 _READING = Reading()
 HINT = "commit the file and give its path inside the repository; for secrets: pushrod secret import .env"
+NOT_YOUR_HOME = "which on a server is the home of pushrod's account, not yours"
 _NO_LANDLOCK = (
     "this machine's kernel has no Landlock, so pushrod must know the name of every file: write the path out, in the "
     "compose file itself; or enable Landlock (Linux 5.13, boot parameter lsm=landlock,...)"
@@ -39,7 +41,7 @@ def inside(checkout: Path, relative: str, *, where: str = "", place: Path | None
     path = _resolved((place or checkout) / relative, where or relative)
     if relative.startswith("~"):
         raise ManifestError(
-            f"`{relative}` begins with `~`, which on a server is the home of pushrod's account, not yours",
+            f"`{relative}` begins with `~`, {NOT_YOUR_HOME}",
             where=where,
             hint=HINT,
         )
@@ -59,9 +61,9 @@ def _resolved(path: Path, where: str) -> Path:
 # ---- while the loader runs ------------------------------------------------------------------------------------
 
 
-def confined(argv: Sequence[str], directory: Path) -> list[str]:
-    """The argv that runs a loader with limited memory and time, and with access only to `directory` and its own
-    program.
+def confined(argv: Sequence[str], directory: Path, *more: Path) -> list[str]:
+    """The argv that runs a loader with limited memory and time, and with access only to `directory`, to `more` and
+    its own program.
 
     If the kernel has no Landlock, the loader can read what we can; `check_named` is strict then. Raises HostError if
     the program does not exist.
@@ -70,7 +72,7 @@ def confined(argv: Sequence[str], directory: Path) -> list[str]:
     if program is None:
         raise HostError(f"{argv[0]}: no such program", hint=f"install {argv[0]}, or check PATH")
     plugins = Path.home() / ".docker" / "cli-plugins"
-    places = [directory, Path(program).resolve(), plugins, *map(Path, _SOFTWARE)]
+    places = [directory, *more, Path(program).resolve(), plugins, *map(Path, _SOFTWARE)]
     known = [str(place) for place in places if place.exists()] if landlock.version() else []
     return [sys.executable, "-I", "-S", landlock.__file__, *known, "--", program, *argv[1:]]
 
@@ -124,12 +126,12 @@ def check_named(directory: Path, file: str, most: Reading = _READING) -> None:
 
 # Messages of Go's programs, and of Compose, about a file that they could not open, with its path; and any absolute
 # path in a message about a file.
-_MENTIONED = re.compile(
+_MENTIONED = lazy(
     r"(?:open|l?stat|read|file) (.+?)(?: not found$| not found:|: (?:permission denied|no such file|not a directory"
     r"|is a directory|file name too long|too many levels))|^(.+?) is a directory"
 )
-_ABSOLUTE = re.compile(r"(?<![\w./-])(/[^\s:'\"]+)")
-_OF_A_FILE = re.compile(r"director|file|found|open|permission|stat")
+_ABSOLUTE = lazy(r"(?<![\w./-])(/[^\s:'\"]+)")
+_OF_A_FILE = lazy(r"director|file|found|open|permission|stat")
 
 
 def check_message(message: str, directory: Path, files: Sequence[str]) -> None:

@@ -4,12 +4,13 @@ Git only stores each commit's name. The commits are fetched by HTTPS from the ad
 bare repository for each address, and written into the checkout. Whoever pushes chooses the addresses, so no other
 protocol is allowed (`ext::` runs a program, `file::` reads this machine's files), not even after a redirect, and the
 server contacts only public addresses, not itself, apps or its own network. So a name is resolved once, Git gets the
-resulting addresses, and no redirect is followed.
+resulting addresses, and no redirect is followed. A proxy would resolve the name itself, so where the machine has one,
+only servers that the owner has allowed are asked, through it.
 """
 
 import hashlib
 import shutil
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,7 +26,15 @@ _SPARE = 256 << 20  # bytes of the disk that stay free
 _TIMEOUT = 300.0  # seconds for one fetch
 _SLOWEST = ("-c", "http.lowSpeedLimit=1000", "-c", "http.lowSpeedTime=30")  # bytes a second, seconds
 _STRAIGHT = ("-c", "http.followRedirects=false")
-_QUIETLY = ("-c", "credential.helper=", "-c", "fetch.fsckObjects=true", "-c", "maintenance.auto=false")
+_DIRECTLY = ("-c", "http.proxy=")
+_NO_PROXY = {
+    "no_proxy": "*",
+    "NO_PROXY": "*",
+}  # for one in Git's configuration too, which may be for one address
+_QUIETLY = (
+    *("-c", "credential.helper=", "-c", "fetch.fsckObjects=true", "-c", "maintenance.auto=false"),
+    *(word for fault in git.HARMLESS for word in ("-c", f"fetch.fsck.{fault}=ignore")),
+)
 
 
 class Submodule(NamedTuple):
@@ -37,17 +46,24 @@ class Submodule(NamedTuple):
     update: str = ""
 
 
+class _Way(NamedTuple):
+    """Git's options, and its variables, for one server."""
+
+    options: tuple[str, ...]
+    variables: Mapping[str, str]
+
+
 class Kept:
     """The repositories of an app's submodules, below a directory, of at most `most` bytes together.
 
-    `say` receives messages about long work; `fits` raises an error for a commit of a repository that is too large.
-    `allowed` are servers, as `host` or `host:port`, from which the app `app` may get files wherever they are.
+    `on_line` receives messages about long work; `fits` raises an error for a commit of a repository that is too
+    large. `allowed` are servers, as `host` or `host:port`, from which the app `app` may get files wherever they are.
     """
 
     def __init__(
         self,
         directory: Path,
-        say: Callable[[str], None],
+        on_line: Callable[[str], None],
         fits: Callable[[Path, str], None],
         app: str,
         allowed: Collection[str],
@@ -58,7 +74,7 @@ class Kept:
         self._used: set[str] = set()
         self.fits = fits
         self._app, self._allowed = app, allowed
-        self._say = say
+        self._on_line = on_line
 
     def repository(self, submodule: Submodule, where: str) -> Path:
         """The repository that has the submodule's commit, fetched if necessary."""
@@ -68,19 +84,20 @@ class Kept:
             files.remove_tree(path)
             git.create_bare(path, sha256=len(submodule.commit) == 64)
         if not git.is_commit(path, submodule.commit):
-            self._say(f"submodule {where}: fetching {submodule.commit[:7]} from {submodule.url}")
+            self._on_line(f"submodule {where}: fetching {submodule.commit[:7]} from {submodule.url}")
             try:
                 _fetch(path, submodule, where, self._way(submodule, where), self._room(where))
-            except PushrodError:
+            except BaseException:
                 if new:
                     files.remove_tree(path)
                 raise
         return path
 
     def _room(self, where: str) -> int:
-        """The bytes that one more pack may have. What no submodule of this commit needs goes where there are none.
+        """The bytes that one more pack may take. If there are none, repositories that no submodule of this commit
+        needs are removed first.
 
-        Raises RepositoryError where there are none then.
+        Raises RepositoryError if there are still none.
         """
         room = min(self._most - self._size(), files.free_space(self.directory) - _SPARE)
         if room < _LEAST:
@@ -90,31 +107,40 @@ class Kept:
             room = min(self._most - self._size(), files.free_space(self.directory) - _SPARE)
         if room < _LEAST:
             why = f"submodules take more than the limit repository-size of this host, {self._most >> 20} MiB, or"
-            raise _refused(where, f"{why} than the disk has left", "have fewer or smaller submodules")
+            raise _refused(where, f"{why} than the disk has left", "use fewer or smaller submodules")
         return min(room, _LARGEST)
 
     def _size(self) -> int:
         return sum(git.size(path) for path in self.directory.iterdir())
 
-    def _way(self, submodule: Submodule, where: str) -> tuple[str, ...]:
-        """The options that make Git contact a server only at these addresses.
+    def _way(self, submodule: Submodule, where: str) -> _Way:
+        """How Git contacts a server: only at the addresses checked here, or through the machine's proxy.
 
-        Raises RepositoryError for a server that is neither on the Internet nor allowed.
+        Raises RepositoryError for a server that is not allowed and is not on the Internet, or only reached through a
+        proxy.
         """
         server = internet.parse(submodule.url)
         assert server is not None  # noqa: S101 checked by _check
+        granted = (
+            f"the host's owner can allow this one: pushrod apps allow {self._app} submodules:{server.name}"
+        )
+        if proxy := internet.proxy(server):
+            if server.name in self._allowed:
+                return _Way((), {})
+            why = f"this host reaches {server.name} through the proxy {proxy}, which may lead anywhere"
+            raise _refused(where, why, granted)
         try:
             addresses = internet.addresses(server, self._allowed)
         except OSError as e:
             hint = "check the server's name"
             raise _refused(where, f"{submodule.url}: {e.strerror}", hint) from e
         except internet.NotPublicError as e:
-            hint = "use an address that is on the Internet; the host's owner can allow this one: "
-            hint += f"pushrod apps allow {self._app} submodules:{server.name}"
+            hint = f"use an address that is on the Internet; {granted}"
             why = f"it is not fetched from {server.name}, which is not on the Internet"
             raise _refused(where, why, hint) from e
         listed = ",".join(f"[{a}]" if ":" in a else a for a in addresses)
-        return ("-c", f"http.curloptResolve={server.host}:{server.port}:{listed}")
+        resolved = ("-c", f"http.curloptResolve={server.host}:{server.port}:{listed}")
+        return _Way(resolved, {}) if server.name in self._allowed else _Way(resolved + _DIRECTLY, _NO_PROXY)
 
 
 def place(repository: Path, commit: str, target: Path, kept: Kept) -> list[str]:
@@ -122,8 +148,8 @@ def place(repository: Path, commit: str, target: Path, kept: Kept) -> list[str]:
 
     Raises RepositoryError, naming the submodule, if one cannot be fetched.
     """
-    found: list[str] = []
     notes: list[str] = []
+    placed: list[str] = []
 
     def go(repository: Path, commit: str, target: Path, above: str, depth: int) -> None:
         for submodule in of(repository, commit):
@@ -131,8 +157,8 @@ def place(repository: Path, commit: str, target: Path, kept: Kept) -> list[str]:
             if submodule.update == "none":
                 notes.append(f"submodule {where} is left out, because .gitmodules has `update = none` for it")
                 continue
-            found.append(where)
-            if depth > _DEEPEST or len(found) > _MOST:
+            placed.append(where)
+            if depth > _DEEPEST or len(placed) > _MOST:
                 why = f"there are more than {_MOST}, or more than {_DEEPEST} levels of them"
                 raise _refused(where, why, "use fewer submodules")
             _check(submodule, where)
@@ -168,15 +194,16 @@ def _check(submodule: Submodule, where: str) -> None:
         raise _refused(where, f"it cannot be fetched from {url[:200]!r}", hint)
 
 
-def _fetch(path: Path, submodule: Submodule, where: str, way: tuple[str, ...], most: int) -> None:
+def _fetch(path: Path, submodule: Submodule, where: str, way: _Way, most: int) -> None:
     """Fetch one commit or, if a server does not provide single ones, all branches and tags; at most `most` bytes."""
     exact = ("--depth=1", submodule.url, submodule.commit)
     whole = (submodule.url, "+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
     problem = ""
     for words in (exact, whole):
-        argv = ["git", "-C", str(path), *_SLOWEST, *_QUIETLY, *_STRAIGHT, *way]
+        argv = ["git", "-C", str(path), *_SLOWEST, *_QUIETLY, *_STRAIGHT, *way.options]
         argv += ["fetch", "--quiet", "--no-tags", "--no-recurse-submodules", "--force", *words]
-        environment = git.environment() | {"GIT_ALLOW_PROTOCOL": "https", "GIT_ASKPASS": "true"}
+        environment = {**git.environment(), **way.variables}
+        environment |= {"GIT_ALLOW_PROTOCOL": "https", "GIT_ASKPASS": "true"}
         try:
             done = processes.run(_bounded(argv, most), env=environment, timeout=_TIMEOUT)
         except PushrodError as e:

@@ -8,7 +8,9 @@ import functools
 import re
 from pathlib import Path
 
-_REMARK = re.compile(r"^ *#: .*\n", re.MULTILINE)
+from pushrod.core.patterns import lazy
+
+_REMARK = lazy(r"^ *#: .*\n", re.MULTILINE)
 
 
 @functools.cache

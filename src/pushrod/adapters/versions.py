@@ -11,7 +11,7 @@ from pushrod.system import processes
 def of(program: str | Path, pattern: str, hint: str, env: Mapping[str, str] | None = None) -> str:
     """What the group of `pattern` matches in the output of `program --version`. Raises StoreError, with `hint`, if it
     fails or prints no version."""
-    done = processes.run([program, "--version"], env=env, timeout=10)
+    done = printed(program, env=env)
     match = re.search(pattern, done.stdout)
     if done.status != 0 or not match:
         raise StoreError(
@@ -20,3 +20,21 @@ def of(program: str | Path, pattern: str, hint: str, env: Mapping[str, str] | No
             log=tuple(done.stderr.splitlines()),
         )
     return match[1]
+
+
+def printed(
+    program: str | Path, option: str = "--version", env: Mapping[str, str] | None = None
+) -> processes.Completed:
+    """What a program prints about its version, in any environment; it runs once, until its file changes."""
+    key = str(program), option
+    try:
+        state = Path(program).stat()
+    except OSError:
+        return processes.run(key, env=env, timeout=10)
+    version = (state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns)
+    if key not in _PRINTED or _PRINTED[key][0] != version:
+        _PRINTED[key] = version, processes.run(key, env=env, timeout=10)
+    return _PRINTED[key][1]
+
+
+_PRINTED: dict[tuple[str, str], tuple[tuple[int, ...], processes.Completed]] = {}

@@ -1,10 +1,11 @@
 """What a manifest's author wrote, before Compose inserts values: the variables in a service's argv."""
 
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-_REFERENCE = re.compile(r"\$\$|\$\{?([A-Za-z_][A-Za-z0-9_]*)")
+from pushrod.core.patterns import lazy
+
+_REFERENCE = lazy(r"\$\$|\$\{?([A-Za-z_][A-Za-z0-9_]*)")
 _ARGVS = (
     ("command",),
     ("entrypoint",),
@@ -23,6 +24,16 @@ def in_argvs(document: Mapping[str, Any]) -> dict[str, set[str]]:
         str(name): {n for keys in _ARGVS for text in _texts(service, keys) for n in _REFERENCE.findall(text)}
         - {""}
         for name, service in (services.items() if isinstance(services, dict) else ())
+    }
+
+
+def argvs_with(document: Mapping[str, Any], word: str) -> set[str]:
+    """The services that have a word in one of their commands."""
+    services = document.get("services")
+    return {
+        str(name)
+        for name, service in (services.items() if isinstance(services, dict) else ())
+        if any(word in text for keys in _ARGVS for text in _texts(service, keys))
     }
 
 

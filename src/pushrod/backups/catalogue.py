@@ -10,12 +10,15 @@
 
 from collections.abc import Iterator
 
+from pushrod.backups import copies, wal, wal_copies
+from pushrod.backups.copies import Copy
 from pushrod.backups.destination import Destination, Directory
 from pushrod.core.errors import UnknownNameError
+from pushrod.core.times import to_the_minute
 from pushrod.core.traits import BY_NAME
-from pushrod.core.values import Diagnostic, EngineName, Value
+from pushrod.core.values import Diagnostic, EngineName, Release, Value
 from pushrod.state import releases
-from pushrod.state.apps import App, read_json, seconds_since
+from pushrod.state.apps import App, seconds_since
 from pushrod.state.journal import Journal
 
 PERIODS = {"hour": 3600.0, "day": 86400.0, "week": 7 * 86400.0}
@@ -57,22 +60,41 @@ class Backup(Value, frozen=True):
         return seconds_since(self.at)
 
 
+class Listed(Backup, frozen=True, omit_defaults=True):
+    """A backup and its copy in a vault, if there is one."""
+
+    copy: Copy | None = None
+
+
 class Verified(Value, frozen=True):
-    """The result of testing one file: the tables and rows of the restored database, if one was restored."""
+    """The result of testing one file: the tables and rows of the restored database, or with `keyed` the keys that do
+    not expire, if one was restored.
+    """
 
     store: str
     tables: int = 0
     rows: int = 0
     restored: bool = False
+    keyed: bool = False
+
+    def __str__(self) -> str:
+        if not self.restored:
+            return "intact, not restored"
+        return (
+            f"{self.rows} keys that do not expire"
+            if self.keyed
+            else f"{self.tables} tables, {self.rows} rows"
+        )
 
 
 # ---- existing backups -----------------------------------------------------------------------------------------
 
 
 def listed(app: App) -> list[Backup]:
-    """The backups of an app, newest first."""
-    where, hint = place(app), "remove that directory, and take another backup"
-    return [read_json(where.record(name), Backup, restore=hint) for name in where.names()]
+    """The backups of an app, newest first. Those with a time in the future (the clock was set back) come last: the
+    next backup must not wait for that time."""
+    where = place(app)
+    return sorted((where.record(name, Backup) for name in where.names()), key=lambda b: b.age < -_SLACK)
 
 
 def find(app: App, when: str = "") -> Backup:
@@ -94,33 +116,56 @@ def find(app: App, when: str = "") -> Backup:
 
 def due(app: App) -> bool:
     """Whether an app's next backup is due, by the interval in its manifest. Never if the app is down."""
-    release = releases.live(app)
-    if app.settings.down or release is None or not any(s.store for s in release.stores):
+    if (release := releases.up(app)) is None:
         return False
-    period = PERIODS.get(release.backups.every)
+    length = period(release)
     newest = next(iter(listed(app)), None)
-    return period is not None and (newest is None or newest.age >= period - _SLACK)
+    return length is not None and (newest is None or copies.past(newest.at, length))
 
 
-def examine(app: App) -> Iterator[Diagnostic]:
+def period(release: Release) -> float | None:
+    """Seconds between two backups of a release's stores; None if there are none."""
+    return PERIODS.get(release.backups.every) if _saved(release) else None
+
+
+def copy_due(app: App) -> bool:
+    """Whether an app's next copy to its vault is due. Never if the app is down."""
+    if (release := releases.up(app)) is None:
+        return False
+    newest = next(iter(listed(app)), None)
+    return copies.due(app, release, PERIODS, newest.name if newest else "")
+
+
+def examine(app: App, release: Release | None) -> Iterator[Diagnostic]:
+    """Diagnostics of the backups of an app with this live release, of the logs of databases, and of copies."""
+    if release is None or app.settings.down:
+        return
+    yield from _local(app, release)
+    yield from copies.examine(app, release, PERIODS)
+    yield from wal.examine(app, release)
+    yield from wal_copies.examine(app, release)
+
+
+def _local(app: App, release: Release) -> Iterator[Diagnostic]:
     """A diagnostic if an app's last backup, or its first deployment without one, is older than twice its interval.
 
     Without a timer (on the embedded engine), only once somebody has taken a first backup.
     """
-    release, known = releases.live(app), listed(app)
-    if app.settings.down or release is None or not any(s.store for s in release.stores):
-        return
-    period = PERIODS.get(release.backups.every)
-    if period is None or (not known and not BY_NAME[release.engine].hosted):
+    known = listed(app)
+    length = period(release)
+    if length is None or (not known and not BY_NAME[release.engine].hosted):
         return
     since = known[0].at if known else _first_live(app)
-    if seconds_since(since) > 2 * period:
-        last = (
-            f"the last backup is from {since[:16].replace('T', ' ')} UTC" if known else "there is no backup"
-        )
+    if seconds_since(since) > 2 * length:
+        last = f"the last backup is from {to_the_minute(since)}" if known else "there is no backup"
         detail = f"{last}; the manifest asks for one every {release.backups.every}"
         remedy = f"`pushrod db backup --app {app.name}` takes one, or reports why it cannot"
         yield Diagnostic(f"app {app.name}", "warning", detail, remedy)
+
+
+def _saved(release: Release) -> bool:
+    """Whether anything of a release's stores is backed up."""
+    return any(s.store for s in release.stores) or bool(release.backups.volumes)
 
 
 def place(app: App) -> Destination:

@@ -7,19 +7,24 @@ complete.
 import contextlib
 import errno
 import os
-import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Protocol, TypeVar
 
 from pushrod.core.errors import StoreError
+from pushrod.core.patterns import lazy
+from pushrod.core.values import Value
+from pushrod.state.apps import read_json
 from pushrod.system import files
 from pushrod.system.streams import Measured, Source
 
+Record = TypeVar("Record", bound=Value)
+"""What a backup's record says; `catalogue.Backup`."""
+
 RECORD = "backup.json"
-_NAME = re.compile(r"\d{4}-\d\d-\d\dT\d\d-\d\d-\d\dZ")
+_NAME = lazy(r"\d{4}-\d\d-\d\dT\d\d-\d\d-\d\dZ")
 _WORK = ".new"
-_LOOK = 16 << 20  # bytes between two looks at the free space
+_LOOK = 16 << 20  # bytes between two checks of the free space
 
 SPARE = 256 << 20
 """Bytes of its disk that a backup leaves to databases and logs."""
@@ -47,8 +52,8 @@ class Destination(Protocol):
     def taken(self, name: str) -> bool:
         """Whether a name is in use, even by an incomplete backup."""
 
-    def record(self, name: str) -> Path:
-        """The path of a backup's record, which may be damaged."""
+    def record(self, name: str, shape: type[Record]) -> Record:
+        """A backup's record. Raises StateError if it is missing or damaged."""
 
     def where(self, name: str, file: str) -> str:
         """The location of a backup's file, for messages."""
@@ -81,9 +86,10 @@ class Directory:
         """As `Destination.taken`."""
         return (self.path / name).exists()
 
-    def record(self, name: str) -> Path:
+    def record(self, name: str, shape: type[Record]) -> Record:
         """As `Destination.record`."""
-        return self.path / name / RECORD
+        hint = "remove that directory, and take another backup"
+        return read_json(self.path / name / RECORD, shape, restore=hint)
 
     def where(self, name: str, file: str) -> str:
         """As `Destination.where`: its path."""
@@ -112,12 +118,13 @@ class Directory:
         files.remove_tree(gone)
 
 
-class _Spared:
-    """A sink that leaves some of its disk free: what comes from a store is whatever its image makes of it."""
+class Spared:
+    """A sink that leaves some of its disk free, because a store's own image decides how much it sends."""
 
-    def __init__(self, out: BinaryIO, place: Path) -> None:
+    def __init__(self, out: BinaryIO, place: Path, spare: int = SPARE) -> None:
         self._out = out
         self._place = place
+        self._spare = spare
         self._unseen = 0
 
     def write(self, block: bytes) -> None:
@@ -125,9 +132,9 @@ class _Spared:
         self._unseen += len(block)
         if self._unseen > _LOOK:
             self._unseen = 0
-            if files.free_space(self._place) < SPARE:
+            if files.free_space(self._place) < self._spare:
                 raise OSError(
-                    errno.ENOSPC, f"{os.strerror(errno.ENOSPC)}: its last {SPARE // 10**6} MB stay free"
+                    errno.ENOSPC, f"{os.strerror(errno.ENOSPC)}: its last {self._spare // 10**6} MB stay free"
                 )
         self._out.write(block)
 
@@ -141,7 +148,7 @@ class _Draft:
         try:
             with (self._work / file).open("xb") as out:
                 os.fchmod(out.fileno(), 0o600)
-                yield Measured(_Spared(out, self._work))
+                yield Measured(Spared(out, self._work))
                 out.flush()
                 os.fsync(out.fileno())
         except OSError as e:

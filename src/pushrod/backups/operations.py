@@ -5,14 +5,19 @@ Each file is read back right after it is written.
 """
 
 import datetime
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
 
 import msgspec
 
-from pushrod.backups import catalogue
+from pushrod.adapters.dumps import difference
+from pushrod.backups import catalogue, copies, staging, vaulting, wal_copies
 from pushrod.backups.catalogue import Backup, File, Verified
-from pushrod.backups.destination import Draft
-from pushrod.core.errors import BusyError, Interrupted, PushrodError, StoreError
+from pushrod.backups.copies import Copy
+from pushrod.backups.destination import Destination, Directory, Draft
+from pushrod.backups.failures import recorded
+from pushrod.core.errors import BusyError, PushrodError, StoreError, UnknownNameError, contained
 from pushrod.core.progress import Progress
 from pushrod.core.values import Release
 from pushrod.engines.protocols import Engine
@@ -21,14 +26,16 @@ from pushrod.releases.queue import LOCK_TIMEOUT
 from pushrod.releases.rounds import Round
 from pushrod.releases.steps import Steps
 from pushrod.state import releases
-from pushrod.state.apps import App, now
+from pushrod.state.apps import App, Root, now
 from pushrod.state.journal import Journal
+from pushrod.state.vaults import Vault
 from pushrod.stores.backup_drivers import Archive
 from pushrod.system import files, streams
 
 TURN = 3 * 3600.0
 """Seconds for one app's backup when all due backups are taken."""
 
+_RECORD = 4 << 20  # characters that a store may add to a record, which is read for all apps
 _BUSY = 5.0  # seconds to wait, at the end, for an app that was busy at its turn
 
 
@@ -50,8 +57,48 @@ class Backups:
         answer, or if its backup cannot be read back.
         """
         with self._pipeline.locked("backing up", timeout=timeout):
-            release = self._running()
+            release = releases.running(self.app)
             return self._take(release, self._archives(release))
+
+    def copy(self, *, timeout: float = LOCK_TIMEOUT) -> Copy | None:
+        """Copy the app with its newest backup to its vault, read the copy back, and restore the databases from what
+        came back, beside the data. None if the app has no vault.
+
+        Raises StoreError if that fails at any point, which is also recorded.
+        """
+        release = releases.running(self.app)
+        name = copies.vault_name(self.app, release)
+        if not name:
+            return None
+        with (
+            recorded(partial(copies.failed, self.app), str(self.app.directory)),
+            vaulting.outgoing(self.app) as work,
+        ):
+            return self._copy(release, vaulting.find(self.app.root, name), work, timeout)
+
+    def _copy(self, release: Release, vault: Vault, work: Path, timeout: float) -> Copy:
+        with self._pipeline.locked("collecting its files for the vault", timeout=timeout):
+            newest = next(iter(catalogue.listed(self.app)), None)
+            contents = staging.collect(
+                self.app, release.number, release.commit, newest.name if newest else "", work / "sent"
+            )
+        with self._step("copy", f"to {vault.url}") as step:
+            copy, place = vaulting.send(self.app.root, vault, contents, work)
+            copies.succeeded(self.app, copy)
+            step.detail = f"to {vault.url}: {copy.sent} bytes sent, {copy.size} read back"
+        restored = list[str]()
+        if newest:
+            returned = Directory(App(Root(place), self.app.name).backups)
+            with self._pipeline.locked("proving a backup", timeout=timeout):
+                archives = {a.store: a for a in self._archives(releases.running(self.app))}
+                for file in newest.files:
+                    result = self._verify(newest, file, archives, returned)
+                    if result.restored and archives[file.store].suffix != "tar":  # files are only counted
+                        restored.append(file.store)
+        copy = msgspec.structs.replace(copy, proved=now(), restored=tuple(restored))
+        copies.succeeded(self.app, copy)
+        vaulting.prune(self.app.root, vault, self.app.name, release.backups.keep)
+        return copy
 
     def verify(self, when: str = "") -> list[Verified]:
         """Test a backup: compare its files with their digests, restore each beside the data, compare the rows.
@@ -60,23 +107,57 @@ class Backups:
         """
         with self._pipeline.locked("verifying a backup"):
             backup = catalogue.find(self.app, when)
-            archives = {a.store: a for a in self._archives(self._running())}
+            archives = {a.store: a for a in self._archives(releases.running(self.app))}
             return [self._verify(backup, file, archives) for file in backup.files]
 
-    def restore(self, when: str) -> list[str]:
-        """Replace the app's databases by those of a backup, after backing up the current ones.
+    def restore(self, when: str, only: str = "") -> list[str]:
+        """Replace the app's databases by those of a backup, after backing up the current ones; or that of one store.
 
         Returns messages for the user. Each database is first restored beside the current one, then swapped in.
         Instances keep running and reconnect.
         """
         with self._pipeline.locked("restoring a backup"):
-            backup, release = catalogue.find(self.app, when), self._running()
+            backup, release = catalogue.find(self.app, when), releases.running(self.app)
             current = self._archives(release)
             archives = {a.store: a for a in current}
-            for file in backup.files:
+            asked = [file for file in backup.files if only in ("", file.store)]
+            if not asked:
+                raise UnknownNameError(
+                    f"backup {backup.name} has nothing of {only}", hint="`pushrod db backups` lists others"
+                )
+            for file in asked:
                 self._check(backup, file, archives)
             self._take(release, current, sparing=backup.name)
-            return [self._restore(backup, file, archives) for file in backup.files] + self._migrated(backup)
+            messages = [self._restore(backup, file, archives) for file in asked]
+            return messages if only else messages + self._migrated(backup, release)
+
+    def revive(self, name: str, catch_up: Callable[[Release, str], list[str]]) -> list[str]:
+        """Make an app live whose files came from a vault: build its live commit, start its stores, restore the
+        databases from the backup `name` (empty: none), bring them to a later time than the backup's by `catch_up`,
+        then start its instances. Returns messages for the user."""
+        with self._pipeline.locked("rebuilding from a vault"):
+            live = releases.live(self.app)
+            if live is None:
+                return ["it has no live release: deploy it"]
+            release = self._pipeline.prepare(live.commit)
+            messages, at = list[str](), ""
+            if release.stores:
+                with self._step("stores", ", ".join(s.name for s in release.stores)) as step:
+                    step.detail = (
+                        self.engine.stores.ensure(self.app, release, ddl=release.migrates_itself)
+                        or step.detail
+                    )
+            if name:
+                backup, archives = (
+                    catalogue.find(self.app, name),
+                    {a.store: a for a in self._archives(release)},
+                )
+                for file in backup.files:
+                    self._check(backup, file, archives)
+                messages, at = [self._restore(backup, file, archives) for file in backup.files], backup.at
+            messages += catch_up(release, at)
+            self._pipeline.promote(release, migrate=False)
+            return messages
 
     # ---- steps ----------------------------------------------------------------------------------------------
 
@@ -113,7 +194,14 @@ class Backups:
             rows = archive.save(sink)
         with draft.read(name) as source:
             archive.check(source)
-        return File(archive.store, name, archive.version(), sink.size, sink.sha256, rows)
+        version = archive.version()
+        if len(version) + sum(map(len, rows)) + 20 * len(rows) > _RECORD:
+            raise StoreError(
+                f"its version and the names of its {len(rows)} tables are too much for the backup's record",
+                where=f"store {archive.store}",
+                hint="dump it by hand: pushrod db export",
+            )
+        return File(archive.store, name, version, sink.size, sink.sha256, rows)
 
     def _free_name(self, at: str) -> str:
         """A name for a time; if it is taken, the next free second's."""
@@ -126,11 +214,14 @@ class Backups:
         for backup in [b for b in catalogue.listed(self.app)[keep:] if b.name not in spared]:
             self._place.remove(backup.name)
 
-    def _check(self, backup: Backup, file: File, archives: dict[str, Archive]) -> Archive:
+    def _check(
+        self, backup: Backup, file: File, archives: dict[str, Archive], place: Destination | None = None
+    ) -> Archive:
         """The driver for a file. Raises StoreError if the file has changed or the live release lacks its store."""
-        where = self._place.where(backup.name, file.name)
+        place = place or self._place
+        where = place.where(backup.name, file.name)
         try:
-            with self._place.read(backup.name, file.name) as source:
+            with place.read(backup.name, file.name) as source:
                 problem = (
                     "" if streams.digest(source) == file.sha256 else "the file has changed since the backup"
                 )
@@ -145,113 +236,118 @@ class Backups:
                 hint=f"deploy a commit with it, such as {backup.commit[:7]}, or restore the file by hand",
             )
         archive = archives[file.store]
-        with self._place.read(backup.name, file.name) as source:
+        with place.read(backup.name, file.name) as source:
             archive.check(source)
         return archive
 
-    def _verify(self, backup: Backup, file: File, archives: dict[str, Archive]) -> Verified:
+    def _verify(
+        self, backup: Backup, file: File, archives: dict[str, Archive], place: Destination | None = None
+    ) -> Verified:
+        place = place or self._place
         with self._step("verify", f"{file.name} of {backup.name}") as step:
-            archive = self._check(backup, file, archives)
-            with self._place.read(backup.name, file.name) as source:
+            archive = self._check(backup, file, archives, place)
+            with place.read(backup.name, file.name) as source:
                 rows = archive.rehearse(source)
-            if rows is None:
-                step.detail = f"{file.name}: intact; not restored, because that is done by hand"
-                return Verified(file.store)
-            if rows != file.rows:
+            if rows != file.rows and (
+                file.rows or archive.suffix != "rdb"
+            ):  # of keys, not always a number is known
                 raise StoreError(
-                    f"the restored rows differ from the recorded ones: {_difference(file.rows, rows)}",
+                    f"the restored rows differ from the recorded ones: {difference(file.rows, rows)}",
                     where=f"{file.name} of backup {backup.name}",
                     hint="take another backup, and verify it",
                 )
-            step.detail = f"{file.name}: {len(rows)} tables, {sum(rows.values())} rows, as backed up"
-        return Verified(file.store, len(rows), sum(rows.values()), restored=True)
+            keyed = archive.suffix == "rdb"
+            verified = Verified(
+                file.store, 0 if keyed else len(rows), sum(rows.values()), restored=True, keyed=keyed
+            )
+            step.detail = f"{file.name}: {verified}, as backed up"
+        return verified
 
     def _restore(self, backup: Backup, file: File, archives: dict[str, Archive]) -> str:
         with (
             self._step("restore", f"{file.name} of {backup.name}") as step,
             self._place.read(backup.name, file.name) as source,
         ):
-            kept = archives[file.store].restore(source)
-            step.detail = f"{file.name}: {'in place' if kept else 'by hand'}"
-        if kept is None:
-            where = self._place.where(backup.name, file.name)
-            return (
-                f"{file.store} is unchanged: restore its snapshot by hand (docs/operations.md), from {where}"
-            )
+            kept = archives[file.store].restore(source, file.rows)
+            step.detail = f"{file.name}: in place"
         return f"{file.store} is as of {backup.at}; {kept} keeps the previous data until the next restore"
 
-    def _migrated(self, backup: Backup) -> list[str]:
-        """A message if the schema has changed since the backup: the live code may not work with the older one."""
-        story = Journal(self.app.journal).story()
-        later = [n for n in story.migrated if backup.release < n <= story.live]
-        if not later:
-            return []
-        return [
-            f"release {later[0]} changed the schema after this backup of release {backup.release}: deploy again to "
-            f"run the release command, or `pushrod rollback {backup.release}`"
-        ]
+    def _migrated(self, backup: Backup, live: Release) -> list[str]:
+        """A message if the schema has changed since the backup, or may have: the live code may not work with the
+        older one.
+        """
+        entries, story = Journal(self.app.journal).read()
+        later = [n for n in story.migrated if backup.release < n <= live.number]
+        if later:
+            return [
+                f"release {later[0]} changed the schema after this backup of release {backup.release}: deploy again "
+                f"to run the release command, or `pushrod rollback {backup.release}`"
+            ]
+        first = min(e.release for e in entries)  # what earlier ones changed is no longer in the journal
+        if backup.release < min(first - 1, live.number) and not live.migrates_itself:
+            return [
+                f"releases before {first} are no longer in the journal: if one of them changed the schema after this "
+                f"backup of release {backup.release}, deploy again to run the release command"
+            ]
+        return []
 
     # ---- helpers --------------------------------------------------------------------------------------------
 
-    def _running(self) -> Release:
-        release = releases.live(self.app)
-        if release is None or self.app.settings.down:
-            state = "is down" if release else "has no live release"
-            hint = "`pushrod restart` starts them" if release else "deploy it first"
-            raise StoreError(f"{self.app.name} {state}, so its stores do not run", hint=hint)
-        return release
-
     def _archives(self, release: Release) -> Sequence[Archive]:
-        ddl = not any(s.release for s in release.services)
-        archives = self.engine.stores.archives(self.app, release, ddl=ddl)
+        archives = self.engine.stores.archives(self.app, release, ddl=release.migrates_itself)
         for store in release.stores:
             if store.name not in {a.store for a in archives}:
                 self.progress.note(f"{store.name} ({store.image}) is not backed up: pushrod cannot read it")
         return archives
 
 
-def all_due(engine: Engine, apps: Sequence[App], progress: Progress) -> Iterator[Backup | PushrodError]:
-    """Back up each app that is due, in a fair order, each within TURN.
+def all_due(
+    engine: Engine, apps: Sequence[App], progress: Progress
+) -> Iterator[Backup | Copy | PushrodError]:
+    """Back up each app that is due, and copy it to its vault, in a fair order, each within TURN.
 
-    If one fails, its error is yielded, and the next app follows. An app that another command works on is tried again
-    at the end; if it is still busy, it is skipped with a note, and with an error if its backup is already late.
+    The host's own files come last. If one fails, its error is yielded, and the next follows. An app that another
+    command works on is tried again at the end; if it is still busy, it is skipped with a note, and with an error if
+    its backup is already late.
     """
     turns, busy = Round(engine.root, "backup", TURN), list[App]()
     for app in turns.order(apps):
-        outcome = _in_turn(turns, app, engine, progress, timeout=0)
-        if isinstance(outcome, BusyError):
-            busy.append(app)
-        elif outcome:
-            yield outcome
+        for outcome in _in_turn(turns, app, engine, progress, timeout=0):
+            if isinstance(outcome, BusyError):
+                busy.append(app)
+            else:
+                yield outcome
     for app in busy:
-        outcome = _in_turn(turns, app, engine, progress, timeout=_BUSY)
-        if isinstance(outcome, BusyError):
-            progress.note(f"{app.name} is skipped until the next run: {outcome.what}")
-            if not any(catalogue.examine(app)):
-                continue
-        if outcome:
+        for outcome in _in_turn(turns, app, engine, progress, timeout=_BUSY):
+            if isinstance(outcome, BusyError):
+                progress.note(f"{app.name} is skipped until the next run: {outcome.what}")
+                if not any(catalogue.examine(app, releases.live(app))):
+                    continue
             yield outcome
+    if copies.host_due(engine.root):
+        try:
+            yield vaulting.copy_host(engine.root)
+        except PushrodError as e:
+            e.app = "the host's own files"
+            yield e
 
 
 def _in_turn(
     turns: Round, app: App, engine: Engine, progress: Progress, *, timeout: float
-) -> Backup | PushrodError | None:
-    """The result of an app's turn; None if it is not due."""
+) -> Iterator[Backup | Copy | PushrodError]:
+    """The results of an app's turn; none if nothing is due."""
     try:
-        if not catalogue.due(app):
-            return None
-        with turns.turn(app):
-            return Backups(app, engine, progress).take(timeout=timeout)
-    except Interrupted:
-        raise
+        with contained():
+            if not catalogue.due(app) and not catalogue.copy_due(app) and not wal_copies.bases_due(app):
+                return
+            with turns.turn(app):
+                backups = Backups(app, engine, progress)
+                if catalogue.due(app):
+                    yield backups.take(timeout=timeout)
+                if catalogue.copy_due(app) and (copy := backups.copy(timeout=timeout)):
+                    yield copy
+                wal_copies.take_bases(app, engine)
     except PushrodError as e:
-        return e.of(app.name)
+        yield e.of(app.name)
     except OSError as e:
-        return files.os_error(e, str(app.backups)).of(app.name)
-
-
-def _difference(recorded: dict[str, int], restored: dict[str, int]) -> str:
-    tables = sorted(t for t in {*recorded, *restored} if recorded.get(t) != restored.get(t))
-    return ", ".join(
-        f"{t} {restored.get(t, 'missing')} instead of {recorded.get(t, 'none')}" for t in tables[:3]
-    )
+        yield files.os_error(e, str(app.backups)).of(app.name)

@@ -9,8 +9,9 @@ import click
 from pushrod import __version__
 from pushrod.cli import recording
 from pushrod.cli.output import print_error, print_wrong_call
-from pushrod.core.errors import PushrodError
+from pushrod.core.errors import Ending
 from pushrod.provisioning.verbs import MODULES
+from pushrod.system import signals
 from pushrod.system.files import os_error
 
 
@@ -48,9 +49,8 @@ _EXIT_CODES = (
 @click.option("--root", envvar="PUSHROD_ROOT", help="Where pushrod keeps its state (also PUSHROD_ROOT).")
 @click.pass_context
 def cli(context: click.Context, root: str | None) -> None:
-    """Take a commit to production on this machine with git push.
-
-    Start with `pushrod new shop`, or `pushrod up` beside a compose file.
+    """Take a commit to production on this machine with git push. Start with `pushrod new shop`, or `pushrod up`
+    beside a compose file.
     """
     context.obj = root
 
@@ -58,8 +58,9 @@ def cli(context: click.Context, root: str | None) -> None:
 def main() -> None:
     """Run the command line. Exit codes: `core/errors.py`; 2 means wrong usage, 1 a bug in pushrod."""
     try:
-        cli(prog_name="pushrod", standalone_mode=False)
-    except PushrodError as e:
+        with signals.handled():
+            cli(prog_name="pushrod", standalone_mode=False)
+    except Ending as e:
         print_error(e)
         sys.exit(e.exit_code)
     except OSError as e:

@@ -9,8 +9,9 @@ from pushrod.adapters import openssl
 from pushrod.cli import remote, sent
 from pushrod.cli.context import find_app, find_root, with_app, with_json
 from pushrod.cli.host_context import visible
-from pushrod.cli.output import Steps, age, conclude, print_json, print_table
+from pushrod.cli.output import Steps, conclude, print_json, print_table
 from pushrod.cli.terminal import echo
+from pushrod.core.amounts import age
 from pushrod.core.errors import HostError, PushrodError
 from pushrod.engines import registry
 from pushrod.ingress.certificates import Certificates

@@ -1,4 +1,4 @@
-"""Which root, app and engine a command is about."""
+"""Which root, app, store and engine a command is about."""
 
 import os
 from collections.abc import Callable
@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from pushrod.adapters import git
-from pushrod.cli import recording
+from pushrod.cli import announcing, recording
 from pushrod.cli.host_context import caller, default_root, may_push, permitted, stepped_down, visible
 from pushrod.cli.output import Steps
+from pushrod.cli.watched import WatchedSteps
 from pushrod.core.errors import PushrodError, RepositoryError, UnknownNameError
 from pushrod.engines import registry
 from pushrod.state.apps import App, Root
@@ -34,6 +35,11 @@ def with_app(command: F) -> F:
 def with_root(command: F) -> F:
     """Add --root, which is accepted both before and after the verb."""
     return click.option("--root", help="Where pushrod keeps its state (also PUSHROD_ROOT).")(command)
+
+
+def with_store(command: F) -> F:
+    """Add --store, for every verb about one store."""
+    return click.option("--store", default="", help="The store, if the app has several.")(command)
 
 
 def with_json(command: F) -> F:
@@ -117,11 +123,22 @@ def _named(where: Root, name: str | None, directory: Path | None) -> App:
     )
 
 
+def chosen(known: list[str], store: str, what: str) -> str:
+    """The store of that name, or the only one."""
+    if store in known or (not store and len(known) == 1):
+        return store or known[0]
+    if not known:
+        raise UnknownNameError(f"the app has no {what}", hint="`pushrod status` lists its stores")
+    problem = f"no store `{store}`" if store else "which store?"
+    raise UnknownNameError(problem, hint=f"add --store NAME; stores: {', '.join(known)}")
+
+
 def pipeline(app: App) -> "Pipeline":
     """The pipeline of an app, with its steps on stderr. Imported only when there is work for it."""
     from pushrod.releases.pipeline import Pipeline
 
-    return Pipeline(app, registry.of(app.root), Steps(), may_push)
+    announcing.at_end(app)
+    return Pipeline(app, registry.of(app.root), WatchedSteps(app), may_push, recording.caller_name())
 
 
 def _remote(directory: Path) -> Path | None:

@@ -1,16 +1,23 @@
 """db: backups of an app's stores."""
 
 import click
+import msgspec
 
-from pushrod.backups import catalogue, operations
-from pushrod.backups.catalogue import Backup
+from pushrod.backups import catalogue, copies, operations, points, wal_copies
+from pushrod.backups.catalogue import Backup, Listed
+from pushrod.backups.copies import Copy
 from pushrod.backups.operations import Backups
-from pushrod.cli import remote
+from pushrod.backups.points import Points
+from pushrod.cli import db_tools, remote
 from pushrod.cli.context import find_app, find_root, with_app, with_json
+from pushrod.cli.db_upgrade import upgrade_command
+from pushrod.cli.db_wal import archive_command, wal_command
 from pushrod.cli.host_context import visible
-from pushrod.cli.output import Steps, age, conclude, print_json, print_table
+from pushrod.cli.output import Steps, ago, conclude, print_json, print_table
 from pushrod.cli.terminal import ask, echo
-from pushrod.core.errors import PushrodError
+from pushrod.core.amounts import age, size_of
+from pushrod.core.errors import PushrodError, StoreError, UnknownNameError
+from pushrod.core.times import to_the_minute
 from pushrod.engines import registry
 from pushrod.state.apps import App
 from pushrod.system import signals
@@ -18,7 +25,18 @@ from pushrod.system import signals
 
 @click.group("db")
 def db_command() -> None:
-    """Manage backups of an app's stores."""
+    """Manage an app's stores: backups, restores, upgrades."""
+
+
+for _tool in (
+    db_tools.shell_command,
+    db_tools.size_command,
+    db_tools.top_command,
+    db_tools.export_command,
+    db_tools.import_command,
+    db_tools.rotate_command,
+):
+    db_command.add_command(_tool)
 
 
 @db_command.command("backup", cls=remote.Verb)
@@ -32,6 +50,9 @@ def backup_command(every: bool, app_name: str | None, root: str | None) -> None:
     app = find_app(root, app_name)
     with signals.interruptible():
         echo(_summary(_of(app).take()))
+        if copy := _of(app).copy():
+            echo(_copied(copy))
+        wal_copies.take_bases(app, registry.of(app.root))
 
 
 def _all(root: str | None) -> None:
@@ -42,6 +63,8 @@ def _all(root: str | None) -> None:
         for outcome in operations.all_due(registry.of(where), visible(where), Steps()):
             if isinstance(outcome, Backup):
                 echo(_summary(outcome))
+            elif isinstance(outcome, Copy):
+                echo(_copied(outcome))
             else:
                 failed.append(outcome)
     conclude(failed)
@@ -52,14 +75,39 @@ def _all(root: str | None) -> None:
 @with_json
 def backups_command(app_name: str | None, root: str | None, as_json: bool) -> None:
     """List the app's backups, newest first."""
-    backups = catalogue.listed(find_app(root, app_name))
+    app = find_app(root, app_name)
+    backups, ledger = catalogue.listed(app), copies.ledger(app)
     if as_json:
-        print_json(backups)
+        print_json([Listed(**msgspec.structs.asdict(b), copy=copies.of(ledger, b.name)) for b in backups])
     elif not backups:
         echo("none; `pushrod db backup` takes one")
     else:
-        rows = [(b.name, _size(b.size), str(b.release), age(b.age), _stores(b)) for b in backups]
-        print_table(("BACKUP", "SIZE", "RELEASE", "AGE", "OF"), rows)
+        vaults = bool(ledger.copies or ledger.failure)
+        rows = [
+            (
+                b.name,
+                size_of(b.size),
+                str(b.release),
+                age(b.age),
+                _stores(b),
+                _fate(copies.of(ledger, b.name)),
+            )
+            for b in backups
+        ]
+        header = ("BACKUP", "SIZE", "RELEASE", "AGE", "OF", "IN A VAULT")
+        print_table(header if vaults else header[:-1], [row if vaults else row[:-1] for row in rows])
+    if failure := ledger.failure:
+        raise StoreError(
+            f"not copied to a vault since {to_the_minute(failure.at)}: {failure.what}",
+            where=failure.where,
+            hint="`pushrod db backup` tries again",
+        )
+
+
+def _fate(copy: Copy | None) -> str:
+    if copy is None:
+        return "no"
+    return f"{copy.vault}, proved {ago(copy.proved)}" if copy.proved else f"{copy.vault}, not proved"
 
 
 @db_command.command("verify", cls=remote.Verb)
@@ -76,20 +124,30 @@ def verify_command(when: str, app_name: str | None, root: str | None) -> None:
     with signals.interruptible():
         tried = _of(app).verify(name)
     for result in tried:
-        what = f"{result.tables} tables, {result.rows} rows" if result.restored else "intact, not restored"
-        echo(f"{name} {result.store}: {what}")
+        echo(f"{name} {result.store}: {result}")
 
 
 @db_command.command("restore", cls=remote.Verb)
-@click.argument("when")
+@click.argument("when", default="")
+@click.option("--to", default="", help="A time, '2026-11-22 14:03:07' (UTC), or latest, instead of a backup.")
+@click.option("--into", default="", help="With --to: as a database of this name beside the app's.")
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @with_app
-def restore_command(when: str, yes: bool, app_name: str | None, root: str | None) -> None:
-    """Replace the app's databases by those of the backup WHEN.
+def restore_command(when: str, to: str, into: str, yes: bool, app_name: str | None, root: str | None) -> None:
+    """Replace the app's databases with those of the backup WHEN, or with what they were at a time.
 
-    The current data is backed up first. Instances lose their connections and reconnect.
+    The current data is kept: backed up first, or with --to, as a database beside. Instances lose their connections
+    and reconnect.
     """
     app = find_app(root, app_name)
+    if bool(when) == bool(to) or (into and not to):
+        raise UnknownNameError(
+            "name either a backup or a time",
+            hint="`pushrod db backups` lists backups; --into belongs to --to",
+        )
+    if to:
+        _restore_to(app, to, into, yes)
+        return
     backup = catalogue.find(app, when)
     if not yes:
         echo(
@@ -104,21 +162,40 @@ def restore_command(when: str, yes: bool, app_name: str | None, root: str | None
         echo(line)
 
 
+def _restore_to(app: App, to: str, into: str, yes: bool) -> None:
+    points.moment(to)
+    if not into and not yes:
+        echo(
+            f"This replaces the data of {app.name} by what it was at {to}. The current data is kept beside it."
+        )
+        if ask("Type the app's name to confirm") != app.name:
+            raise click.Abort
+    with signals.interruptible():
+        lines = Points(app, registry.of(app.root), Steps()).restore_to(to, into)
+    for line in lines:
+        echo(line)
+
+
 def _of(app: App) -> Backups:
     return Backups(app, registry.of(app.root), Steps())
 
 
 def _summary(backup: Backup) -> str:
-    return f"{backup.app}: backup {backup.name}, {_size(backup.size)} of {_stores(backup)}"
+    return f"{backup.app}: backup {backup.name}, {size_of(backup.size)} of {_stores(backup)}"
+
+
+def _copied(copy: Copy) -> str:
+    proof = "; its databases were restored from there" if copy.restored else ""
+    return (
+        f"{copy.app or 'the host'}: copied to vault {copy.vault}, {size_of(copy.sent)} sent, "
+        f"{size_of(copy.size)} read back{proof}"
+    )
 
 
 def _stores(backup: Backup) -> str:
     return ", ".join(file.store for file in backup.files)
 
 
-def _size(count: int) -> str:
-    """A number of bytes for display."""
-    for unit, least in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
-        if count >= least:
-            return f"{count / least:.1f} {unit}"
-    return f"{count} B"
+db_command.add_command(archive_command)
+db_command.add_command(wal_command)
+db_command.add_command(upgrade_command)

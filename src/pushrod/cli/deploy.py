@@ -79,6 +79,7 @@ def _deploy(app: App, tree: Path, commit: str) -> None:
     admission.check(app, tree, commit)
     git.transfer(tree, app.repository, commit)
     release = line.deploy(commit)
+    admission.record(app, commit)
     if release.number == before:
         echo(f"already live: release {release.number} ({commit[:7]}) at {line.url}")
     else:
@@ -106,12 +107,14 @@ def down_command(directory: Path, app_name: str | None, root: str | None) -> Non
 @with_json
 def plan_command(ref: str, file: str, app_name: str | None, root: str | None, as_json: bool) -> None:
     """Show what deploying REF would change, by default HEAD."""
+    from pushrod.releases import planning
+
     file = check_file(file)
     if there := remote.find(root, app_name):
         _plan_there(there, ref, file, as_json=as_json)
     app = find_app(root, app_name)
     commit = _stored(app, ref)
-    plan = pipeline(app).plan(commit, file)
+    plan = planning.of(pipeline(app).context, commit, file)
     if as_json:
         print_json(plan)
         return
@@ -178,7 +181,7 @@ def rollback_command(number: int, across_migrations: bool, app_name: str | None,
 @click.command("restart", cls=remote.Verb)
 @with_app
 def restart_command(app_name: str | None, root: str | None) -> None:
-    """Replace every instance by a new one of the same commit.
+    """Replace every instance with a new one of the same commit.
 
     It drops no request, and does not run the release command.
     """

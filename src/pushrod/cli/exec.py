@@ -1,20 +1,16 @@
 """exec and run: any program in the app's environment."""
 
-import sys
-from pathlib import Path
-from typing import NoReturn
-
 import click
 
 from pushrod.cli import remote
 from pushrod.cli.context import find_app, with_app
+from pushrod.cli.terminal import attach
 from pushrod.core.errors import UnknownNameError
-from pushrod.core.values import Program, Release, Service
+from pushrod.core.values import Release, Service
 from pushrod.engines import registry
 from pushrod.state.apps import App
 from pushrod.state.releases import Releases
 from pushrod.state.secrets import Secrets
-from pushrod.system import processes
 
 _REST = {"ignore_unknown_options": True, "allow_interspersed_args": False}
 
@@ -66,7 +62,7 @@ def exec_command(service: str, argv: tuple[str, ...], app_name: str | None, root
     """
     app = find_app(root, app_name)
     release, chosen, environment = _live(app, service, key=service)
-    _attach(registry.of(app.root).programs.exec(app, release, chosen, argv, environment))
+    attach(registry.of(app.root).programs.exec(app, release, chosen, argv, environment))
 
 
 @click.command("run", cls=remote.Verb, context_settings=_REST)
@@ -84,7 +80,7 @@ def run_command(argv: tuple[str, ...], service: str, app_name: str | None, root:
     live = Releases(app).pointed()
     name = service or (Releases(app).read(live).entry if live else "")
     release, chosen, environment = _live(app, name, key=f"{name}:release")
-    _attach(registry.of(app.root).programs.run_program(app, release, chosen, argv, environment))
+    attach(registry.of(app.root).programs.run_program(app, release, chosen, argv, environment))
 
 
 def _live(app: App, service: str, *, key: str) -> tuple[Release, Service, dict[str, str]]:
@@ -97,7 +93,3 @@ def _live(app: App, service: str, *, key: str) -> tuple[Release, Service, dict[s
     if service not in known:
         raise UnknownNameError(f"no service `{service}`", hint=f"services with instances: {', '.join(known)}")
     return release, known[service], Secrets(app).sealed(live)[key]
-
-
-def _attach(program: Program) -> NoReturn:
-    sys.exit(processes.attach(program.argv, cwd=Path(program.cwd), env=program.environment))

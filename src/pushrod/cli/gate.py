@@ -13,19 +13,11 @@ from pushrod.cli.context import find_root
 from pushrod.cli.recording import Record
 from pushrod.cli.terminal import echo
 from pushrod.engines import machine, registry
-from pushrod.provisioning import gate, keys, shares
+from pushrod.provisioning import gate, keys, session, shares
 from pushrod.provisioning.kinds import Reach
 from pushrod.state.apps import NAME, Root, check_name
 from pushrod.state.audit import Who
 from pushrod.system import processes, signals
-
-# The variables that a session keeps on a Docker host: sshd's own and the account's. A client can send whatever the
-# server's AcceptEnv permits; all other variables are dropped.
-_KEPT = (
-    *("HOME", "USER", "SHELL", "PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ"),
-    *("SSH_CONNECTION", "SSH_ORIGINAL_COMMAND", "GIT_PROTOCOL"),
-    *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"),
-)
 
 
 @click.command("gate", hidden=True)
@@ -53,17 +45,18 @@ def gate_command(context: click.Context, name: str, apps: tuple[str, ...]) -> No
         pushes = request.service == "receive-pack"
         record.what, record.app, record.read_only = "push" if pushes else "fetch", request.app, not pushes
         record.begin()
-        _end_after(gate.PUSH_SECONDS if pushes else gate.FETCH_SECONDS)
+        end_after(gate.PUSH_SECONDS if pushes else gate.FETCH_SECONDS)
         sys.exit(_serve(root, request, reach, turn, record.act))
     else:
         call = parse(context.find_root().command, words, host_context.Caller(name, root, reach), record)
         record.begin()
-        _end_after(gate.VERBS[record.what].seconds)
+        end_after(gate.VERBS[record.what].seconds)
         with call:
             call.command.invoke(call)
 
 
-def _end_after(seconds: int) -> None:
+def end_after(seconds: int) -> None:
+    """End this process, and what it has started, after a time, and say so."""
     signals.end_after(
         seconds, lambda: echo(f"pushrod: stopped after {seconds} s, the time limit of this call", err=True)
     )
@@ -72,8 +65,9 @@ def _end_after(seconds: int) -> None:
 def _settle(root: Root, name: str) -> None:
     """Drop what the client could influence: environment variables, and a repository above the current directory."""
     if registry.traits(root).hosted:
-        for variable in set(os.environ) - set(_KEPT):
-            del os.environ[variable]
+        kept = session.environment(os.environ)
+        os.environ.clear()
+        os.environ.update(kept)
     os.environ["LOGNAME"] = name  # so that a release records whose key made it
     os.chdir("/")
 

@@ -10,7 +10,7 @@ from typing import BinaryIO, NamedTuple
 import click
 
 from pushrod.adapters import git, reporting
-from pushrod.cli import admission, outliving, recording
+from pushrod.cli import admission, detached, recording
 from pushrod.cli.context import find_root, finished, pipeline
 from pushrod.cli.terminal import echo
 from pushrod.core.errors import PushrodError, RepositoryError
@@ -42,7 +42,7 @@ def hook_command(app_name: str, name: str) -> None:
     app = find_root(None).app(app_name)
     if name == "pre-receive":
         updates = sys.stdin.read(_UPDATES + 1)
-        live = outliving.apart(lambda: _is_live(app, updates))
+        live = detached.apart(lambda: _is_live(app, updates))
         _record(app)
         with signals.interruptible():
             pre_receive(app, updates, live)
@@ -135,6 +135,7 @@ def _deploy(app: App, old: str, new: str, on_live: Callable[[], None]) -> None:
     recording.add(f"commit {new}")
     release = line.deploy(new, replacing="" if git.is_zero(old) else old, on_live=on_live)
     recording.add(f"release {release.number}")
+    admission.record(app, new)
     echo(f"live: {line.url} (release {release.number})", err=True)
 
 

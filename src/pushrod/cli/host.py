@@ -9,13 +9,26 @@ import click
 
 from pushrod.cli import recording
 from pushrod.cli.context import with_json, with_root
+from pushrod.cli.host_alarm import alarm_group
+from pushrod.cli.host_backups import backups_group, restore_command
+from pushrod.cli.host_notify import notify_group
 from pushrod.cli.output import Steps, print_json, print_table
 from pushrod.cli.terminal import echo
 from pushrod.core import limits
 from pushrod.core.errors import HostError
 from pushrod.engines import machine, registry
 from pushrod.engines.docker import host_edge
-from pushrod.provisioning import account, ceilings, host_init, installation, keys, shares
+from pushrod.provisioning import (
+    account,
+    host_init,
+    host_limits,
+    host_settings,
+    installation,
+    keys,
+    metrics,
+    shares,
+    web,
+)
 from pushrod.provisioning.server import initialise
 from pushrod.provisioning.work import Change, Work
 from pushrod.state.apps import HostSettings, Root
@@ -24,6 +37,12 @@ from pushrod.state.apps import HostSettings, Root
 @click.group("host")
 def host_command() -> None:
     """Set up and manage a Docker host."""
+
+
+host_command.add_command(alarm_group)
+host_command.add_command(backups_group)
+host_command.add_command(notify_group)
+host_command.add_command(restore_command)
 
 
 @host_command.command("init")
@@ -105,12 +124,9 @@ def limits_command(changes: tuple[str, ...], app: str, root: str | None, as_json
     if app:
         where.app(app)
     if changes:
-        if os.geteuid() != 0:
-            raise HostError(
-                "only root may change limits", hint=f"sudo pushrod host limits {' '.join(changes)}"
-            )
-        recording.begun(where, app)
-        ceilings.change(where, changes, app)
+        option = f" --app {app}" if app else ""
+        _as_root(root, f"limits{option} {' '.join(changes)}", app)
+        host_limits.change(where, changes, app)
     current, usual = machine.of(where, app), machine.limits(HostSettings())
     if as_json:
         print_json(current)
@@ -120,6 +136,73 @@ def limits_command(changes: tuple[str, ...], app: str, root: str | None, as_json
         value, default = (limits.written(name, getattr(its, name)) for its in (current, usual))
         rows.append((name.replace("_", "-"), value, "" if value == default else default, limit.meaning))
     print_table(("LIMIT", "VALUE", "DEFAULT", "OF"), rows)
+
+
+@host_command.group("metrics")
+def metrics_group() -> None:
+    """Serve metrics of this host to a collector on it."""
+
+
+@metrics_group.command("on")
+@click.option(
+    "--port",
+    type=click.IntRange(1024, 65535),
+    default=metrics.USUAL,
+    show_default=True,
+    help="The port on 127.0.0.1.",
+)
+@with_root
+def metrics_on(port: int, root: str | None) -> None:
+    """Write metrics every 10 s and serve them on 127.0.0.1."""
+    where = _as_root(root, f"metrics on --port {port}")
+    metrics.turn_on(where, port)
+    echo(f"metrics are at http://127.0.0.1:{port}/metrics")
+
+
+@metrics_group.command("off")
+@with_root
+def metrics_off(root: str | None) -> None:
+    """Stop writing and serving metrics."""
+    metrics.turn_off(_as_root(root, "metrics off"))
+    echo("metrics are neither written nor served")
+
+
+@host_command.group("web")
+def web_group() -> None:
+    """Serve the web page of this host on loopback."""
+
+
+@web_group.command("on")
+@click.option(
+    "--port",
+    type=click.IntRange(1024, 65535),
+    default=web.USUAL,
+    show_default=True,
+    help="The port on 127.0.0.1.",
+)
+@with_root
+def web_on(port: int, root: str | None) -> None:
+    """Have systemd start the page when somebody asks for it; it ends itself after 10 minutes without a request."""
+    where = _as_root(root, f"web on --port {port}")
+    web.turn_on(where, port)
+    echo(f"the page is at 127.0.0.1:{port}; from your machine: pushrod web --on root@SERVER")
+
+
+@web_group.command("off")
+@with_root
+def web_off(root: str | None) -> None:
+    """End the page; members stay."""
+    web.turn_off(_as_root(root, "web off"))
+    echo("there is no page")
+
+
+def _as_root(root: str | None, arguments: str, app: str = "") -> Root:
+    """The host's root, for a command that only root may call; the command is recorded."""
+    where = _host_root(root)
+    if os.geteuid() != 0:
+        raise HostError("only root may change this", hint=f"sudo pushrod host {arguments}")
+    recording.begun(where, app)
+    return where
 
 
 @host_command.group("keys")
@@ -188,7 +271,7 @@ def _host_root(root: str | None) -> Root:
 def _key_file(root: Root) -> keys.KeyFile:
     entry = account.entry()
     if entry is None or not registry.traits(root).hosted:
-        raise HostError("this machine is not a host yet", where=str(root.path), hint="pushrod host init")
+        raise host_settings.not_a_host(root)
     if os.geteuid() not in (0, entry.pw_uid):
         raise HostError("only root may manage keys", hint="sudo pushrod host keys …")
     return keys.KeyFile(root.path / keys.PLACE, (entry.pw_uid, entry.pw_gid))

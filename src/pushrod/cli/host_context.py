@@ -19,7 +19,7 @@ from pushrod.system.files import os_error
 
 
 def default_root() -> Path | None:
-    """The host's root, for root and the account; None for other users, and if this machine is no host."""
+    """The host's root, for root and the account; None for other users, and if this machine is not a host."""
     entry = account.entry()
     if entry is None or os.geteuid() not in (0, entry.pw_uid):
         return None

@@ -8,15 +8,17 @@ import msgspec
 from pushrod.cli import remote
 from pushrod.cli.context import find_app, find_root, finished, named_app, with_app, with_json
 from pushrod.cli.host_context import visible
-from pushrod.cli.output import age, closed, print_json, print_table
-from pushrod.cli.terminal import Styled, echo, echo_json, plain
+from pushrod.cli.output import ago, closed, print_json, print_table
+from pushrod.cli.terminal import Styled, echo, echo_json
+from pushrod.core.amounts import age
 from pushrod.core.errors import PushrodError
+from pushrod.core.printable import plain
 from pushrod.core.site import Request
 from pushrod.engines import registry
 from pushrod.ingress import request_log
 from pushrod.manifest.document import duration
 from pushrod.observe import status
-from pushrod.state.apps import App, seconds_since
+from pushrod.state.apps import App
 from pushrod.state.secrets import Secrets
 
 
@@ -44,7 +46,7 @@ def all_of(apps: list[App]) -> tuple[list[status.Status], list[PushrodError]]:
     for app in apps:
         try:
             finished(app)
-            statuses.append(status.of(app, registry.of(app.root).runtime.states(app)))
+            statuses.append(status.of(app, registry.of(app.root).runtime.states([app])[app.name]))
         except PushrodError as e:
             damaged.append(e)
     return statuses, damaged
@@ -53,7 +55,7 @@ def all_of(apps: list[App]) -> tuple[list[status.Status], list[PushrodError]]:
 def _print_status(one: status.Status) -> None:
     head = f"{one.app}: {one.condition}"
     if one.release:
-        head += f", release {one.release} ({one.commit[:7]} “{one.subject}”) since {_ago(one.since)}"
+        head += f", release {one.release} ({one.commit[:7]} “{one.subject}”) since {ago(one.since)}"
     echo(Styled(head, bold=True))
     echo(f"  {one.url}" + (f"   {one.under_way}" if one.under_way else ""))
     if one.file:
@@ -62,6 +64,8 @@ def _print_status(one: status.Status) -> None:
         echo(f"  still owns: {', '.join(one.names)}")
     if one.maintenance:
         echo(f"  {closed(one.maintenance)}")
+    if one.proved:
+        echo(f"  last proven backup: {ago(one.proved)}")
     for warning in one.warnings:
         echo(f"  warning: {warning}")
     rows = [
@@ -69,10 +73,6 @@ def _print_status(one: status.Status) -> None:
     ]
     if rows:
         print_table(("  GROUP", "PROCESS", "STATE", "PID", "FOR", ""), rows)
-
-
-def _ago(at: str) -> str:
-    return f"{age(seconds_since(at))} ago"
 
 
 @click.command("releases", cls=remote.Verb)
@@ -85,7 +85,7 @@ def releases_command(app_name: str | None, root: str | None, as_json: bool) -> N
         print_json(rows)
         return
     cells = [
-        (str(r.number), r.state, r.commit[:7], _ago(r.at) if r.at else "", r.subject or r.why) for r in rows
+        (str(r.number), r.state, r.commit[:7], ago(r.at) if r.at else "", r.subject or r.why) for r in rows
     ]
     print_table(("RELEASE", "STATE", "COMMIT", "WHEN", ""), cells)
 

@@ -43,7 +43,7 @@ def _networks(
     type=click.IntRange(1, 31_536_000),
     default=Maintenance().retry_after,
     show_default=True,
-    help="The announced time until a retry.",
+    help="Seconds after which clients should try again (Retry-After).",
 )
 @with_app
 def on_command(allow: tuple[str, ...], retry_after: int, app_name: str | None, root: str | None) -> None:

@@ -8,8 +8,6 @@ from pushrod.cli import scaffold
 from pushrod.cli.terminal import echo
 from pushrod.state.apps import check_name
 
-NEXT = {"python": "pushrod up", "spring": "docker compose up --build"}
-
 
 @click.command("new")
 @click.argument("name")
@@ -29,4 +27,4 @@ def new_command(name: str, directory: Path | None, stack: str) -> None:
     target = (directory or Path(name)).absolute()
     scaffold.create(check_name(name), target, stack)
     echo(f"{target}: a repository with its first commit")
-    echo(f"  cd {target} && {NEXT[stack]}")
+    echo(f"  cd {target} && pushrod up")

@@ -9,17 +9,20 @@ from typing import Any
 
 import click
 
-from pushrod.cli.terminal import Styled, echo, echo_json, is_terminal, plain
+from pushrod.cli.terminal import Styled, echo, echo_json, is_terminal
 from pushrod.core import lines
-from pushrod.core.errors import PushrodError
+from pushrod.core.amounts import age
+from pushrod.core.errors import Ending, PushrodError
+from pushrod.core.printable import plain
 from pushrod.core.values import Maintenance
+from pushrod.state.apps import seconds_since
 from pushrod.system.signals import signals_held
 
 _SLOW = 1.0  # seconds after which a plain line names the step in progress
 
 
-def print_error(error: PushrodError) -> None:
-    """Print an error to stderr: the end of the relevant log, what happened, where, and what to do."""
+def print_error(error: Ending) -> None:
+    """Print to stderr why a command ended: the end of the relevant log, what happened, where, and what to do."""
     for line in error.log:
         echo(f"  | {line}", err=True)
     for label, text in (
@@ -78,12 +81,9 @@ def print_table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> Non
         echo(Styled(text, bold=n == 0))
 
 
-def age(seconds: float) -> str:
-    """A duration in its largest unit: `12 s`, `3 min`, `5 h`, `2 d`."""
-    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= length:
-            return f"{int(seconds // length)} {unit}"
-    return f"{int(seconds)} s"
+def ago(at: str) -> str:
+    """How long ago a record's time was: `3 min ago`."""
+    return f"{age(seconds_since(at))} ago"
 
 
 def closed(maintenance: Maintenance) -> str:

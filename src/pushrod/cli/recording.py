@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pushrod.cli.terminal import echo
-from pushrod.core.errors import PushrodError
+from pushrod.core.errors import Ending, PushrodError
 from pushrod.provisioning import verbs
 from pushrod.state.apps import App, Root
 from pushrod.system import accounts, files
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pushrod.state.audit import Result, Who
 
 RECORD = "pushrod.record"
+_TARGET = "target"  # the parameter of `host notify add` and `host alarm set`
 ACT = "PUSHROD_AUDIT_ACT"
 """The number of the action that a hook belongs to, if the gate has already recorded its beginning."""
 
@@ -138,6 +139,12 @@ def local_caller() -> "Who":
     return Who(by, address=address())
 
 
+def caller_name() -> str:
+    """The name of who makes the current call, for records: a key's, or a local account's."""
+    who = of().who
+    return who.by if who else local_caller().by
+
+
 def address() -> str:
     """The address a session comes from (sshd(8), SSH_CONNECTION); empty for a local one."""
     return os.environ.get("SSH_CONNECTION", "").partition(" ")[0][:64]
@@ -152,8 +159,20 @@ def _words(context: click.Context) -> str:
         if name in ("root", "app_name", "as_json") or source is not click.core.ParameterSource.COMMANDLINE:
             continue
         text = " ".join(map(str, value)) if isinstance(value, tuple) else str(getattr(value, "name", value))
+        text = _shown(text) if name == _TARGET else text
         parts.append(text if isinstance(parameter, click.Argument) else f"{parameter.opts[-1]} {text}")
     return " ".join(parts)
+
+
+def _shown(target: str) -> str:
+    """A recipient of notices without what may be a secret: of a webhook only the server, of a program its name.
+
+    Keys for all apps may read the log.
+    """
+    if "://" not in target:
+        return target.split(" ")[0]
+    scheme, _, rest = target.partition("://")
+    return f"{scheme}://{rest.partition('/')[0].rpartition('@')[2]}/…"
 
 
 @contextlib.contextmanager
@@ -173,7 +192,7 @@ def recorded(context: click.Context) -> Iterator[None]:
 
 def outcome(error: BaseException | None) -> "tuple[Result, int, str]":
     """The result, exit code and reason of a call that raised this."""
-    if isinstance(error, PushrodError):
+    if isinstance(error, Ending):
         return "failed", error.exit_code, error.what
     if isinstance(error, click.exceptions.Exit):
         return ("failed" if error.exit_code else "done"), error.exit_code, ""

@@ -19,6 +19,7 @@ from click.core import ParameterSource
 from pushrod.adapters import git
 from pushrod.cli import host_context
 from pushrod.cli.output import echo_lines
+from pushrod.cli.terminal import at_terminal
 from pushrod.core.errors import HostError, RepositoryError
 from pushrod.system import processes
 
@@ -36,9 +37,12 @@ class Remote(NamedTuple):
         """The argv that runs a verb there, its words quoted for SSH's remote shell."""
         return [*self.ssh, shlex.join(words)]
 
-    def run(self, *words: str) -> NoReturn:
-        """Run a verb there on this terminal, and exit with its status."""
-        sys.exit(processes.attach(self.argv(*words), cwd=Path.cwd(), env=os.environ))
+    def run(self, *words: str, terminal: bool = False) -> NoReturn:
+        """Run a verb there on this terminal, and exit with its status; with `terminal` it has one there too."""
+        argv = self.argv(*words)
+        if terminal:
+            argv.insert(len(self.ssh) - 1, "-t")
+        sys.exit(processes.attach(argv, cwd=Path.cwd(), env=os.environ))
 
     def push(self, refspec: str, *options: str) -> None:
         """Push to the remote as the user would; exits with Git's status if that fails."""
@@ -109,7 +113,19 @@ class Verb(click.Command):
         if there is None:
             return super().invoke(ctx)
         verb = ctx.command_path.split()[1:]
-        return there.run(*verb, "--app", there.app, *_given(self, ctx))
+        return there.run(*verb, "--app", there.app, *_given(self, ctx), terminal=self.interactive())
+
+    def interactive(self) -> bool:
+        """Whether it needs a terminal on the other machine."""
+        return False
+
+
+class TerminalVerb(Verb):
+    """A verb that talks to the user, if the user is at a terminal."""
+
+    def interactive(self) -> bool:
+        """If the user is at one here."""
+        return at_terminal()
 
 
 def _given(command: click.Command, ctx: click.Context) -> list[str]:

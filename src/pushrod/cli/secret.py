@@ -76,6 +76,9 @@ def import_secrets(file: Path, app_name: str | None, root: str | None) -> None:
         root, app_name
     )  # first: on a Docker host root becomes the host's account here, in a new process
     variables = dotenv.read(_read(file))
+    if not variables:
+        echo("nothing is set: it has no NAME=value lines")
+        return
     Secrets(app).store(variables)
     recording.add(", ".join(variables))
     echo(f"{len(variables)} set: {', '.join(variables)}; `pushrod deploy` gives them to the app")

@@ -30,7 +30,7 @@ def install_command(root: str | None) -> None:
 @service_command.command("remove")
 @with_root
 def remove_command(root: str | None) -> None:
-    """Do not start the apps at boot any more; running ones keep running."""
+    """Remove the unit; running apps keep running."""
     where = find_root(root)
     with signals.interruptible():
         registry.of(where).platform.start_at_boot(False)

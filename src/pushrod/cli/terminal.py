@@ -15,17 +15,15 @@ import json
 import os
 import re
 import sys
-from typing import Any, NamedTuple, TextIO
+from pathlib import Path
+from typing import Any, NamedTuple, NoReturn, TextIO
 
 import click
 import msgspec
 
-_SPACES = "\t\xa0\u2009\u202f\u3000"  # a tab, and characters that some languages use as a space
-_JOINERS = "\u200c\u200d"  # needed by Persian, several Indic scripts, and composed emoji
-_KEPT = frozenset(_SPACES + _JOINERS)
-_SGR = re.compile("\x1b\\[([0-9;:]*)m")
-_HARMLESS = frozenset(("", *map(str, (0, 1, 2, 3, 4, 22, 23, 24, 39, *range(31, 37), *range(91, 97)))))
-_RESET = "\x1b[0m"
+from pushrod.core.printable import plain
+from pushrod.core.values import Program
+from pushrod.system import processes
 
 
 class Styled(NamedTuple):
@@ -35,35 +33,6 @@ class Styled(NamedTuple):
     bold: bool = False
     dim: bool = False
     fg: str | None = None
-
-
-def plain(text: str, *, colours: bool = False) -> str:
-    """Text from others as one harmless line; with `colours`, colours that hide nothing are kept.
-
-    Characters that Unicode calls printable, tabs, a few spaces and the two joiners are kept. A carriage return at
-    the end is part of the line's end and is removed.
-    """
-    if text.isprintable():
-        return text
-    text = text.rstrip("\r")
-    parts: list[str] = []
-    start, coloured = 0, False
-    for match in _SGR.finditer(text):
-        parts.append(_escaped(text[start : match.start()]))
-        start = match.end()
-        if colours and _HARMLESS.issuperset(match[1].split(";")):
-            parts.append(match[0])
-            coloured = True
-    parts.append(_escaped(text[start:]))
-    return "".join(parts) + (_RESET if coloured else "")
-
-
-def _escaped(text: str) -> str:
-    if text.isprintable():
-        return text
-    return "".join(
-        c if c.isprintable() or c in _KEPT else c.encode("unicode_escape").decode("ascii") for c in text
-    )
 
 
 def echo(
@@ -103,6 +72,16 @@ def ask(question: str, *, hidden: bool = False) -> str:
 def is_terminal(stream: TextIO | None) -> bool:
     """Whether a stream is a terminal."""
     return bool(stream) and stream is not None and stream.isatty()
+
+
+def at_terminal() -> bool:
+    """Whether the user is at a terminal: both standard input and output are one."""
+    return is_terminal(sys.stdin) and is_terminal(sys.stdout)
+
+
+def attach(program: Program) -> NoReturn:
+    """Run a program on our own standard streams, and exit with its status."""
+    sys.exit(processes.attach(program.argv, cwd=Path(program.cwd), env=program.environment))
 
 
 def _write(text: str, *, err: bool = False, newline: bool = True) -> None:

@@ -2,33 +2,50 @@
 
 Every failure a user can cause is a `PushrodError`: it says what happened, where (a file and key, a step, a
 service) and what to do next. The command line prints it and exits with `exit_code`. Nothing else is
-caught, so a traceback always means a bug in pushrod.
+caught, so a traceback always means a bug in pushrod; except in work for all apps, see `contained`.
+
+A signal or a time limit that stops the main thread is a `Stopped`. It is neither a `PushrodError` nor an
+`Exception`, so that code which handles failures cannot swallow it.
 """
 
+import contextlib
+from collections.abc import Iterator
 
-class PushrodError(Exception):
-    """A failure: what happened, where, what to do, and, if there is one, the end of the log that shows it.
+_LONGEST = 4000  # characters of each text of an error
+
+
+class Ending(BaseException):
+    """What ends a command: what happened, where, what to do, and, if there is one, the end of the log that shows it.
+
+    Only the edge of the command line catches it; everything else catches a `PushrodError`.
 
     `what` is one sentence. `where` names a file and key, a step or a service. `hint` says what to do.
-    `log` holds the last lines of the process that failed, oldest first.
+    `log` holds the last lines of the process that failed, oldest first. Texts are cut, because they often come from
+    programs of an app's own image, and are recorded in files that are read for all apps.
     """
 
     exit_code = 1
     kind = "internal"
 
     def __init__(self, what: str, *, where: str = "", hint: str = "", log: tuple[str, ...] = ()) -> None:
-        super().__init__(what)
-        self.what = what
-        self.where = where
-        self.hint = hint
-        self.log = log
+        self.what, self.where, self.hint = map(_cut, (what, where, hint))
+        super().__init__(self.what)
+        self.log = tuple(map(_cut, log))
         self.app = ""
+
+
+class PushrodError(Ending, Exception):
+    """A failure. Code may handle it, or continue without what failed."""
 
     def of(self, app: str) -> "PushrodError":
         """This error attributed to one of several apps: `where` then begins with the app's name."""
         self.app = app
         self.where = f"app {app}: {self.where}" if self.where else f"app {app}"
         return self
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
 
 
 class ManifestError(PushrodError):
@@ -108,8 +125,38 @@ class BusyError(PushrodError):
     kind = "busy"
 
 
-class Interrupted(PushrodError):
+class Stopped(Ending):
+    """The main thread must stop, wherever it is: clean up, and raise it again."""
+
+
+class Interrupted(Stopped):
     """SIGINT, SIGTERM or a disconnected client before the commit point; the old release stays live."""
 
     exit_code = 130
     kind = "interrupted"
+
+
+class Expired(Stopped):
+    """The time of `signals.deadline` is over, which makes a HostError of it once the block has stopped."""
+
+    exit_code = HostError.exit_code
+    kind = HostError.kind
+
+
+@contextlib.contextmanager
+def contained() -> Iterator[None]:
+    """Within the block, an error that nobody expected becomes a PushrodError.
+
+    For work that is done for all apps, one after the other: whatever an app causes, even by a bug of pushrod, the
+    next one has its turn; and for figures that an app's own image is asked for. Everywhere else such an error is a
+    traceback.
+    """
+    try:
+        yield
+    except (PushrodError, OSError):
+        raise
+    except Exception as e:
+        raise PushrodError(
+            f"unexpected: {type(e).__name__}: {str(e)[:500]}",
+            hint="this is a bug of pushrod: please report it",
+        ) from e

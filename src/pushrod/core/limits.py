@@ -1,4 +1,4 @@
-"""How much of the host one app may use: ceilings with defaults derived from the machine's size; the owner can
+"""How much of the host one app may use: limits with defaults derived from the machine's size; the owner can
 change them.
 
 Pure: the machine is a value. A size above its ceiling is lowered to it, with a note, if the app can run with less;
@@ -26,7 +26,7 @@ class Machine(NamedTuple):
 
 
 class Limits(Value, frozen=True):
-    """The ceilings of a host. Sizes are in bytes, times in seconds; everything else is a count."""
+    """The limits of a host. Sizes are in bytes, times in seconds; everything else is a count."""
 
     memory: int
     pids: int

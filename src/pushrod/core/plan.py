@@ -124,7 +124,19 @@ def _store(live: Release | None, store: Service) -> Change:
         return Change("store", store.name, "new", store.image)
     if BY_NAME[live.engine].containers and before.image != store.image:
         return Change("store", store.name, "changed", f"{before.image} → {store.image}, in place")
+    if before.settings != store.settings:
+        differing = {*before.settings.items()} ^ {*store.settings.items()}
+        names = ", ".join(sorted({name for name, _ in differing}))
+        return Change("store", store.name, "changed", f"other settings, without a restart: {names}")
     return Change("store", store.name, "same", store.image)
+
+
+def waiting(store: str, settings: Sequence[str]) -> Change:
+    """A store with settings that its server takes only when it starts: a deployment does not restart it for them."""
+    what = ", ".join(settings)
+    return Change(
+        "store", store, "same", f"{what} take effect when it starts next: `pushrod down`, `pushrod restart`"
+    )
 
 
 def _removed(what: Literal["service", "store"], service: Service) -> Change:

@@ -3,15 +3,20 @@
 These values are independent of the kind of front gate; both current engines have the edge, an nginx.
 """
 
-import re
+from pathlib import Path
 
 import msgspec
 
+from pushrod.core.errors import EdgeError
+from pushrod.core.patterns import lazy
 from pushrod.core.values import Maintenance, Routing, Value
 
 CHAIN, KEY = "chain.pem", "key.pem"
 """The files of a certificate, in its own directory: the chain with the intermediate certificates, and the private
 key."""
+
+METRICS = Path("metrics", "metrics.prom")
+"""The file with metrics, in the front gate's directory; it can serve it."""
 
 DRAIN_BUDGET = 30.0
 """Seconds that old workers have for their open requests; then nginx itself closes what is left."""
@@ -19,7 +24,10 @@ DRAIN_BUDGET = 30.0
 POOL = "pool"
 """The directory, among an app's static files, of files with a content hash in their name from all kept releases."""
 
-SNIPPET = re.compile(r"(?:[A-Za-z0-9_][A-Za-z0-9._-]{0,63}/){0,8}[A-Za-z0-9_][A-Za-z0-9._-]{0,63}\.conf")
+DATA = "data"
+"""The directory, among a release's static files, of links to data of the app that routes serve."""
+
+SNIPPET = lazy(r"(?:[A-Za-z0-9_][A-Za-z0-9._-]{0,63}/){0,8}[A-Za-z0-9_][A-Za-z0-9._-]{0,63}\.conf")
 """The path of a snippet in its repository, which is also its path below `sites/<app>.d`."""
 
 
@@ -100,3 +108,22 @@ class Request(Value, frozen=True):
 def group(app: str, service: str, entry: str) -> str:
     """The name of a service's group of instances."""
     return f"app-{app}" if service == entry else f"app-{app}.{service}"
+
+
+def both_nameless(app: str, other: str, port: int | str) -> EdgeError:
+    """The error for two apps without names of their own on one port."""
+    return EdgeError(
+        f"{other} and {app} would both answer to every name on port {port}",
+        where=f"{other} and {app}",
+        hint="give one of them names of its own in its compose file, "
+        "x-pushrod: {domains: [shop.example.com]}, or another port, `pushrod up --port N`",
+    )
+
+
+def same_domain(app: str, other: str, name: str) -> EdgeError:
+    """The error for an app that wants another app's domain."""
+    return EdgeError(
+        f"the domain {name} is {other}'s",
+        where=f"{other} and {app}",
+        hint="remove it from `x-pushrod.domains` of one of them, or destroy the unused app",
+    )

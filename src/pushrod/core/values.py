@@ -22,8 +22,10 @@ class Value(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Build(Value, frozen=True):
     """Where a service's image is built from: a directory of the checkout and a Dockerfile in it.
 
-    `target` is the stage to build (empty: the last one). `arguments` are the build arguments; None means the value
-    is taken from the environment. `of` names the service that owns the image, if that is another service.
+    `target` is the stage to build (empty: the last one). `arguments` are the build arguments; None means the value is
+    taken from the environment. `of` names the service that owns the image, if that is another service. `siblings`
+    maps names that the Dockerfile has for images to the services that build these; `stores` maps those of the
+    services that are stores to their build contexts.
     """
 
     context: str = "."
@@ -31,6 +33,8 @@ class Build(Value, frozen=True):
     target: str = ""
     arguments: dict[str, str | None] = {}
     of: str = ""
+    siblings: dict[str, str] = {}
+    stores: dict[str, str] = {}
 
 
 class Health(Value, frozen=True):
@@ -53,7 +57,6 @@ class Health(Value, frozen=True):
 
 class Hook(Value, frozen=True):
     """A command that runs in a service's container after it starts, or before it is stopped.
-
     Empty `user` and `working_dir` mean the container's own. In `environment`, None means the value is taken from
     the app's secrets if it is set there.
     """
@@ -114,14 +117,18 @@ class Route(Value, frozen=True):
     """What the edge does with requests at and below `prefix`; the longest matching prefix wins.
 
     A request goes to the instances of `service`, or is answered from `files` (a directory of the commit) or with
-    `redirect`. `fallback` is the file served if the requested one does not exist. Sizes are in bytes, times in
-    seconds; 0 means the edge's default.
+    `redirect`. `volume` is a directory of the app's data with files that `files` lacks; then `files` need not exist.
+    `fallback` is the file served if the requested one does not exist. With both files and a service, it gets the
+    requests for which there is no file with one of the `suffixes` (none: any). Sizes are in bytes, times in seconds;
+    0 means the edge's default.
     """
 
     prefix: str
     service: str = ""
     files: str = ""
+    volume: str = ""
     fallback: str = ""
+    suffixes: tuple[str, ...] = ()
     redirect: str = ""
     status: int = 308
     strip: Annotated[bool, _plain("strip_prefix", http_1=True)] = False
@@ -174,6 +181,19 @@ class Maintenance(Value, frozen=True):
     retry_after: int = 300
 
 
+class Volume(Value, frozen=True):
+    """A directory or file that a service mounts at `target`, a path in its container: data under the name `source`
+    (empty: without a name), or with `bind` the path `source` of the repository, or an absolute one of the machine.
+    With `tmpfs`, the options of one, it is an empty file system in memory.
+    """
+
+    source: str
+    target: str
+    bind: bool = False
+    read_only: bool = False
+    tmpfs: str = ""
+
+
 class Service(Value, frozen=True):
     """One service of the manifest, with Compose's defaults resolved and pushrod's role derived.
 
@@ -182,9 +202,11 @@ class Service(Value, frozen=True):
     if it is set there. `memory` is the limit in bytes (0: not set). `read_only` makes the root file system
     read-only. `java` marks an image for Java programs. A job has no instances: it runs once for each release,
     before any new instance, and must exit with status 0. With `stop_first` the old release's instances end before
-    the new ones start, because only one of them may have the data open. `keeps` marks a store of no known kind,
+    the new ones start, because only one of them may have the data open. `keeps` marks a store of an unknown kind,
     kept because Compose would leave its container alone. `post_start` and `pre_stop` run in each of its containers,
-    on Docker.
+    on Docker. `metrics` are the port and path of its own metrics. `aliases` are its further names on the embedded
+    engine, `volumes` its mounts there; `closed` marks a store there that needs a password, unlike in older releases.
+    `settings` are what the manifest sets for a PostgreSQL, `profile` whether a Redis keeps its data.
     """
 
     name: str
@@ -208,21 +230,29 @@ class Service(Value, frozen=True):
     keeps: bool = False
     post_start: tuple[Hook, ...] = ()
     pre_stop: tuple[Hook, ...] = ()
+    aliases: tuple[str, ...] = ()
+    volumes: tuple[Volume, ...] = ()
+    closed: bool = False
+    metrics: tuple[int, str] | None = None
+    settings: dict[str, str] = {}
+    profile: Literal["", "cache", "durable"] = ""
 
 
 class Schedule(Value, frozen=True):
-    """How often an app's stores are backed up, and how many backups are kept."""
+    """How often stores are backed up, the backups kept, their vault (empty: the usual), the log (None: with one)."""
 
     every: Literal["hour", "day", "week", "never"] = "day"
     keep: int = 14
+    to: str = ""
+    wal: bool | None = None
+    volumes: dict[str, str] = {}
 
 
 class Encryption(Value, frozen=True):
     """Where an app's certificate comes from, and its HSTS period.
 
-    `acme`: a public authority, over the ACME protocol, which may send mail to `email`. `local`: this machine's
-    authority. `files`: the files given to `pushrod cert set`. `hsts` is the number of seconds for which browsers
-    use TLS only; TLS graders accept no less than the default, half a year.
+    `acme`: a public authority, which may send mail to `email`. `local`: this machine's authority. `files`: those
+    given to `cert set`. `hsts`: seconds for which browsers use TLS only; graders accept no less than half a year.
     """
 
     source: Literal["acme", "local", "files", "off"] = "off"
@@ -236,7 +266,8 @@ class Manifest(Value, frozen=True):
     `keep` is how many releases stay on the host for rollbacks. `domains` are the names the app answers to. `ours`
     means that the file has `x-pushrod` keys: it was written for pushrod, and an address of a store in it means the
     store with its own role; in any other file every address stays as written. `snippets` are patterns; the files
-    they match become the snippets of `routing`. `because` says which service is the entry, and why.
+    they match become the snippets of `routing`. `because` says which service is the entry, and why; `notify` are
+    variables with webhooks' addresses.
     """
 
     services: tuple[Service, ...]
@@ -249,6 +280,7 @@ class Manifest(Value, frozen=True):
     routing: Routing = Routing()
     snippets: tuple[str, ...] = ()
     because: str = ""
+    notify: tuple[str, ...] = ()
 
     def service(self, name: str) -> Service:
         """The service with that name; KeyError if there is none."""
@@ -273,9 +305,11 @@ class Manifest(Value, frozen=True):
 class Image(Value, frozen=True):
     """The result of building a service: an identity that decides whether it can be reused, and how to run it.
 
-    On the embedded engine `location` is a Python environment, `command` the argv found for the service (in the
-    manifest, Dockerfile or Procfile), `environment` what the Dockerfile sets, and `directory` the working directory
-    within the checkout. On Docker `id` is the image's ID and `location` the name pushrod gave it.
+    On the embedded engine `location` is a Python environment or a build, `command` the argv found for the service (in
+    the manifest, Dockerfile or Procfile), `environment` what the Dockerfile sets, and `directory` the working
+    directory, relative to the checkout; that of a build is absolute. `workdir` is that directory's path in the image,
+    `copies` are further files of the checkout with theirs, and `port` is the one that the image or its command names.
+    On Docker `id` is the image's ID and `location` the name pushrod gave it.
     """
 
     id: str
@@ -283,6 +317,9 @@ class Image(Value, frozen=True):
     command: tuple[str, ...] = ()
     environment: dict[str, str] = {}
     directory: str = "."
+    workdir: str = ""
+    copies: tuple[tuple[str, str], ...] = ()
+    port: int = 0
 
 
 class Instance(Value, frozen=True):
@@ -305,12 +342,10 @@ class Placement(Value, frozen=True):
 class Release(Value, frozen=True):
     """A sealed release: commit, images and resolved configuration. It never changes once written.
 
-    The environment's values are not stored here, because this is kept in Git: `environment_names` says which
-    variables each service has. `inputs` is a keyed digest of everything but the commit that went into the release
-    (the app's secrets and replica counts): the same commit with the same inputs is the same release. `keep` is how
-    many releases the manifest asks to keep; `notes` are the messages shown about it. `domains` are the names the
-    app answers to, and `network` the block of addresses its instances are in (`Placement`). `passwords` are the
-    edge's password files, by the name of the secret they were made from.
+    This is kept in Git, so the environment's values are elsewhere: `environment_names` says which variables each
+    service has. `inputs` is a keyed digest of everything but the commit that went into it (secrets, replica counts):
+    the same commit with the same inputs is the same release. `notes` are the messages shown about it; `network` is
+    the block of addresses of its instances. `passwords` are the edge's password files, by their secret's name.
     """
 
     app: str
@@ -335,6 +370,7 @@ class Release(Value, frozen=True):
     tls: Encryption = Encryption()
     routing: Routing = Routing()
     passwords: dict[str, str] = {}
+    notify: tuple[str, ...] = ()
 
     def service(self, name: str) -> Service:
         """The stateless service with that name; KeyError if there is none."""
@@ -344,6 +380,11 @@ class Release(Value, frozen=True):
     def serving(self) -> frozenset[str]:
         """The services that the edge sends requests to."""
         return frozenset((self.entry, *self.routing.services))
+
+    @property
+    def migrates_itself(self) -> bool:
+        """Whether the app's own role changes the schema, because no service has a release command."""
+        return not any(s.release for s in self.services)
 
     def instances_of(self, service: str) -> tuple[Instance, ...]:
         """The instances of a service."""
@@ -372,28 +413,6 @@ class Diagnostic(Value, frozen=True):
     state: Literal["ok", "warning", "broken"]
     detail: str
     remedy: str = msgspec.field(name="mend", default="")
-
-
-class Process(Value, frozen=True):
-    """One supervised process of the embedded engine: everything the launcher needs to run it.
-
-    `group` and `name` are its place in the supervisor (`shop-r7`, `backend-1`). `wait_for` lists local TCP ports
-    that must accept connections before it starts. `death_signal` is sent to it if the supervisor dies. `stop_group`
-    sends the stop signal to its whole process group. A lower `priority` starts earlier and stops later.
-    """
-
-    group: str
-    name: str
-    argv: tuple[str, ...]
-    cwd: str
-    environment: dict[str, str]
-    log: str
-    priority: int
-    stop_signal: str = "TERM"
-    stop_grace: float = 10.0
-    stop_group: bool = False
-    death_signal: str = "TERM"
-    wait_for: tuple[int, ...] = ()
 
 
 class ProcessState(Value, frozen=True):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from pushrod.core.errors import PushrodError
 from pushrod.core.plan import Change, Need
 from pushrod.core.traits import EngineTraits
+from pushrod.core.upgrades import Carried, UpgradePlan
 from pushrod.core.values import (
     Diagnostic,
     Image,
@@ -22,12 +23,13 @@ from pushrod.core.values import (
     ProcessState,
     Program,
     Release,
+    Route,
     Service,
 )
 from pushrod.ingress.protocol import Ingress
 from pushrod.state.apps import App, Root
 from pushrod.stores.backup_drivers import Archive
-from pushrod.stores.kinds import Endpoint
+from pushrod.stores.kinds import Endpoint, Server
 
 if TYPE_CHECKING:
     from pushrod.manifest import policy
@@ -91,6 +93,18 @@ class Images(Protocol):
         """What deploying will do to images and stores, and what it requires of the machine, as far as that is
         known.
         """
+
+    def file_routes(self, app: App, manifest: Manifest, checkout: Path) -> Sequence[Route]:
+        """Routes to the files that a web server replaced by the front gate would have served by its configuration."""
+
+    def makes(self, directory: str, checkout: Path) -> bool:
+        """Whether this engine builds a directory for the edge to serve that is not in the commit.
+
+        Raises BuildError if it should and lacks the tools.
+        """
+
+    def make(self, directory: str, checkout: Path, on_line: OnLine) -> None:
+        """Build such a directory and put it into the checkout. `on_line` receives the output of long work."""
 
     def notes(
         self,
@@ -166,8 +180,8 @@ class Runtime(Protocol):
     def running(self, app: App) -> list[int]:
         """The releases of an app that have instances now."""
 
-    def states(self, app: App) -> list[ProcessState]:
-        """The state of everything that runs for an app."""
+    def states(self, apps: Sequence[App]) -> Mapping[str, list[ProcessState]]:
+        """The state of everything that runs for each of these apps, by app, from one listing."""
 
     def logs(
         self, app: App, service: str = "", release: int = 0, *, lines: int = 50, follow: bool = False
@@ -179,7 +193,7 @@ class Runtime(Protocol):
         """
 
     def reached(self, app: App, release: Release) -> bool:
-        """Whether whatever leads to the running instances of a release is there."""
+        """Whether the networks and files through which requests reach the running instances exist."""
 
     def set_autostart(self, app: App, enabled: bool) -> bool:
         """Set whether the app's live release starts at boot; returns whether that is a change."""
@@ -236,17 +250,11 @@ class Stores(Protocol):
         `ddl` lets the app's own role change the schema, for a manifest without a release command.
         """
 
-    def schema(self, app: App, stores: Sequence[Service]) -> str:
-        """A digest of the databases' schemas, which shows whether a release command migrated."""
-
-    def blockers(self, app: App, stores: Sequence[Service]) -> Sequence[str]:
-        """The sessions that block the release command in the app's databases, one sentence for each."""
-
-    def end_migrations(self, app: App, stores: Sequence[Service], since: str) -> None:
-        """End what a release command has left behind in the app's databases since a time (ISO 8601)."""
-
     def archives(self, app: App, release: Release, *, ddl: bool) -> Sequence[Archive]:
         """What can be backed up of a release's stores, which must run. `ddl` is as for `ensure`."""
+
+    def servers(self, app: App, stores: Sequence[Service]) -> Mapping[str, Server]:
+        """The running servers of these stores, by the store's name."""
 
     def restore(self, app: App, release: Release | None, failed: int, *, running: bool) -> None:
         """Undo what a failed release has created or changed besides its instances, which are stopped.
@@ -257,6 +265,47 @@ class Stores(Protocol):
 
     def stop(self, app: App) -> Sequence[str]:
         """Stop an app's stores in order; their data stays."""
+
+
+class Upgrades(Protocol):
+    """Upgrades of stores to other major versions."""
+
+    def plan(
+        self, app: App, release: Release, store: Service, after: str, given: str, on_line: OnLine
+    ) -> UpgradePlan:
+        """Decide about an upgrade of a store's data to the major version `after`. `given` is the image, or where the
+        programs of the old version are, if the user names one. Changes no data.
+
+        Raises UnknownNameError, StoreError or BuildError if it cannot be done.
+        """
+
+    def steps(self, app: App, release: Release, plan: UpgradePlan) -> "Upgrade":
+        """The steps of an upgrade that was planned."""
+
+    def remove_old(self, app: App, store: str) -> Iterator[str]:
+        """Remove what upgrades of a store have kept; yields what it was."""
+
+
+class Upgrade(Protocol):
+    """The steps of one upgrade, in their order. The app's instances are stopped between `prepare` and `switch`."""
+
+    def rehearse(self) -> Carried:
+        """Carry a copy of the data while the app runs, and remove it again."""
+
+    def prepare(self) -> None:
+        """Make an empty cluster of the new version, while the app runs."""
+
+    def copy(self) -> Carried:
+        """Keep everybody away from the old data, carry it, and compare; then neither server runs."""
+
+    def switch(self) -> None:
+        """From now on the store, which does not run, is on the new data."""
+
+    def back(self) -> None:
+        """From any of these states: the store is on the old data again, and does not run. Repeatable."""
+
+    def finish(self) -> None:
+        """With the store on the new data, which is there to stay: remove what is left over, rebuild statistics."""
 
 
 @dataclass(frozen=True)
@@ -271,4 +320,5 @@ class Engine:
     runtime: Runtime
     programs: Programs
     stores: Stores
+    upgrades: Upgrades
     ingress: Ingress

@@ -13,13 +13,12 @@ from typing import NamedTuple
 
 from pushrod.adapters import dockerfile
 from pushrod.core.errors import BuildError, PushrodError, ReadyError, ReleaseCommandError
+from pushrod.core.patterns import lazy
 from pushrod.core.values import Service
 
 _MOST = 4096  # bytes that are read of a script
-_INTERPRETERS = re.compile(r"(?:ba|da|a|k|z)?sh|python[0-9.]*|node|perl|ruby|php|source|\.")
-_CLOSED = re.compile(
-    r"permission denied|not found|cannot execute|neither in its|status 12[67]", re.IGNORECASE
-)
+_INTERPRETERS = lazy(r"(?:ba|da|a|k|z)?sh|python[0-9.]*|node|perl|ruby|php|source|\.")
+_CLOSED = lazy(r"permission denied|not found|cannot execute|neither in its|status 12[67]", re.IGNORECASE)
 
 
 def explain(error: PushrodError, services: Sequence[Service], checkout: Path) -> None:
@@ -68,15 +67,43 @@ def argvs(service: Service, checkout: Path) -> list[Sequence[str]]:
 
 
 def tracked(word: str, service: Service, checkout: Path) -> Path | None:
-    """The file of the commit for a path in a container: by the longest end of the path that exists."""
+    """The file of the commit for a path in a container: the one that the Dockerfile copies there (a word without a
+    slash is a program in any directory), or by the longest end of the path that exists."""
+    for path in _copied(word, service, checkout):
+        if _is_of(path, checkout):
+            return path
     parts = [part for part in posixpath.normpath(word).split("/") if part not in ("", ".", "..")]
     tops = [checkout / service.build.context] if service.build else []
     for start in range(len(parts)):
         for top in (*tops, checkout):
             path = top.joinpath(*parts[start:])
-            if path.is_file() and not path.is_symlink() and path.resolve().is_relative_to(checkout.resolve()):
+            if _is_of(path, checkout):
                 return path
     return None
+
+
+def _is_of(path: Path, checkout: Path) -> bool:
+    try:
+        plain = path.is_file() and not path.is_symlink()
+        return plain and path.resolve().is_relative_to(checkout.resolve())
+    except (OSError, ValueError):  # a name that is too long, or has a NUL
+        return False
+
+
+def _copied(word: str, service: Service, checkout: Path) -> Iterator[Path]:
+    """The sources that a service's Dockerfile may have for a path in its containers."""
+    if service.build is None or not re.fullmatch(r"[\w./+-]+", word):
+        return
+    context = checkout / service.build.context
+    try:
+        pairs = dockerfile.copies((context / service.build.dockerfile).read_text(errors="replace"))
+    except OSError:
+        return
+    for source, target in reversed(pairs):
+        if word == target or ("/" not in word and word == posixpath.basename(target)):
+            yield context / source
+        elif word.startswith(f"{target.rstrip('/')}/"):
+            yield context / source / word.removeprefix(target).lstrip("/")
 
 
 def _wrong(path: Path, checkout: Path, *, direct: bool) -> Iterator[Fault]:

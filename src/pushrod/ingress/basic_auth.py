@@ -8,10 +8,10 @@ A file is named by a keyed digest of its secret, and kept as long as a release t
 
 import base64
 import hashlib
-import re
 from collections.abc import Collection
 
 from pushrod.core.errors import ManifestError
+from pushrod.core.patterns import lazy
 from pushrod.core.values import Routing
 from pushrod.ingress.protocol import Places
 from pushrod.state.apps import App
@@ -19,7 +19,7 @@ from pushrod.state.secrets import Secrets
 from pushrod.system import files
 
 _MOST = 500  # lines: nginx searches them for each request
-_LINE = re.compile(r"([^:\s\x00-\x1f]{1,64}):(\S.{7,255})")
+_LINE = lazy(r"([^:\s\x00-\x1f]{1,64}):(\S.{7,255})")
 
 
 class Passwords:

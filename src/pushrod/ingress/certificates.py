@@ -22,12 +22,12 @@ import msgspec
 
 from pushrod.adapters import certbot, openssl
 from pushrod.adapters.openssl import Described, Pair
-from pushrod.core.errors import HostError, PushrodError, StateError
+from pushrod.core.errors import Ending, Expired, HostError, PushrodError, StateError
 from pushrod.core.site import CHAIN, KEY, Tls
 from pushrod.core.values import Diagnostic, Release, Value
 from pushrod.ingress.protocol import Ingress
 from pushrod.state.apps import App, now, read_json, seconds_since
-from pushrod.system import files, locks
+from pushrod.system import files, locks, misplaced
 
 _RECORD = "certificate.json"
 _AGAIN = (
@@ -155,7 +155,7 @@ class Certificates:
         """
         try:
             return self._keep(self._pair(release, ingress, force=force), release.tls.source, ingress)
-        except PushrodError as e:
+        except (PushrodError, Expired) as e:
             self.failed(release, e)
             raise
 
@@ -168,7 +168,7 @@ class Certificates:
         for old in set(there) - used:
             files.remove_tree(self.directory / old)
 
-    def failed(self, release: Release, error: PushrodError) -> None:
+    def failed(self, release: Release, error: Ending) -> None:
         """Record why obtaining a certificate failed."""
         failure = Failure(now(), names_for(release), error.what, error.hint)
         files.write(self._failure, msgspec.json.format(msgspec.json.encode(failure)) + b"\n")
@@ -190,13 +190,13 @@ class Certificates:
         """Make the stored certificate readable again; returns the repairs. Unreadable files are set aside, and the
         next deployment or renewal obtains another certificate.
         """
-        aside = [files.make_way(self.directory, directory=True), files.make_way(self._failure)]
+        aside = [misplaced.make_way(self.directory, directory=True), misplaced.make_way(self._failure)]
         if os.path.lexists(self._current) and not self._current.is_symlink():
-            aside.append(files.set_aside(self._current))
+            aside.append(misplaced.set_aside(self._current))
         try:
             self.failure()
         except StateError:
-            aside.append(files.set_aside(self._failure))
+            aside.append(misplaced.set_aside(self._failure))
         done = [f"unreadable certificate files are kept as {path.name}" for path in aside if path]
         if not self._current.is_symlink():
             return done
@@ -208,13 +208,13 @@ class Certificates:
             raise
         except (PushrodError, OSError, UnicodeDecodeError):
             self._current.unlink()
-            kept = files.set_aside(place).name if os.path.lexists(place) else ""
+            kept = misplaced.set_aside(place).name if os.path.lexists(place) else ""
             return [*done, "its certificate cannot be read" + (f", and is kept as {kept}" if kept else "")]
         with contextlib.suppress(StateError):
             current = self.current()
             if current and (current.generation, current.certificate) == (place.name, described):
                 return done
-        files.make_way(place / _RECORD)
+        misplaced.make_way(place / _RECORD)
         self._record(Kept(place.name, self._source(pair), described))
         return [*done, "the record of its certificate was rebuilt"]
 
@@ -243,13 +243,13 @@ class Certificates:
         return self._given() if release.tls.source == "files" else self._local(release, force=force)
 
     def _ordered(self, obtain: Callable[[], Pair]) -> Pair:
-        """What the ACME server gives, which counts unless it is what is in place already.
+        """Call the ACME server, and count the certificate unless it is the one in place.
 
-        All apps have one account there, and names below the same domain: what it gives of both in a week is bounded,
-        and so is an app's part of it. Raises HostError where the app has had that.
+        All apps share one account there, and may share a domain, and the server limits both by the week. So each app
+        has a share. Raises HostError once it is used up.
         """
         path, kept = self.directory / _ORDERS, None
-        with contextlib.suppress(StateError):  # of one that is damaged: another is to take its place
+        with contextlib.suppress(StateError):  # a damaged one is about to be replaced
             kept = self.current()
         before: list[str] = []
         with contextlib.suppress(OSError, msgspec.DecodeError):
@@ -258,10 +258,10 @@ class Certificates:
         today = sum(seconds_since(at) < _DAY for at in before)
         if today >= _MOST_A_DAY or len(before) >= _MOST_A_WEEK:
             raise HostError(
-                f"the app has asked for {today} certificates in a day and {len(before)} in a week; the most are "
-                f"{_MOST_A_DAY} and {_MOST_A_WEEK}: what the ACME server gives is for all apps",
+                f"the app has asked for {today} certificates in a day and {len(before)} in a week; it may ask for "
+                f"{_MOST_A_DAY} and {_MOST_A_WEEK}, because all apps share one account at the ACME server",
                 where=f"app {self.app.name}",
-                hint="what is served stays; wait, or give a certificate of your own: pushrod cert set",
+                hint="the certificate in use stays; wait, or store your own: pushrod cert set",
             )
         pair = None
         try:

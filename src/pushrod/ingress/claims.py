@@ -17,6 +17,7 @@ from pathlib import Path
 import msgspec
 
 from pushrod.core.errors import EdgeError, StateError
+from pushrod.core.site import both_nameless, same_domain
 from pushrod.core.values import Diagnostic
 from pushrod.manifest import grants
 from pushrod.state.apps import App, Root
@@ -100,17 +101,8 @@ def _others(app: App) -> Iterator[App]:
 
 def _taken(app: App, name: str, other: App) -> EdgeError:
     if name.startswith(":"):
-        return EdgeError(
-            f"{other.name} and {app.name} would both answer to every name on port {name[1:]}",
-            where=f"{other.name} and {app.name}",
-            hint="give one of them names of its own in its compose file, "
-            "x-pushrod: {domains: [shop.example.com]}, or another port, `pushrod up --port N`",
-        )
-    return EdgeError(
-        f"the domain {name} is {other.name}'s",
-        where=f"{other.name} and {app.name}",
-        hint="remove it from `x-pushrod.domains` of one of them, or destroy the unused app",
-    )
+        return both_nameless(app.name, other.name, name[1:])
+    return same_domain(app.name, other.name, name)
 
 
 def _near(app: App, name: str, near: str, other: App) -> EdgeError:

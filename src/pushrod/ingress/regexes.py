@@ -77,7 +77,7 @@ def read(text: str) -> Expression:
     return Expression(steps, reader.groups, reader.nested)
 
 
-# ---- what an expression is made of ------------------------------------------------------------------------------
+# ---- the parts of an expression ---------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)

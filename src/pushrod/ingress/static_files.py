@@ -2,6 +2,7 @@
 
     ROOT/edge/static/shop/
       7/0/assets/…     the files of release 7's first route; the route's prefix is part of the path
+      7/data/1/media   a link to the data of the app that its second route serves
       pool/…           files of all kept releases with a content hash in their name: pages still open request them
 
 These are copies, because a checkout belongs to the release's instances and on a Docker host is hidden from the
@@ -9,12 +10,13 @@ edge.
 """
 
 import contextlib
-import re
-from collections.abc import Iterable, Iterator
+import os
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from pushrod.core.errors import ManifestError
-from pushrod.core.site import POOL
+from pushrod.core.patterns import lazy
+from pushrod.core.site import DATA, POOL
 from pushrod.core.values import Route, Routing
 from pushrod.ingress.protocol import Places
 from pushrod.state.apps import App
@@ -22,7 +24,7 @@ from pushrod.system import files
 
 # Broader than what is cached for ever (`adapters.nginx.locations.MAPS`): some names of eight letters are hashes,
 # too.
-_NAMED_BY_CONTENT = re.compile(r".*[.-][A-Za-z0-9_-]{8,64}\.[a-z0-9]{1,8}(?:\.map)?")
+_NAMED_BY_CONTENT = lazy(r".*[.-][A-Za-z0-9_-]{8,64}\.[a-z0-9]{1,8}(?:\.map)?")
 _WELL_KNOWN = ".well-known"
 
 
@@ -31,11 +33,12 @@ class Static:
 
     def __init__(self, app: App, places: Places) -> None:
         self.directory = places.static / app.name
+        self._app = app
 
-    def check(self, routing: Routing, checkout: Path) -> None:
+    def check(self, routing: Routing, checkout: Path, made: Callable[[str], bool] = lambda _: False) -> None:
         """Raise ManifestError if the commit lacks a route's directory or fallback, or a link in it leads
-        elsewhere."""
-        for route in (r for r in routing.routes if r.files):
+        elsewhere. `made` returns whether a directory that the commit lacks will be built."""
+        for route in (r for r in routing.routes if r.files and not r.volume and not made(r.files)):
             where, source = f"routes.{route.prefix}.files", checkout / route.files
             inside = source.resolve().is_relative_to(checkout.resolve())
             if not source.is_dir() or not inside:
@@ -62,8 +65,12 @@ class Static:
         """Copy the files that a release's routes serve, except hidden ones."""
         files.remove_tree(self.directory / str(number))
         for n, route in enumerate(routing.routes):
-            if route.files:
+            if route.files and (not route.volume or (checkout / route.files).is_dir()):
                 files.publish(checkout, route.files, self._place(number, n, route), _hidden)
+            if route.volume:
+                link = self.directory / str(number) / DATA / str(n) / route.prefix.strip("/")
+                files.make_open(link.parent)
+                link.symlink_to(os.path.relpath(self._app.directory / route.volume, link.parent.resolve()))
 
     def pool(self, numbers: Iterable[int]) -> None:
         """Make the pool hold exactly the content-hashed files of these releases."""

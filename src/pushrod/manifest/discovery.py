@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
+from pushrod.core.patterns import lazy
 from pushrod.manifest import grants, image_refs
 from pushrod.manifest.document import Key
 
@@ -16,21 +17,30 @@ _PROXIES = frozenset((
     "traefik", "nginx-proxy", "acme-companion", "docker-letsencrypt-nginx-proxy-companion", "docker-gen",
     "caddy-docker-proxy",
 ))  # fmt: skip
-_HOSTS = re.compile(r"Host(?:SNI)?\(([^)]*)\)|^Host:([^;]+)")
-_PATHS = re.compile(r"Path(?:Prefix)?\(\s*[`'\"](/[\w./-]*)[`'\"]|^PathPrefix(?:Strip)?:\s*(/[\w./-]*)")
-_NAME = re.compile(r"[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63})+")
-_PORT = re.compile(r"(?:.*\{\{\s*upstreams(?:\s+\S+)?\s+)?([0-9]{1,5})\s*(?:\}\})?")
+_HOSTS = lazy(r"Host(?:SNI)?\(([^)]*)\)|^Host:([^;]+)")
+_PATHS = lazy(r"Path(?:Prefix)?\(\s*[`'\"](/[\w./-]*)[`'\"]|^PathPrefix(?:Strip)?:\s*(/[\w./-]*)")
+_NAME = lazy(r"[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63})+")
+_PORT = lazy(r"(?:.*\{\{\s*upstreams(?:\s+\S+)?\s+)?([0-9]{1,5})\s*(?:\}\})?")
 # Middlewares of traefik (https://doc.traefik.io/traefik/middlewares/http/overview/) and directives of caddy that
 # restrict access, and the labels of traefik 1 that do.
-_GUARDS = re.compile(r"basicauth|digestauth|forwardauth|ipallowlist|ipwhitelist|inflightreq|plugin")
-_OLDER = re.compile(r"traefik\.(?:\w+\.)?frontend\.(?:auth|whitelist)\.")
-_CADDYS = re.compile(r"caddy(?:_\d+)?\.(?:[\w.]*\.)?(?:basic_?auth|forward_auth)(?:\.|$)")
-_MIDDLEWARE = re.compile(r"traefik\.http\.middlewares\.([^.]+)\.(\w+)")
+_GUARDS = lazy(r"basicauth|digestauth|forwardauth|ipallowlist|ipwhitelist|inflightreq|plugin")
+# Names of middlewares that are defined elsewhere, in traefik's own files: those that seem to restrict access, and
+# those that only change requests or answers.
+_GUARDING = lazy(
+    r"auth|allow|white|sso|vpn|oidc|login|ldap|protect|private|intern|restrict|guard|deny|block|passw|admin"
+    r"|secured|(?:^|[-_])(?:lan|ip)(?:$|[-_])|local(?!e)|crowdsec"
+)
+_TRANSFORMING = lazy(r"redirect|compress|gzip|brotli|header|hsts|https|strip|prefix|www|cors|slash|rewrite")
+_OLDER = lazy(r"traefik\.(?:\w+\.)?frontend\.(?:auth|whitelist)\.")
+_CADDYS = lazy(r"caddy(?:_\d+)?\.(?:[\w.]*\.)?(?:basic_?auth|forward_auth)(?:\.|$)")
+_MIDDLEWARES = lazy(r"traefik\.http\.routers\.[^.]+\.middlewares")
+_MIDDLEWARE = lazy(r"traefik\.http\.middlewares\.([^.]+)\.(\w+)")
 
 
 class Target(NamedTuple):
     """What labels and variables tell a proxy about a service: whether to route to it, its port (0: not given), its
-    names, the label that restricts access (empty: none does), and the path for which requests reach it (empty: any).
+    names, the label that restricts access (empty: none does), the path for which requests reach it (empty: any), and
+    the middlewares of which the file does not say what they do.
     """
 
     reached: bool = False
@@ -38,6 +48,7 @@ class Target(NamedTuple):
     names: tuple[str, ...] = ()
     guard: str = ""
     path: str = ""
+    unknown: tuple[str, ...] = ()
 
 
 def is_proxy(service: Key) -> bool:
@@ -84,6 +95,7 @@ def _target(service: Key, labels: Mapping[str, str], everybodys: Mapping[str, st
         tuple(dict.fromkeys(_names(hosts))),
         _guard(labels, everybodys) if reached else "",
         path,
+        tuple(_unknown(labels, everybodys)) if reached else (),
     )
 
 
@@ -97,24 +109,40 @@ def _guard(labels: Mapping[str, str], everybodys: Mapping[str, str]) -> str:
     for name, value in labels.items():
         if _OLDER.match(name) or _CADDYS.match(name):
             return name
-        if re.fullmatch(r"traefik\.http\.routers\.[^.]+\.middlewares", name) and _keeps_out(
-            value, everybodys, 0
-        ):
+        if _MIDDLEWARES.fullmatch(name) and _keeps_out(value, everybodys, 0):
             return name
     return ""
 
 
+def _unknown(labels: Mapping[str, str], everybodys: Mapping[str, str]) -> Iterator[str]:
+    """The middlewares of a service's routers that are defined elsewhere and may do anything."""
+    for label, value in labels.items():
+        for word in map(str.strip, value.split(",")) if _MIDDLEWARES.fullmatch(label) else ():
+            name = word.partition("@")[0]
+            if name and not _defined(name, everybodys) and not _TRANSFORMING.search(name.lower()):
+                yield word
+
+
+def _defined(name: str, everybodys: Mapping[str, str]) -> dict[str, str]:
+    """The labels that define a middleware, with its kind."""
+    matches = ((label, _MIDDLEWARE.match(label)) for label in everybodys)
+    return {label: m[2].lower() for label, m in matches if m and m[1] == name.lower()}
+
+
 def _keeps_out(middlewares: str, everybodys: Mapping[str, str], depth: int) -> bool:
     for name in (word.strip().partition("@")[0] for word in middlewares.split(",")):
-        defined = {
-            label: m[2].lower() for label in everybodys if (m := _MIDDLEWARE.match(label)) and m[1] == name
-        }
+        defined = _defined(name, everybodys)
         chained = [everybodys[label] for label, kind in defined.items() if kind == "chain"]
-        if any(map(_GUARDS.match, defined.values())) or (not defined and re.search("auth|allow|white", name)):
+        if any(map(_GUARDS.match, defined.values())) or (not defined and _guards(name.lower())):
             return True
         if depth < 5 and any(_keeps_out(value, everybodys, depth + 1) for value in chained):
             return True
     return False
+
+
+def _guards(name: str) -> bool:
+    """Whether the name of a middleware that is defined elsewhere says that it restricts access."""
+    return bool(_GUARDING.search(name)) and not ("secure" in name and "header" in name)
 
 
 def _labels(service: Key) -> dict[str, str]:

@@ -6,14 +6,19 @@ import shlex
 from typing import NamedTuple, NoReturn
 
 from pushrod.core.errors import ManifestError
+from pushrod.core.patterns import lazy
 
 # Units of Compose's durations (https://docs.docker.com/reference/compose-file/11-extension/#specifying-durations,
 # Go's time.ParseDuration and the loader's own `d` and `w`), in seconds.
 _UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 _UNITS |= {"d": 86400.0, "w": 7 * 86400.0}
-_PART = re.compile(r"(\d{1,9}(?:\.\d{0,9})?)(ns|us|µs|ms|s|m|h|d|w)")
+_PART = lazy(r"(\d{1,9}(?:\.\d{0,9})?)(ns|us|µs|ms|s|m|h|d|w)")
 _LONGEST = 31 * 86400.0  # seconds; a longer wait in a deployment is a mistake
 _LARGEST = 10**9  # no count, port or number of seconds in a manifest is larger
+
+
+class EmptyValueError(ManifestError):
+    """A key's value is an empty text, as that of a variable that is not set."""
 
 
 class Key(NamedTuple):
@@ -134,8 +139,16 @@ class Key(NamedTuple):
 
     def wrong(self, expected: str, *, hint: str = "") -> NoReturn:
         """Refuse this value: raises ManifestError with what was expected and what was found."""
+        if self.value == "":
+            raise EmptyValueError(
+                f"expected {expected}, found nothing",
+                where=self.path,
+                hint=hint or "write the value; if it is a variable: pushrod secret set NAME",
+            )
         hint = hint or "correct that key of the compose file, commit and push again"
-        raise ManifestError(f"expected {expected}, found {_found(self.value)}", where=self.path, hint=hint)
+        raise ManifestError(
+            f"expected {expected}, found {_described(self.value)}", where=self.path, hint=hint
+        )
 
     def _below(self, name: str) -> str:
         return f"{self.path}.{name}" if self.path else name
@@ -167,7 +180,7 @@ def _nearest(name: str, valid: tuple[str, ...]) -> str:
     return f"did you mean `{near[0]}`? {known}" if near else known
 
 
-def _found(value: object) -> str:
+def _described(value: object) -> str:
     match value:
         case None:
             return "nothing"

@@ -1,13 +1,14 @@
 """`x-pushrod.domains`: the names an app answers to. Pure."""
 
-import re
 from collections.abc import Sequence
 
 from pushrod.core.errors import ManifestError
+from pushrod.core.patterns import lazy
 from pushrod.manifest.document import Key
 
 _LONGEST = 253  # characters of a name as text (RFC 1035, 2.3.4: 255 octets including the lengths)
-_LABEL = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)")
+_LONGEST_LABEL = 63  # characters between two dots, from the same place
+_LABEL = lazy(r"(?!-)[a-z0-9-]{1,63}(?<!-)")
 _MOST = 100  # names of an app: the nginx that looks them up is shared by all apps
 _DEVIATING = frozenset("\u00df\u03c2\u200c\u200d")  # Unicode Technical Standard 46, table 2
 _EXAMPLE = "a host name such as shop.example.com, or *.example.com"
@@ -86,7 +87,9 @@ def normal(text: str) -> str:
     labels = text.removeprefix("*.").split(".")
     name = ".".join(map(_ascii, labels))
     name = f"*.{name}" if text.startswith("*.") else name
-    if len(name) > _LONGEST or labels[-1].isdigit():
+    if len(name) > _LONGEST:
+        raise ValueError(f"a name has at most {_LONGEST} characters")
+    if labels[-1].isdigit():
         raise ValueError("")
     return name
 
@@ -97,5 +100,7 @@ def _ascii(label: str) -> str:
     except UnicodeError:
         encoded = ""
     if not _LABEL.fullmatch(encoded):
-        raise ValueError("")
+        raise ValueError(
+            f"each part has at most {_LONGEST_LABEL} characters" if len(encoded) > _LONGEST_LABEL else ""
+        )
     return encoded

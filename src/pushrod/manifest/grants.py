@@ -2,10 +2,10 @@
 
 import difflib
 import posixpath
-import re
 from collections.abc import Collection
 
 from pushrod.core.errors import UnknownNameError
+from pushrod.core.patterns import lazy
 from pushrod.manifest import domains
 
 WORDS = {
@@ -27,7 +27,7 @@ WORDS = {
     "volume-driver": "volumes with a driver other than `local`, or with arbitrary mount options",
 }
 """The fixed words. In addition: a capability (`NET_ADMIN`), an absolute path, `volume:NAME`, `domain:NAME`,
-`submodules:HOST`."""
+`submodules:HOST`, `notify:HOST`."""
 
 # The capabilities a container has by default, and those it can ask for:
 # https://docs.docker.com/engine/containers/run/#runtime-privilege-and-linux-capabilities
@@ -56,11 +56,13 @@ SUBMODULES = "submodules:"
 """Prefix for a server, as `host` or `host:port`, from which submodules and files of Git LFS may be fetched at any
 address."""
 
+NOTIFY = "notify:"
+"""Prefix for a server, as `host` or `host:port`, whose webhooks the app may call at any address."""
 
 # Access to one of these sockets is root on the host.
 _SOCKETS = ("/run/docker.sock", "/run/containerd/containerd.sock", "/run/podman/podman.sock")
-_VOLUME = re.compile(r"volume:[A-Za-z0-9][A-Za-z0-9_.-]*")
-_SERVER = re.compile(r"submodules:[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?")
+_VOLUME = lazy(r"volume:[A-Za-z0-9][A-Za-z0-9_.-]*")
+_SERVER = lazy(r"(submodules|notify):[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?")
 
 
 def check_word(text: str) -> str:
@@ -82,8 +84,8 @@ def check_word(text: str) -> str:
     raise UnknownNameError(
         f"`{text}` is not a grant",
         hint=(f"did you mean `{near[0]}`? " if near else "")
-        + f"{', '.join(WORDS)}, a capability such as NET_ADMIN, an absolute path, volume:NAME, domain:NAME "
-        "or submodules:HOST[:PORT]",
+        + f"{', '.join(WORDS)}, a capability such as NET_ADMIN, an absolute path, volume:NAME, domain:NAME, "
+        "submodules:HOST[:PORT] or notify:HOST[:PORT]",
     )
 
 
@@ -134,3 +136,8 @@ def covered(word: str, allowed: Collection[str]) -> bool:
 def servers(allowed: Collection[str]) -> list[str]:
     """The servers, as `host` or `host:port`, from which submodules and LFS files may be fetched at any address."""
     return [w.removeprefix(SUBMODULES) for w in allowed if w.startswith(SUBMODULES)]
+
+
+def webhooks(allowed: Collection[str]) -> list[str]:
+    """The servers, as `host` or `host:port`, whose webhooks the app may call at any address."""
+    return [w.removeprefix(NOTIFY) for w in allowed if w.startswith(NOTIFY)]

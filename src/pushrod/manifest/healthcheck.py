@@ -7,29 +7,29 @@ from typing import NamedTuple
 
 import msgspec
 
+from pushrod.core.patterns import lazy
 from pushrod.core.values import Health
 from pushrod.manifest.document import Key
 
 # Compose's own defaults (https://docs.docker.com/reference/compose-file/05-services/#healthcheck), in seconds.
 _INTERVAL, _START_PERIOD, _RETRIES = 30.0, 0.0, 3
+_JAVA_DEADLINE = 90.0  # seconds: a JVM that starts beside another one on two processors needs up to a minute
 _SHELL = ("/bin/sh", "-c")
 _COMMAND_INTERVAL = 0.5  # seconds between two runs of a check that starts a process
-_PATH = re.compile(r"/[!-~]*")
-_OWN_URL = re.compile(
-    r"(?:http://)?((?:localhost|127\.0\.0\.1|0\.0\.0\.0|\[::1?\])(?::(\d{1,5}))?)(/[!-~]*)?"
-)
-_HOST = re.compile(
+_PATH = lazy(r"/[!-~]*")
+_OWN_URL = lazy(r"(?:http://)?((?:localhost|127\.0\.0\.1|0\.0\.0\.0|\[::1?\])(?::(\d{1,5}))?)(/[!-~]*)?")
+_HOST = lazy(
     r"(?:[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,251}[A-Za-z0-9_])?|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?"
 )
 _FETCHERS = ("curl", "wget")
-_FLAGS = re.compile(
+_FLAGS = lazy(
     r"-[fsSqLgkiI]+|-nv|-O-|-qO-|--(fail|silent|show-error|quiet|spider|location|head|no-verbose|insecure"
     r"|no-check-certificate|(tries|timeout|max-time|connect-timeout|output|output-document)=\S+)"
 )
-_FLAGS_WITH_VALUE = re.compile(
+_FLAGS_WITH_VALUE = lazy(
     r"-[moOTt]|-qO|-[fsSqLgkiI]+o|--(max-time|connect-timeout|output|output-document|retry)"
 )
-_FAILS = re.compile(r"-[sSqLgkiI]*f[fsSqLgkiIo]*|--fail")  # without it curl succeeds with any status
+_FAILS = lazy(r"-[sSqLgkiI]*f[fsSqLgkiIo]*|--fail")  # without it curl succeeds with any status
 
 
 class _Fetch(NamedTuple):
@@ -41,19 +41,20 @@ class _Fetch(NamedTuple):
     any_answer: bool
 
 
-def read(check: Key, own: Key, *, probe: bool, name: str = "") -> tuple[Health, int]:
+def read(check: Key, own: Key, *, probe: bool, name: str = "", java: bool = False) -> tuple[Health, int]:
     """The health check of a service, and the port that it names (0: none).
 
     `name` is the app's own name, used as the Host header; empty if it has none. `check` is Compose's `healthcheck`,
     `own` is `x-pushrod.health`, which takes precedence. With `probe`, a check that only fetches a URL of the
     service itself (`curl -f http://localhost:8000/health`) becomes that path: requesting it needs no curl on the
     host and takes a millisecond. Without `probe`, the container's own check runs, and a `healthcheck` without
-    `test` still sets the deadline of the image's own. Raises ManifestError.
+    `test` still sets the deadline of the image's own. A program in `java` has longer until the deadline that nobody
+    wrote. Raises ManifestError.
     """
     argv = _check(check)
     fetch = _fetched(argv) if probe else None
     timed = argv or (not probe and check.given and not check.get("disable").yes())
-    deadline = _deadline(check) if timed else Health().deadline
+    deadline = _deadline(check) if timed else _JAVA_DEADLINE if java else Health().deadline
     port = fetch.port if fetch else 0
     keys = own if isinstance(own.value, dict) else Key(own.path, None)
     keys.only("path", "host", "deadline")

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from pushrod.core.errors import ManifestError
+from pushrod.core.patterns import lazy
 from pushrod.stores import registry
 
 OWN = "pushrod"
@@ -40,11 +41,11 @@ _DOMAIN = (
     r"(?:\.(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9]))*|\[[a-fA-F0-9:]+\])(?::[0-9]+)?"
 )
 _COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
-_NAME = re.compile(
+_NAME = lazy(
     rf"(?:(?P<domain>{_DOMAIN})/)??(?P<path>{_COMPONENT}(?:/{_COMPONENT})*)"
     r"(?::(?P<tag>[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}))?(?:@(?P<digest>sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}))?"
 )
-_LONGEST = 255  # characters of domain and path, from the same source
+_LONGEST, _LONGEST_TAG = 255, 128  # characters of domain and path, and of a tag, from the same source
 _HUB = "docker.io"
 _ALIAS = "index.docker.io"
 _OFFICIAL = "library/"
@@ -66,7 +67,7 @@ def normal(text: str) -> str:
     """
     match = _NAME.fullmatch(text) if len(text) < 2 * _LONGEST else None
     if match is None:
-        raise ValueError("it is not the name of an image")
+        raise ValueError(_too_long(text) or "it is not the name of an image")
     domain, path = match["domain"] or "", match["path"]
     if "/" in path and not domain:
         first, _, rest = path.partition("/")
@@ -74,13 +75,23 @@ def normal(text: str) -> str:
             domain, path = first, rest
     elif domain and not ("." in domain or ":" in domain or domain == "localhost" or domain.lower() != domain):
         domain, path = "", f"{domain}/{path}"
+        if "[" in path:  # an address of IPv6 is a host only
+            raise ValueError("it is not the name of an image")
     if domain in ("", _ALIAS):
         domain = _HUB
     if domain == _HUB and "/" not in path:
         path = _OFFICIAL + path
     if len(f"{domain}/{path}") > _LONGEST:
-        raise ValueError(f"it is longer than {_LONGEST} characters")
+        raise ValueError(f"its name is longer than {_LONGEST} characters")
     return f"{domain}/{path}" + (f"@{match['digest']}" if match["digest"] else f":{match['tag'] or 'latest'}")
+
+
+def _too_long(text: str) -> str:
+    """What is too long about a text that is not a reference; empty if nothing is."""
+    path, tag = parse(text)[::2]
+    if len(path) > _LONGEST:
+        return f"its name is longer than {_LONGEST} characters"
+    return f"its tag is longer than {_LONGEST_TAG} characters" if len(tag) > _LONGEST_TAG else ""
 
 
 def check(text: str, where: str) -> str:
@@ -96,7 +107,8 @@ def check(text: str, where: str) -> str:
         hint = (
             "an image is named like python:3.13-slim or ghcr.io/team/app@sha256:…; is a variable in it unset?"
         )
-        raise ManifestError(f"`{text}`: {e}", where=where, hint=hint) from None
+        shown = text if len(text) <= _LONGEST else f"{text[:40]}…"
+        raise ManifestError(f"`{shown}`: {e}", where=where, hint=hint) from None
     if full.startswith(f"{_HUB}/{OWN}/"):
         what = f"`{text}` is reserved by pushrod: an image that an app built belongs to that app"
         hint = "build the image in this app, or name one from a registry"
@@ -107,7 +119,7 @@ def check(text: str, where: str) -> str:
 def check_frontend(text: str, where: str) -> None:
     """Raise ManifestError at `where` for a frontend of builds other than Docker's own.
 
-    It speaks to the builder's engine itself, which takes more from it than a Dockerfile can say."""
+    A frontend talks directly to the builder's engine, which accepts more from it than a Dockerfile can express."""
     try:
         full = normal(text)
     except ValueError:
@@ -156,13 +168,17 @@ _WEB_SERVERS = frozenset((
     "caddy-docker-proxy", "traefik", "haproxy", "httpd", "envoy", "swag", "certbot", "acme-companion",
     "docker-letsencrypt-nginx-proxy-companion",
 ))
+# Publishers of other people's programs.
+_PACKAGERS = frozenset((
+    "apache", "bitnami", "bitnamilegacy", "bitnamisecure", "confluentinc", "library", "linuxserver",
+))
 # Images for Java programs: Docker's official ones, and those of the makers of Java.
 _JAVA = frozenset((
     "amazoncorretto", "eclipse-temurin", "ibm-semeru-runtimes", "ibmjava", "java", "jdk", "jre", "openjdk",
     "sapmachine", "gradle", "jetty", "maven", "tomcat", "tomee",
 ))
 # fmt: on
-_JAVA_PARTS = re.compile(r"java\d|openj(?:dk|re)|openj9|liberica|zulu|graalvm")  # distroless java21-debian12
+_JAVA_PARTS = lazy(r"java\d|openj(?:dk|re)|openj9|liberica|zulu|graalvm")  # distroless java21-debian12
 
 
 def is_store(reference: Reference) -> bool:
@@ -173,6 +189,13 @@ def is_store(reference: Reference) -> bool:
 def is_web_server(reference: Reference) -> bool:
     """Whether an image is a server in front of an app, which pushrod's edge replaces."""
     return reference.name in _WEB_SERVERS
+
+
+def share_publisher(one: Reference, other: Reference) -> bool:
+    """Whether two images have the same publisher, who is not one that packages other people's programs."""
+    publisher = one.path.rpartition("/")[0]
+    packs = publisher.rpartition("/")[2] in _PACKAGERS
+    return bool(publisher) and not packs and publisher == other.path.rpartition("/")[0]
 
 
 def is_runtime(reference: Reference) -> bool:

@@ -2,14 +2,15 @@
 
 Compose recreates a container when its definition changes, and that of a pulled image rarely does. So a database that
 pushrod does not know may keep its data in its container or in an anonymous volume; if it were replaced like an
-instance, each push would delete the data. A service is kept if others connect to it, or if its image marks it as a
-server; it must connect to none of them, and must not be a part of this app.
+instance, each push would delete the data. So every pulled service is kept, except those that are known to have their
+data elsewhere or none: clients of built services and of known stores, parts of this app, tools, programs that end.
 """
 
+import re
 from collections.abc import Sequence
 
-from pushrod.manifest import image_refs, likelihood
-from pushrod.manifest.roles import Draft, leads_to
+from pushrod.manifest import connections, image_refs, likelihood, named_volumes
+from pushrod.manifest.drafts import Draft
 
 # Ports of stores, from the IANA's registrations and the makers' own documents: memcached, SQL Server, Oracle,
 # MySQL, PostgreSQL, CouchDB, Redis, Neo4j, InfluxDB, ArangoDB, Cassandra, CockroachDB, MongoDB, RethinkDB, AMQP,
@@ -28,32 +29,60 @@ def kept(drafts: Sequence[Draft], entry: str) -> set[str]:
 
 
 def _is_kept(draft: Draft, others: Sequence[Draft]) -> bool:
-    service = draft.service
+    service, image = draft.service, draft.reference.name
     if draft.chosen or service.role != "worker" or service.build is not None:
         return False
     if service.replicas != 1 or service.release or "routes" in draft.listening:
         return False
-    runs, plain = bool(service.command or service.entrypoint), image_refs.is_web_server(draft.reference)
-    ends = runs and draft.key.get("restart").text() == "no"
-    if ends or plain or (runs and image_refs.is_runtime(draft.reference)):
+    runs = bool(service.command or service.entrypoint)
+    if image_refs.is_web_server(draft.reference) or (runs and image_refs.is_runtime(draft.reference)):
         return False
-    if leads_to(draft, {d.name for d in others}) or any(_is_of_one(draft, d) for d in others):
+    if _is_client(draft, others) or any(_is_of_one(draft, d, others) for d in others):
         return False
-    if any(draft.name in str(d.key.get("x-pushrod").value) for d in others):
+    if any(re.search(rf"(?<![\w.-]){re.escape(draft.name)}(?![\w-])", _own(d)) for d in others):
         return False
-    if service.port in _PORTS or any(leads_to(d, {draft.name}) for d in others):
-        return True
-    # A service that no configuration names may be named in the app's code: an unmodified server.
-    tool = likelihood.is_tool(service, draft.reference.name) and not likelihood.keeps_own(
-        draft.reference.name
+    if service.port in _PORTS or any(
+        connections.names_server(d, connections.called([draft])) for d in others
+    ):
+        return not likelihood.is_stateless(image)
+    if runs and draft.key.get("restart").text() == "no":  # it does its work, and ends
+        return False
+    if any(connections.leads_to(d, connections.called([draft])) for d in others):
+        return not likelihood.is_stateless(image)
+    # A service that no configuration names may be named in the app's code, or in a mounted file.
+    tool = likelihood.is_tool(service, image) and not likelihood.keeps_own(image)
+    return not (tool or likelihood.is_stateless(image) or _partakes(draft, others))
+
+
+def _partakes(draft: Draft, others: Sequence[Draft]) -> bool:
+    """Whether it mounts a named volume that another service mounts too."""
+    return bool(named_volumes.of(draft.key) & {name for d in others for name in named_volumes.of(d.key)})
+
+
+def _own(draft: Draft) -> str:
+    """What a service's own keys for pushrod say."""
+    return str(draft.key.get("x-pushrod").value or "")
+
+
+def _is_client(draft: Draft, others: Sequence[Draft]) -> bool:
+    """Whether it uses services that this app builds, or a store whose kind is known, and so has its data there.
+
+    Peers in a cluster, collectors of telemetry and programs that prepare its start are none of these.
+    """
+    served = connections.called(
+        d
+        for d in others
+        if (d.service.build is not None and d.service.role != "job") or image_refs.is_store(d.reference)
     )
-    return not runs and not tool and bool(draft.listening) and not draft.key.get("volumes").sequence()
+    return connections.leads_to(draft, served)
 
 
-def _is_of_one(draft: Draft, other: Draft) -> bool:
-    """Whether both are parts of one application: with the same image, or images of the same publisher."""
-    if other.service.role == "store":
+def _is_of_one(draft: Draft, other: Draft, others: Sequence[Draft]) -> bool:
+    """Whether both are parts of one application, which is not a cluster of equals: images of the same publisher, or
+    the same image with another command.
+    """
+    if other.service.role == "store" or other.service.build is not None:
         return False
-    publisher = draft.reference.path.rpartition("/")[0]
-    same = bool(publisher) and publisher == image_refs.parse(other.service.image).path.rpartition("/")[0]
-    return same or draft.service.image == other.service.image
+    if draft.service.image == other.service.image:
+        return not connections.are_peers(draft, others)
+    return image_refs.share_publisher(draft.reference, other.reference)

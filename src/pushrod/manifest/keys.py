@@ -24,13 +24,13 @@ FATES: dict[Fate, str] = {
 class Row(NamedTuple):
     """A key by its path (`*` is any name, list items have their list's path), with its treatment on each engine.
 
-    A row covers everything below it that has no row of its own. `says` is the text in docs/manifest.md.
+    A row covers everything below it that has no row of its own. `details` is the text in docs/manifest.md.
     """
 
     path: str
     docker: Fate
     embedded: Fate
-    says: str = ""
+    details: str = ""
 
     def fate(self, engine: EngineName) -> Fate:
         """The treatment of the key on an engine."""
@@ -55,7 +55,7 @@ _SERVICE = (
     Row("cgroup_parent", "noted", "ignored", "the app's own slice is used"),
     Row("command", "used", "used"),
     Row("configs", "used", "noted"),
-    Row("container_name", "used", "ignored", "a name by which other services reach it"),
+    Row("container_name", "used", "used", "a name by which other services reach it"),
     Row("cpu_count", "noted", "ignored", "Windows"),
     Row("cpu_percent", "noted", "ignored", "Windows"),
     Row("cpu_period", "used", "ignored"),
@@ -83,14 +83,14 @@ _SERVICE = (
     Row("extra_hosts", "used", "noted"),
     Row("gpus", "word", "noted", "`devices`"),
     Row("group_add", "used", "ignored"),
-    Row("hostname", "used", "ignored", "a name by which other services reach it"),
+    Row("hostname", "used", "used", "a name by which other services reach it"),
     Row("image", "used", "used"),
     Row("init", "used", "ignored"),
     Row("ipc", "word", "ignored", "`private`, `shareable`, `none`; `host` needs `host-ipc`"),
     Row("isolation", "noted", "ignored", "Windows"),
     Row("label_file", "used", "ignored", "resolved by Compose"),
-    Row("labels", "bounded", "ignored", "except those that begin with `pushrod.` or `com.docker.`"),
-    Row("links", "used", "ignored"),
+    Row("labels", "bounded", "ignored", "at most 64 KiB, except those that begin with `pushrod.` or `com.docker.`"),
+    Row("links", "used", "used", "their aliases"),
     Row("mac_address", "noted", "ignored"),
     Row("mem_limit", "bounded", "noted", "`memory`"),
     Row("mem_reservation", "bounded", "ignored", "`memory`"),
@@ -123,7 +123,7 @@ _SERVICE = (
     Row("storage_opt", "noted", "ignored", "the host's limit `layer` is used"),
     Row("sysctls", "word", "noted", "harmless ones of the container's own network and IPC; others of `net.` are "
         "left out, with a note, unless `sysctls` is granted; any other needs `sysctls`"),
-    Row("tmpfs", "bounded", "noted", "`tmpfs`; options `size`, `mode`, `uid`, `gid`, `exec`, `noexec`, `ro`, `rw`"),
+    Row("tmpfs", "bounded", "bounded", "`tmpfs`; options `size`, `mode`, `uid`, `gid`, `exec`, `noexec`, `ro`, `rw`"),
     Row("tty", "used", "ignored"),
     Row("ulimits", "bounded", "noted", "`nofile` to `open-files`, `nproc`, `memlock`, `stack`, `as`, `data`, `rss`, "
         "`fsize`, `cpu`, `locks`; no core files, no real-time priority"),
@@ -146,7 +146,7 @@ _BUILD = (
         "additional_contexts",
         "word",
         "ignored",
-        "not used yet, with a note; a host path needs a grant",
+        "`service:NAME`; others are not used, with a note, and a host path needs a grant",
     ),
     Row("args", "used", "used"),
     Row("cache_from", "ignored", "ignored"),
@@ -191,12 +191,17 @@ _DEPLOY = (
 )
 _HEALTHCHECK = (
     Row("disable", "used", "used"),
-    Row("interval", "bounded", "bounded", "from `health-interval` to an hour"),
+    Row(
+        "interval",
+        "bounded",
+        "bounded",
+        "from `health-interval`, or on Docker 0.1 s for each container, to an hour",
+    ),
     Row("retries", "bounded", "bounded", "at most 100"),
-    Row("start_interval", "bounded", "bounded", "from `health-interval` to an hour"),
+    Row("start_interval", "bounded", "ignored", "from `health-interval` to an hour"),
     Row("start_period", "bounded", "bounded", "at most an hour"),
     Row("test", "used", "used"),
-    Row("timeout", "bounded", "bounded", "at most ten minutes"),
+    Row("timeout", "bounded", "ignored", "at most ten minutes"),
 )
 _LOGGING = (
     Row(
@@ -208,7 +213,7 @@ _LOGGING = (
     Row("options", "bounded", "ignored", "`max-size` to `log-size`, `max-file` to `log-files`"),
 )
 _NETWORK_OF_A_SERVICE = (
-    Row("aliases", "used", "ignored"),
+    Row("aliases", "used", "used"),
     Row("driver_opts", "ignored", "ignored"),
     Row("gw_priority", "ignored", "ignored"),
     Row("interface_name", "ignored", "ignored"),
@@ -225,17 +230,17 @@ _MOUNT = (
     Row("bind.selinux", "ignored", "ignored", "it would relabel files of the host"),
     Row("consistency", "ignored", "ignored"),
     Row("image", "refused", "ignored", "another image's files"),
-    Row("read_only", "used", "ignored"),
+    Row("read_only", "used", "used"),
     Row(
         "source",
         "word",
-        "noted",
+        "used",
         "a path of the commit, data of the app, or a volume; a host path needs a grant",
     ),
-    Row("target", "used", "noted"),
-    Row("tmpfs.mode", "used", "ignored"),
-    Row("tmpfs.size", "bounded", "ignored", "`tmpfs`"),
-    Row("type", "word", "noted", "`bind`, `volume`, `tmpfs`"),
+    Row("target", "used", "used"),
+    Row("tmpfs.mode", "used", "used"),
+    Row("tmpfs.size", "bounded", "bounded", "`tmpfs`"),
+    Row("type", "word", "used", "`bind`, `volume`, `tmpfs`"),
     Row("volume.labels", "ignored", "ignored"),
     Row("volume.nocopy", "used", "ignored"),
     Row("volume.subpath", "used", "ignored"),

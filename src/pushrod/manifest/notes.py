@@ -5,11 +5,11 @@ and the like have no effect that could be missed.
 """
 
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
-from pushrod.manifest import image_refs, keys, likelihood, roles
+from pushrod.manifest import connections, image_refs, keys, likelihood
 from pushrod.manifest.document import Key
-from pushrod.manifest.roles import Draft
+from pushrod.manifest.drafts import Draft
 from pushrod.stores import registry
 
 _PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"  # what the engine's images run
@@ -23,11 +23,6 @@ def embedded(drafts: Sequence[Draft], versions: Mapping[str, str]) -> list[str]:
     notes += _closed_ports(stateless)
     notes += [note for d in stores for note in _store(d, versions)]
     notes += _python(stateless)
-    notes += _note(
-        "volumes are not mounted on the embedded engine; its paths are those of the checkout",
-        stateless,
-        lambda d: bool(d.key.get("volumes").sequence()),
-    )
     notes += [note for d in stateless for note in _unused(d)]
     return notes
 
@@ -55,6 +50,7 @@ def docker(drafts: Sequence[Draft]) -> list[str]:
     """The notes on a manifest for a Docker host: what differs there from `docker compose up`."""
     stateless = [d for d in drafts if d.service.role in ("entry", "worker", "job")]
     stores = [d for d in drafts if d.service.role == "store"]
+    known = connections.called(d for d in stores if not d.service.keeps)
     notes = [*_closed_ports(stateless), *_further_ports(stateless)]
     notes += _note("published ports of stores stay closed", stores, _publishes)
     notes += _note(
@@ -67,7 +63,7 @@ def docker(drafts: Sequence[Draft]) -> list[str]:
         "is replaced with each release, and what it wrote outside a volume with it, which Compose would keep: if it "
         "keeps data, give it a volume",
         stateless,
-        lambda d: _forgets(d, [s.name for s in stores]),
+        lambda d: _forgets(d, known),
     )
     notes += _note(
         "`container_name` and `hostname` are only names by which other services reach it: two releases run at once",
@@ -110,20 +106,25 @@ def _is_open_twice(draft: Draft) -> bool:
     return not stops and not image_refs.is_web_server(draft.reference)
 
 
-def _forgets(draft: Draft, stores: Sequence[str]) -> bool:
-    """Whether a pulled program with a page may keep data that is lost with its container: it has neither a volume nor
-    a store for it, or is a tool that keeps its own.
+def _forgets(draft: Draft, stores: Collection[str]) -> bool:
+    """Whether a pulled program may keep data that is lost with its container: it has neither a volume nor a store
+    of a known kind for it, or is a tool that keeps its own.
     """
     service, name = draft.service, draft.reference.name
-    ours = service.role in ("entry", "worker") and not draft.chosen and not (draft.holds_data or draft.shares)
-    if ours and service.build and service.role == "worker" and likelihood.is_stores(service.name):
-        return not roles.leads_to(draft, stores)  # a database that is built here
-    pulled = ours and service.build is None
-    ends = draft.key.get("restart").text() == "no" or service.replicas != 1
-    plain = service.read_only or image_refs.is_web_server(draft.reference)
-    if not pulled or ends or plain or "published" not in draft.listening:
+    has_place = draft.shares or (draft.holds_data and not draft.borrows)
+    if service.role not in ("entry", "worker") or draft.chosen or has_place:
         return False
-    return likelihood.keeps_own(name) or not (likelihood.is_tools(name) or roles.leads_to(draft, stores))
+    if service.build:  # a database that is built here
+        built = service.role == "worker" and likelihood.is_stores(service.name)
+        return built and not connections.leads_to(draft, stores)
+    runs = bool(service.command or service.entrypoint)
+    ends = (runs and draft.key.get("restart").text() == "no") or service.replicas != 1
+    plain = service.read_only or image_refs.is_web_server(draft.reference) or likelihood.is_stateless(name)
+    if ends or plain or (runs and image_refs.is_runtime(draft.reference)):
+        return False
+    return likelihood.keeps_own(name) or not (
+        likelihood.is_tool(service, name) or connections.leads_to(draft, stores)
+    )
 
 
 def _publishes(draft: Draft) -> bool:
@@ -152,7 +153,8 @@ def _too_early(draft: Draft, drafts: Sequence[Draft]) -> Iterable[str]:
 
 def _edge(drafts: Sequence[Draft]) -> Iterable[str]:
     return _note(
-        "pushrod's edge (nginx) replaces it; its own configuration and files are not used on the embedded engine",
+        "pushrod's edge (nginx) replaces it; of its configuration only files and paths of services are used on the "
+        "embedded engine",
         drafts,
         lambda _: True,
     )
@@ -209,7 +211,16 @@ def _python(drafts: Sequence[Draft]) -> Iterable[str]:
 
 def _unused(draft: Draft) -> Iterable[str]:
     words = [word for word in keys.of_services("embedded", "noted") if draft.key.get(word).value]
-    if draft.key.get("deploy").get("resources").value:
+    resources = draft.key.get("deploy").get("resources")
+    if draft.service.java:  # a JVM's memory has a note of its own (`engines.jvm`)
+        words = [word for word in words if word != "mem_limit"]
+        limits = resources.get("limits").mapping()
+        resources = (
+            resources
+            if resources.mapping().keys() - {"limits"} or limits.keys() - {"memory"}
+            else Key("", None)
+        )
+    if resources.value:
         words.append("deploy.resources")
     if words:
         yield f"{draft.name}: {', '.join(f'`{w}`' for w in words)} not applied on the embedded engine"

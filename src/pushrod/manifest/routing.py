@@ -7,22 +7,23 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any, NamedTuple, get_type_hints
 
 from pushrod.core.errors import ManifestError
+from pushrod.core.patterns import lazy
 from pushrod.core.values import Auth, Cache, Rate, Route, Routing
 from pushrod.manifest.document import Key
 
-_PREFIX = re.compile(r"/|(?:/[A-Za-z0-9._~@+-]+)+/?")
+_PREFIX = lazy(r"/|(?:/[A-Za-z0-9._~@+-]+)+/?")
 _OURS = ("/.pushrod", "/.well-known/acme-challenge")
-_RATE = re.compile(r"([1-9][0-9]{0,5})/(s|second|m|min|minute)")
-_HEADER = re.compile(r"[A-Za-z0-9-]{1,64}")
-_TEXT = re.compile(r"[ -#%-~]{0,1000}")  # printable, without `$`, which nginx would expand
-_TARGET = re.compile(r"(?:https?://[!#%-&(-~]+|/[!#%-&(-~]*)(?:\$request_uri)?")
-_KEY = re.compile(
+_RATE = lazy(r"([1-9][0-9]{0,5})/(s|second|m|min|minute)")
+_HEADER = lazy(r"[A-Za-z0-9-]{1,64}")
+_TEXT = lazy(r"[ -#%-~]{0,1000}")  # printable, without `$`, which nginx would expand
+_TARGET = lazy(r"(?:https?://[!#%-&(-~]+|/[!#%-&(-~]*)(?:\$request_uri)?")
+_KEY = lazy(
     r"(?:[A-Za-z0-9/:._-]|\$(?:args|host|is_args|request_uri|scheme|uri|arg_\w+|cookie_\w+|http_\w+))+",
     re.ASCII,
 )
 _STATUS = (301, 302, 303, 307, 308)
 _FRAMING = ("connection", "content-length", "content-type", "date", "server", "transfer-encoding", "upgrade")
-_SECRET = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_SECRET = lazy(r"[A-Za-z_][A-Za-z0-9_]*")
 _ACCESS = ("allow", "auth", "deny", "rate_limit")
 _PATTERN = "docker/nginx/*.conf"
 

@@ -1,47 +1,45 @@
 """Turns a resolved compose document into the values of its services. Pure: reads no files."""
 
-import contextlib
 import posixpath
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import NamedTuple
 
 import msgspec
 
+from pushrod.adapters.sandbox import NOT_YOUR_HOME
 from pushrod.core.errors import ManifestError
+from pushrod.core.patterns import lazy
 from pushrod.core.traits import BY_NAME
 from pushrod.core.values import Build, EngineName, Hook, Manifest, Routing, Service
 from pushrod.manifest import (
+    aliases,
+    built_images,
+    container_ports,
     discovery,
     domains,
     healthcheck,
     image_refs,
     kept,
-    likelihood,
+    mounts,
     notes,
+    notify,
     roles,
     routing,
     schedule,
+    scraping,
+    store_settings,
     tls,
 )
 from pushrod.manifest.discovery import Target
 from pushrod.manifest.document import Key, scalar
-from pushrod.manifest.roles import Draft
+from pushrod.manifest.drafts import Draft
 
 KEEP = 5  # releases kept on the host unless the manifest says otherwise
 MOST_KEPT = 100
 MOST_REPLICAS = 100  # of a service, as for `pushrod scale`
 MOST_INSTANCES = 200  # of all services together: each has an address, and a container or a process
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+_NAME = lazy(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _GRACE = 10.0  # seconds; Compose's default for stop_grace_period
-_TLS = (443, 8443)  # container ports that by convention speak TLS; the edge speaks plain HTTP
-
-
-class Port(NamedTuple):
-    """A published port: the container's, and the host's (0: any)."""
-
-    target: int
-    published: int
 
 
 def read(
@@ -58,12 +56,11 @@ def read(
     `bases` maps each built service to its base image (`adapters.compose.bases`), which distinguishes a web server
     that is built from an app. `store_versions` are the engine's versions by kind of store; another major
     version in the manifest gets a note. `tracked` tells whether the commit contains a path; a path it does not
-    contain is data of the app. `projects` are the names Compose may give the project. Raises ManifestError with the
-    path of the invalid key.
+    contain is data of the app. `projects` are the names Compose may give it. Raises ManifestError at the invalid key.
     """
     top = Key("", document)
     own = top.get("x-pushrod")
-    own.only("backups", "domains", "keep", "nginx", "redirects", "tls", "trusted_proxies")
+    own.only("backups", "domains", "keep", "nginx", "notify", "redirects", "tls", "trusted_proxies")
     keep = own.get("keep").whole(KEEP, least=1, most=MOST_KEPT)
     names = domains.read(own.get("domains"))
     redirected = domains.redirects(own.get("redirects"), names)
@@ -77,20 +74,37 @@ def read(
             hint="list what should run under `services:`; those with `profiles` run if `pushrod secret set "
             "COMPOSE_PROFILES` names one of these",
         )
-    builders, targets = _builders(services, projects), discovery.targets(services)
+    targets, bases, built = discovery.targets(services), bases or {}, built_images.names(services, projects)
+    builders, siblings = built_images.builders(services, built), built_images.siblings(services, built, bases)
     drafts = [
         _draft(
-            name, key, (builder := builders.get(name, name)), services[builder], bases or {}, engine, asked_as
+            name,
+            key,
+            (builder := builders.get(name, name)),
+            services[builder],
+            built_images.base(builder, bases, siblings),
+            engine,
+            asked_as,
         )
         for name, key in services.items()
     ]
+    drafts = [_with_siblings(d, siblings.get(builders.get(d.name, d.name), {})) for d in drafts]
     drafts = [_with_target(d, targets[d.name], tracked) if d.name in targets else d for d in drafts]
     drafts, remarks, because = roles.derive(drafts, engine)
+    drafts = [_with_stores(d, drafts) for d in drafts]
     if BY_NAME[engine].containers:
         staying = kept.kept(drafts, next(d.name for d in drafts if d.service.role == "entry"))
         drafts = [d.with_(role="store", keeps=True) if d.name in staying else d for d in drafts]
+    else:
+        named = aliases.read(services)
+        for draft in (d for d in drafts if d.service.role in ("entry", "worker")):
+            mounts.check(draft.key)
+        stores = {d.name for d in drafts if d.service.role == "store"}
+        drafts = [d.with_(aliases=named[d.name]) for d in drafts]
+        drafts = [d if d.name in stores else d.with_(volumes=mounts.read(d.key)) for d in drafts]
     if not any(discovery.is_proxy(d.key) and d.service.role != "edge" for d in drafts):
         remarks = [*remarks, *_unused_labels(drafts, targets, names)]
+    store_settings.check(drafts)
     routed = routing.read({name: key.get("x-pushrod") for name, key in services.items()}, own)
     _check_routed(routed, drafts, services)
     if not BY_NAME[engine].containers:
@@ -108,8 +122,30 @@ def read(
         tls=tls.read(own.get("tls"), names, engine),
         routing=msgspec.structs.replace(routed, redirects=redirected),
         snippets=routing.snippets(own),
-        backups=schedule.read(own.get("backups"), [d.service for d in drafts]),
+        notify=notify.read(own.get("notify")),
+        backups=schedule.read(
+            own.get("backups"), [d.service for d in drafts], containers=BY_NAME[engine].containers
+        ),
     )
+
+
+def _with_stores(draft: Draft, drafts: Sequence[Draft]) -> Draft:
+    """The draft with the contexts of the stores that build images for it."""
+    if (build := draft.service.build) is None:
+        return draft
+    named = {build.of, *build.siblings.values()}
+    stores = {
+        d.name: d.service.build.context
+        for d in drafts
+        if d.name in named and d.service.role == "store" and d.service.build
+    }
+    return draft.with_(build=msgspec.structs.replace(build, stores=stores)) if stores else draft
+
+
+def _with_siblings(draft: Draft, siblings: dict[str, str]) -> Draft:
+    if not siblings or draft.service.build is None:
+        return draft
+    return draft.with_(build=msgspec.structs.replace(draft.service.build, siblings=siblings))
 
 
 def _with_target(draft: Draft, target: Target, tracked: Callable[[str], bool]) -> Draft:
@@ -137,6 +173,12 @@ def _unused_labels(
                 where=f"{draft.key.path}.labels",
                 hint="restrict it at the edge: `x-pushrod: {routes: {/: {auth: {basic: SECRET}}}}`, or `allow`",
             )
+        if target.unknown and not draft.key.get("x-pushrod").get("routes").given:
+            yield (
+                f"{draft.name}: its labels name middlewares that the file does not define "
+                f"({', '.join(dict.fromkeys(target.unknown))}); nothing does their work here. If one restricts "
+                "access, write `x-pushrod: {routes: {/: {auth: {basic: SECRET}}}}`, or `allow`"
+            )
         if draft.service.role == "worker" and not draft.key.get("x-pushrod").get("routes").given:
             yield (
                 f"{draft.name}: a proxy would lead requests to it by its labels; here only a route does: "
@@ -163,67 +205,48 @@ def _check_routed(routed: Routing, drafts: Sequence[Draft], services: Mapping[st
             )
 
 
-def _builders(services: Mapping[str, Key], projects: Sequence[str]) -> dict[str, str]:
-    """Maps each service that runs an image built by another, referenced by that image's name, to its builder.
-
-    As in `docker compose up --build`: one image, built once. Compose names an image without `image` after its project
-    and service, joined by `-`, before version 2 by `_`.
-    """
-    built: dict[str, str] = {}
-    for name, key in services.items():
-        own = key.get("image").text()
-        unnamed = (f"{project}{sign}{name}" for project in projects for sign in "-_")
-        for image in (own,) if own else unnamed:
-            if key.get("build").given:
-                with contextlib.suppress(ValueError):
-                    built.setdefault(image_refs.normal(image), name)
-    builders = {}
-    for name, key in services.items():
-        if built and not key.get("build").given and key.get("image").text():
-            with contextlib.suppress(ValueError, KeyError):
-                builders[name] = built[image_refs.normal(key.get("image").text())]
-    return builders
-
-
 def _draft(
     name: str,
     key: Key,
     builder: str,
     building: Key,
-    bases: Mapping[str, str],
+    base: str,
     engine: EngineName,
     asked_as: str,
 ) -> Draft:
-    """One service with everything its role is derived from; `builder` is the service that builds its image.
+    """One service with everything its role is derived from; `builder` is the service that builds its image, from
+    `base`.
 
     `asked_as` is the app's own name for health checks, empty if it has none.
     """
     if not _NAME.fullmatch(name):
         key.wrong("a service name of letters, digits, `-`, `_` and `.`, at most 63")
     own = key.get("x-pushrod")
-    own.only("health", "read_only", "release", "role", "routes", "sticky")
+    own.only("health", "metrics", "profile", "read_only", "release", "role", "routes", "settings", "sticky")
     image, build = key.get("image").text(), _build(building.get("build"), "" if builder == name else builder)
-    base = bases.get(builder, "")
     if not image and build is None:
         key.wrong("a service with `image` or `build`")
     if build is None:
         image_refs.check(image, key.get("image").path)
     reference = image_refs.parse(base if build else image)
-    ports = list(_published(key.get("ports")))
-    port, exposed = _main(ports), _exposed(key.get("expose"))
+    ports = list(container_ports.published(key.get("ports")))
+    port, exposed = container_ports.main(ports), container_ports.exposed(key.get("expose"))
     published = port.target
     replaced = not BY_NAME[engine].containers and image_refs.is_store(reference)
+    java = image_refs.is_java(reference)
     health, checked = healthcheck.read(
         Key(key.path, None) if replaced else key.get("healthcheck"),
         own.get("health"),
         probe=not BY_NAME[engine].containers,
         name=asked_as,
+        java=java,
     )
     listening = {
         "published": published,
         "exposed": exposed,
         "health": own.get("health").given and health.path,
         "routes": own.get("routes").given,
+        "root": own.get("routes").given and "/" in own.get("routes").mapping(),
     }
     depends_on = key.get("depends_on")
     service = Service(
@@ -239,13 +262,15 @@ def _draft(
         stop_grace=key.get("stop_grace_period").seconds(_GRACE),
         depends_on=depends_on.names(),
         health=health,
+        metrics=scraping.read(own.get("metrics"), published or exposed or checked),
         release=_release(own.get("release")),
         memory=_memory(key),
         read_only=own.get("read_only").yes() or key.get("read_only").yes(),
-        java=image_refs.is_java(reference),
+        java=java,
         stop_first=_stops_first(key.get("deploy").get("update_config").get("order")),
         post_start=_hooks(key.get("post_start")),
         pre_stop=_hooks(key.get("pre_stop")),
+        **store_settings.of(own),
     )
     return Draft(
         service=service,
@@ -280,6 +305,12 @@ def _build(key: Key, of: str) -> Build | None:
 
 
 def _inside(key: Key) -> str:
+    if re.match("/?~", key.text()):  # the loader has replaced it by one of compose.HOME
+        raise ManifestError(
+            f"`{key.text().removeprefix('/')}` begins with `~`, {NOT_YOUR_HOME}",
+            where=key.path,
+            hint="commit the directory, and give its path inside the repository",
+        )
     if _leaves(key.text()) or "://" in key.text():
         key.wrong("a directory inside the repository")
     return posixpath.normpath(key.text() or ".")
@@ -312,50 +343,6 @@ def _environment(key: Key) -> dict[str, str | None]:
         name: None if not item.given else scalar(item.value) if isinstance(item.value, bool) else item.text()
         for name, item in key.mapping().items()
     }
-
-
-def _published(ports: Key) -> Iterator[Port]:
-    """The published TCP ports, in the file's order."""
-    for port in ports.sequence():
-        outside = 0
-        if isinstance(port.value, dict):
-            protocol, number = port.get("protocol").text(), port.get("target").whole(0)
-            first = (
-                port.get("published").text().partition("-")[0]
-            )  # in a range, `8000-8010`, the host chooses
-            outside = int(first) if re.fullmatch(r"[0-9]{1,5}", first) else 0
-        else:
-            number, protocol = _port(port)
-        if number and protocol in ("", "tcp"):
-            yield Port(number, outside)
-
-
-def _main(ports: list[Port]) -> Port:
-    """The port most likely to speak HTTP, by its number on the host; ports for TLS or other protocols come last."""
-    return min(
-        ports,
-        key=lambda p: (
-            likelihood.is_other(p.target),
-            p.target in _TLS,
-            likelihood.rank(p.published),
-            likelihood.is_beside(p.target),
-        ),
-        default=Port(0, 0),
-    )
-
-
-def _exposed(expose: Key) -> int:
-    """The first exposed TCP port; 0 if there is none."""
-    ports = (_port(key) for key in expose.sequence())
-    return next((number for number, protocol in ports if number and protocol in ("", "tcp")), 0)
-
-
-def _port(key: Key) -> tuple[int, str]:
-    """Container port and protocol of Compose's short form (`8000`, `80:8000/tcp`, `3000-3005`)."""
-    match = re.fullmatch(r"(?:.*:)?([0-9]{1,5})(?:-[0-9]{1,5})?(?:/(\w+))?", key.text())
-    if not match:
-        key.wrong("a port such as 8000")
-    return int(match[1]), match[2] or ""
 
 
 def _memory(key: Key) -> int:

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 import msgspec
 
 from pushrod.core.errors import ManifestError
+from pushrod.core.patterns import lazy
 from pushrod.core.traits import BY_NAME
 from pushrod.core.values import Encryption, EngineName
 from pushrod.manifest.document import Key
 
-_PRIVATE = re.compile(
+_PRIVATE = lazy(
     r"(?:.+\.)?(?:test|example|invalid|localhost|local|internal|onion|home\.arpa|example\.(?:com|net|org))"
 )
 """Names that nobody can own (RFC 2606, 6761, 6762, 7686, 8375; ICANN for `internal`), so no authority certifies

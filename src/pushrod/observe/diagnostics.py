@@ -4,12 +4,14 @@ import sys
 from collections.abc import Iterator
 
 from pushrod.adapters import git
-from pushrod.backups import catalogue
-from pushrod.core.errors import PushrodError
+from pushrod.backups import catalogue, copies
+from pushrod.core.errors import PushrodError, contained
 from pushrod.core.values import Diagnostic
 from pushrod.engines import registry
 from pushrod.engines.protocols import Engine
 from pushrod.ingress import certificates, claims
+from pushrod.observe import alerts
+from pushrod.observe.alarms import Alarm
 from pushrod.provisioning import diagnostics
 from pushrod.state import places
 from pushrod.state.apps import App, Root
@@ -28,25 +30,48 @@ def examine(root: Root) -> list[Diagnostic]:
     if engine.traits.hosted:
         results += diagnostics.examine(root)
     results += claims.examine(root)
+    results += copies.examine_host(root)
+    results += Alarm(root).examine()
     for app in root.apps():
         results += _app(app, engine)
     return results
+
+
+def urgent(root: Root) -> Iterator[Diagnostic]:
+    """What the alarm reports: problems of the disk, of copies in vaults, and of apps: their processes, stores,
+    backups, certificates. An app whose files cannot be read is a problem too."""
+    yield _disk(root)
+    yield from copies.examine_host(root)
+    yield from alerts.firing(root)
+    engine = registry.of(root)
+    for app in root.apps():
+        try:
+            with contained():
+                yield from _app(app, engine)
+        except (PushrodError, OSError) as e:
+            yield Diagnostic(
+                f"app {app.name}", "broken", str(e), f"`pushrod doctor --app {app.name}` says more"
+            )
 
 
 def _machine(root: Root) -> Iterator[Diagnostic]:
     yield Diagnostic("python", "ok", f"{sys.version.split()[0]} at {sys.executable}")
     yield _git()
     if root.path.exists():
-        free = files.free_space(root.path)
-        low = free < _LOW_SPACE
-        yield Diagnostic(
-            "disk",
-            "warning" if low else "ok",
-            f"{free // 1_000_000} MB free at {root.path}",
-            "free some space" if low else "",
-        )
+        yield _disk(root)
     else:
         yield Diagnostic("root", "ok", f"{root.path} does not exist yet; `pushrod up` creates it")
+
+
+def _disk(root: Root) -> Diagnostic:
+    free = files.free_space(root.path)
+    low = free < _LOW_SPACE
+    return Diagnostic(
+        "disk",
+        "warning" if low else "ok",
+        f"{free // 1_000_000} MB free at {root.path}",
+        "free some space" if low else "",
+    )
 
 
 def _git() -> Diagnostic:
@@ -105,15 +130,16 @@ def _app(app: App, engine: Engine) -> Iterator[Diagnostic]:
         yield Diagnostic(name, "ok", "down" if story.live else "nothing deployed yet")
         return
     try:
-        yield from catalogue.examine(app)
-        yield from certificates.examine(app, releases.read(story.live))
+        release = releases.read(story.live)
+        yield from catalogue.examine(app, release)
+        yield from certificates.examine(app, release)
         yield _running(app, name, story.live, engine)
     except PushrodError as e:  # for example, a part the engine needs is missing
         yield Diagnostic(name, "broken", e.what, e.hint)
 
 
 def _running(app: App, name: str, live: int, engine: Engine) -> Diagnostic:
-    states = engine.runtime.states(app)
+    states = engine.runtime.states([app])[app.name]
     bad = [s for s in states if s.state not in ("running", "starting")]
     if all(s.state == "stopped" for s in states):
         return Diagnostic(

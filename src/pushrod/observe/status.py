@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from typing import Literal
 
-from pushrod.backups import catalogue
+from pushrod.backups import catalogue, copies
 from pushrod.core.values import Maintenance, ProcessState, Value
 from pushrod.ingress import certificates, claims
 from pushrod.ingress.certificates import Certificates
 from pushrod.state.apps import App
 from pushrod.state.journal import Entry, Journal
-from pushrod.state.releases import Releases
+from pushrod.state.releases import Releases, Snapshot
 
 Condition = Literal["live", "degraded", "down", "new"]
 
@@ -19,7 +19,7 @@ class Status(Value, frozen=True):
     the host's owner permits its manifest to ask for. `warnings` are problems that will matter later, such as a late
     backup. If `maintenance` is set, the edge answers instead of the app, except for the addresses it names. `names`
     are the app's own, even while it is down (`:80`: every other name on that port). `file` is its compose file, if
-    that is not at the top."""
+    that is not at the top. `proved` is when the last copy in a vault was proved by a restore."""
 
     app: str
     condition: Condition
@@ -35,6 +35,7 @@ class Status(Value, frozen=True):
     maintenance: Maintenance | None = None
     names: tuple[str, ...] = ()
     file: str = ""
+    proved: str = ""
 
 
 class Row(Value, frozen=True):
@@ -48,14 +49,12 @@ class Row(Value, frozen=True):
     why: str = ""
 
 
-def of(app: App, processes: Sequence[ProcessState]) -> Status:
-    """The status of an app, given the processes its engine reports."""
+def of(app: App, processes: Sequence[ProcessState], records: Snapshot | None = None) -> Status:
+    """The status of an app, given the processes its engine reports, and its records if they have been read."""
     settings = app.settings
-    journal = Journal(app.journal)
-    story = journal.story()
-    release = Releases(app).read(story.live) if story.live else None
-    warnings = [*catalogue.examine(app), *certificates.examine(app, release)]
-    since = next((e.at for e in reversed(journal.entries()) if e.event == "live"), "")
+    entries, story, release = records or Snapshot.of(app)
+    warnings = [*catalogue.examine(app, release), *certificates.examine(app, release)]
+    since = next((e.at for e in reversed(entries) if e.event == "live"), "")
     return Status(
         app=app.name,
         condition=_condition(settings.down, story.live, processes),
@@ -71,18 +70,18 @@ def of(app: App, processes: Sequence[ProcessState]) -> Status:
         maintenance=settings.maintenance,
         names=claims.of(app),
         file=settings.file,
+        proved=copies.proved(app),
     )
 
 
 def history(app: App) -> list[Row]:
     """Every release in the journal, newest first."""
     releases = Releases(app)
-    journal = Journal(app.journal)
-    story = journal.story()
+    entries, story = Journal(app.journal).read()
     kept = set(releases.numbers())
     ended: dict[int, Entry] = {}
     commits: dict[int, str] = {}
-    for entry in journal.entries():
+    for entry in entries:
         commits[entry.release] = entry.commit or commits.get(entry.release, "")
         if entry.event in ("live", "failed"):
             first_failure = entry.event == "failed" and entry.release in ended

@@ -7,7 +7,18 @@ from ipaddress import IPv4Network
 from pushrod.adapters import systemd
 from pushrod.core.errors import PushrodError
 from pushrod.core.values import Diagnostic
-from pushrod.provisioning import account, docker_daemon, kernel, keys, places, pool, programs, shares, units
+from pushrod.provisioning import (
+    account,
+    docker_daemon,
+    kernel,
+    keys,
+    places,
+    pool,
+    programs,
+    shares,
+    sshd,
+    units,
+)
 from pushrod.provisioning.work import Work
 from pushrod.state.apps import HostSettings, Root
 
@@ -22,6 +33,7 @@ def examine(root: Root) -> Iterator[Diagnostic]:
         ("programs", lambda: _programs(root)),
         ("units", lambda: _units(root)),
         ("keys", lambda: _keys(root)),
+        ("sshd", _sshd),
         ("pool", lambda: _pool(root)),
         ("files", lambda: _files(root)),
         ("kernel", _kernel),
@@ -107,6 +119,18 @@ def _keys(root: Root) -> Iterator[Diagnostic]:
             yield Diagnostic("keys", "broken", f"{place} is open to others: sshd may refuse it", remedy)
             return
     yield Diagnostic("keys", "ok", f"{len(path.read_text().splitlines())} lines")
+
+
+def _sshd() -> Iterator[Diagnostic]:
+    if not sshd.is_there():
+        return
+    if accepted := sshd.accepts():
+        detail = (
+            f"sshd takes variables from clients with which a key could run programs: {', '.join(accepted)}"
+        )
+        yield Diagnostic("sshd", "broken", detail, f"{_AGAIN}; if it stays, {sshd.HINT}")
+    else:
+        yield Diagnostic("sshd", "ok", "a client sets no variable that changes what runs")
 
 
 def _files(root: Root) -> Iterator[Diagnostic]:

@@ -17,6 +17,7 @@ from pushrod.provisioning import (
     pool,
     programs,
     shares,
+    sshd,
     system,
     units,
 )
@@ -53,6 +54,7 @@ def plan(root: Root, on_line: OnLine) -> list[Work]:
         *places.data_left(root),
         installation.command(),
         *kernel.plan(),
+        *sshd.plan(),
         *described_units,
         *bounds,
         *units.start(

@@ -37,7 +37,7 @@ def main(arguments: list[str]) -> None:
             apt("python3-venv")
         run(sys.executable, "-m", "venv", "--clear", str(prefix))
     pip = [str(prefix / "bin" / "python"), "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
-    run(*pip, f"{wheel}[host]")
+    run(*pip, f"{wheel}[host,web]")
     run(*pip, "--force-reinstall", "--no-deps", str(wheel))
     (prefix / NAME).write_text(digest)
     print(f"pushrod is installed in {prefix}", flush=True)  # noqa: T201

@@ -23,7 +23,9 @@ PLACE = ".ssh/authorized_keys"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,63}")
 _KIND = re.compile(r"(?:ssh|ecdsa|sk-ssh|sk-ecdsa)-[a-z0-9@.-]+")
 _BODY = re.compile(r"[A-Za-z0-9+/]+={0,3}")
-_OURS = re.compile(r'restrict,command="(?P<command>[^"]* gate [^"]*)" (?P<kind>\S+) (?P<body>\S+)(?: .*)?')
+_OURS = re.compile(
+    r'restrict,(?:pty,)?command="(?P<command>[^"]* gate [^"]*)" (?P<kind>\S+) (?P<body>\S+)(?: .*)?'
+)
 
 
 class Key(Value, frozen=True):
@@ -36,10 +38,10 @@ class Key(Value, frozen=True):
     apps: tuple[str, ...] = ()
 
     def line(self, program: Path, root: Path) -> str:
-        """The line of authorized_keys: this command only, no forwarding, no terminal."""
+        """The line of authorized_keys: this command only, no forwarding; with a terminal, for `pushrod db shell`."""
         limits = (word for app in self.apps for word in ("--app", app))
         command = shlex.join([str(program), "--root", str(root), "gate", self.name, *limits])
-        return f'restrict,command="{command}" {self.kind} {self.body} {self.name}'
+        return f'restrict,pty,command="{command}" {self.kind} {self.body} {self.name}'
 
 
 def parse(text: str, *, name: str = "", apps: Sequence[str] = ()) -> Key:

@@ -6,14 +6,16 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pushrod.core.errors import UnknownNameError
+from pushrod.core.patterns import lazy
 from pushrod.state.apps import check_file, check_name
 
 # A name within the app: a service, an instance, a variable, a backup. Neither a path nor an option.
-_WORD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:+-]{0,127}")
-_COUNT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}=[0-9]{1,3}")
-_COMMIT = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
-_FILTER = re.compile(r"[A-Za-z0-9 @_.:/+-]{1,80}")
-_TEXT = re.compile(r"[A-Za-z0-9.:/]{1,64}")
+_WORD = lazy(r"[A-Za-z0-9_][A-Za-z0-9_.:+-]{0,127}")
+_VARIABLE = lazy(r"[\w.\[\]][\w.\[\]-]{0,127}")
+_COUNT = lazy(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}=[0-9]{1,3}")
+_COMMIT = lazy(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
+_FILTER = lazy(r"[A-Za-z0-9 @_.:/+-]{1,80}")
+_TEXT = lazy(r"[A-Za-z0-9.:/]{1,64}")
 
 
 class Reach(NamedTuple):
@@ -123,9 +125,10 @@ def program(value: Any, _: Reach) -> str:
     return "" if value and not value[0].startswith("-") else "a program's name cannot begin with a dash"
 
 
-dash = matching(re.compile("-"), "only - (standard input) is allowed")
+dash = matching(lazy("-"), "only - (standard input) is allowed")
 word = matching(_WORD, "it is a name of letters, digits and _.:+-")
 perhaps = matching(_WORD, "it is a name of letters, digits and _.:+-", empty=True)
+variable = matching(_VARIABLE, "it is a name of letters, digits and _.-[]")
 count = matching(_COUNT, "it is SERVICE=N")
 commit = matching(_COMMIT, "it is the full ID of a commit that was sent before")
 text = matching(_TEXT, "it is a short text of letters, digits and .:/", empty=True)

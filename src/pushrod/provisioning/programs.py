@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pushrod
-from pushrod.adapters import compose
+from pushrod.adapters import compose_loader
 from pushrod.adapters.binaries import Parts
 from pushrod.core.errors import HostError
 from pushrod.provisioning import account, packages, work
@@ -25,10 +25,20 @@ SCRIPTS = (
     _PACKAGE / "system" / "probing.py",
     _PACKAGE / "system" / "host_paths.py",
     *(_PACKAGE / "engines" / "docker" / name for name in ("calls.py", "gates.py", "hooks.py", "mounts.py")),
+    _PACKAGE / "engines" / "docker" / "store_networks.py",
     _PACKAGE / "engines" / "docker" / "container_health.py",
+    _PACKAGE / "engines" / "docker" / "watch_log.py",
     *(
         _PACKAGE / "engines" / "docker" / name
-        for name in ("bring_up.py", "watchdog.py", "builder.py", "layers.py")
+        for name in (
+            "bring_up.py",
+            "watch_checks.py",
+            "watch_repairs.py",
+            "watchdog.py",
+            "image_export.py",
+            "builder.py",
+            "layers.py",
+        )
     ),
 )
 """The modules that are copied. They import only the standard library and each other; imported ones come first."""
@@ -117,15 +127,15 @@ def compose_program() -> Path | None:
     if chosen := os.environ.get("PUSHROD_COMPOSE"):
         return Path(shutil.which(chosen) or chosen).absolute()
     try:
-        argv = compose.loader()
+        argv = compose_loader.argv_of()
     except HostError:
         argv = ()
-    return Path(argv[0]) if argv and compose.is_packaged(argv) else packages.plugin("docker-compose")
+    return Path(argv[0]) if argv and compose_loader.is_packaged(argv) else packages.plugin("docker-compose")
 
 
 def check_compose(program: Path) -> str:
     """The version of a Compose program; HostError if it is too old for the files pushrod renders."""
-    reported = compose.version((str(program),))
+    reported = compose_loader.version((str(program),))
     version = tuple(map(int, re.findall(r"\d+", reported)[:2]))
     if version < OLDEST_COMPOSE:
         oldest = ".".join(map(str, OLDEST_COMPOSE))

@@ -19,6 +19,7 @@ _OPTIONS = (
 )
 _QUICK = 60.0  # seconds for a short command
 _LONG = 3600.0  # seconds for installing and for `host init`, which download packages
+_WHOLE = 12 * 3600.0  # seconds for bringing all apps of a host back
 
 OnLine = Callable[[str], None]
 
@@ -73,9 +74,22 @@ class Server:
                 hint="the lines above say why; fix it, then run this again",
             )
 
-    def run(self, *words: str, on_line: OnLine) -> int:
+    def run(self, *words: str, on_line: OnLine, stdin: str | None = None, timeout: float = _LONG) -> int:
         """Run words there as root, passing on each line of output as it comes; returns the exit status."""
-        return processes.run(self.argv(*self._root, *words), timeout=_LONG, on_line=on_line).status
+        argv = self.argv(*self._root, *words)
+        return processes.run(argv, stdin=stdin, timeout=timeout, on_line=on_line).status
+
+    def provide(self, program: str, package: str, on_line: OnLine) -> None:
+        """Install a package of the distribution there, unless its program is there."""
+        if self._run(program, "version").status == 0:
+            return
+        quiet = ("env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-q", "-y")
+        for words in (("update",), ("install", "--no-install-recommends", package)):
+            if self.run(*quiet, *words, on_line=on_line) != 0:
+                raise HostError(
+                    f"{package} could not be installed on {self.target}",
+                    hint="the lines above say why; fix it, then run this again",
+                )
 
     def can_try(self) -> bool:
         """Whether Python there can create an environment without first installing a package."""
@@ -152,3 +166,17 @@ def initialise(target: str, options: Sequence[str], *, plan: bool, on_line: OnLi
         return server.run(f"{place}/pushrod/bin/pushrod", "host", "init", *options, on_line=out)
     finally:
         server.remove_temporary(place)
+
+
+def rebuild(target: str, options: Sequence[str], credentials: str, *, on_line: OnLine, out: OnLine) -> int:
+    """Make a server a host like `initialise`, and run `pushrod host restore` there, which reads `credentials`.
+
+    Returns the exit status.
+    """
+    if status := initialise(target, (), plan=False, on_line=on_line, out=out):
+        return status
+    server = Server(target)
+    server.open()
+    server.provide("restic", "restic", on_line)
+    words = (f"{PREFIX}/bin/pushrod", "host", "restore", *options, "--credentials", "-")
+    return server.run(*words, stdin=credentials, on_line=out, timeout=_WHOLE)

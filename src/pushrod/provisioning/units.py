@@ -17,7 +17,7 @@ TMPFILES = Path("/etc/tmpfiles.d/pushrod.conf")
 STARTED = (
     *("pushrod-edge.service", "pushrod-apps.path", "pushrod-builds.service", systemd.GUARD),
     *("pushrod-watch.timer", "pushrod-layers.timer", "pushrod-prune.timer", "pushrod-backup.timer"),
-    "pushrod-renew.timer",
+    *("pushrod-renew.timer", "pushrod-alarm.timer", "pushrod-wal.timer", "pushrod-notify.path"),
 )
 _PATIENCE = 20.0  # seconds for a unit to become active
 
@@ -44,9 +44,21 @@ def files(root: Root, settings: HostSettings) -> list[Work]:
     values = layout(root, settings)
     return [
         *(work.file(systemd.DIRECTORY / n, text.encode()) for n, text in systemd.render(values).items()),
+        *web(root, settings),
         work.file(systemd.WANTED, None, mode=0o755, owner=account.owner),
         work.file(TMPFILES, systemd.tmpfiles(values).encode()),
         *slices(settings),
+    ]
+
+
+def web(root: Root, settings: HostSettings) -> list[Work]:
+    """The files of the web page's units, if it is on, and the one directory that the page may write."""
+    if not settings.web:
+        return []
+    texts = systemd.render_web(layout(root, settings), settings.web)
+    return [
+        *(work.file(systemd.DIRECTORY / n, text.encode()) for n, text in texts.items()),
+        work.file(root.path / "web", None, mode=0o700, owner=account.owner),
     ]
 
 

@@ -23,6 +23,7 @@ from pushrod.provisioning.kinds import (
     sent,
     settings,
     text,
+    variable,
     word,
 )
 
@@ -51,6 +52,7 @@ _LOGS: dict[str, Kind] = {
     "statuses": text,
     "slow": text,
 }
+_TABLE: dict[str, Kind] = {"lines": number(1, 1000), "store": perhaps}
 
 
 class Verb(NamedTuple):
@@ -84,14 +86,38 @@ VERBS: dict[str, Verb] = {
     "logs": Verb("inspect", Rule(_APP | _JSON | _LOGS, _DAY, read_only=True)),
     "exec": Verb("exec", Rule(_APP | {"service": word, "argv": program}, _DAY)),
     "run": Verb("exec", Rule(_APP | {"service": perhaps, "argv": program}, _DAY)),
-    "secret set": Verb("secret", Rule(_APP | {"name": word, "given": dash}, _QUICK)),
+    "secret set": Verb("secret", Rule(_APP | {"name": variable, "given": dash}, _QUICK)),
     "secret import": Verb("secret", Rule(_APP | {"file": sent}, _QUICK)),
     "secret list": Verb("secret", Rule(_APP | _JSON, _QUICK, read_only=True)),
-    "secret unset": Verb("secret", Rule(_APP | {"names": word}, _QUICK)),
+    "secret unset": Verb("secret", Rule(_APP | {"names": variable}, _QUICK)),
     "db backup": Verb("db", Rule(_APP | {"every": flag}, _LONG), by_timer=True),
     "db backups": Verb("db", Rule(_APP | _JSON, _QUICK, read_only=True)),
     "db verify": Verb("db", Rule(_APP | {"when": perhaps}, _LONG)),
-    "db restore": Verb("db", Rule(_APP | {"when": word, "yes": flag}, _LONG)),
+    "db restore": Verb(
+        "db", Rule(_APP | {"when": perhaps, "to": audited, "into": perhaps, "yes": flag}, _LONG)
+    ),
+    "db archive": Verb("db", Rule(_APP | {"every": flag, "again": number(10, 3600)}, _DAY), by_timer=True),
+    "db wal": Verb("db", Rule(_APP | _JSON, _QUICK, read_only=True)),
+    "db shell": Verb("db", Rule(_APP | {"read_only": flag, "store": perhaps}, _DAY)),
+    "db size": Verb("db", Rule(_APP | _JSON | _TABLE, _QUICK, read_only=True)),
+    "db top": Verb("db", Rule(_APP | _JSON | _TABLE, _QUICK, read_only=True)),
+    "db export": Verb("db", Rule(_APP | {"file": sent, "store": perhaps}, _LONG)),
+    "db import": Verb("db", Rule(_APP | {"file": sent, "store": perhaps, "yes": flag}, _LONG)),
+    "db rotate": Verb("db", Rule(_APP, _LONG)),
+    "db upgrade": Verb(
+        "db",
+        Rule(
+            _APP
+            | {"to": number(10, 99), "image": perhaps, "programs": not_given, "rehearse": flag}
+            | {"remove_old": flag, "yes": flag, "store": perhaps},
+            _DAY,
+        ),
+    ),
+    "redis shell": Verb("redis", Rule(_APP | {"store": perhaps}, _DAY)),
+    "redis stats": Verb(
+        "redis", Rule(_APP | _JSON | {"lines": number(1, 128), "store": perhaps}, _QUICK, read_only=True)
+    ),
+    "redis restore": Verb("redis", Rule(_APP | {"when": perhaps, "yes": flag, "store": perhaps}, _LONG)),
     "cert list": Verb("cert", Rule(_APP | _JSON, _QUICK, read_only=True)),
     "cert renew": Verb("cert", Rule(_APP | {"every": flag, "force": flag}, _LONG), by_timer=True),
     "cert set": Verb("cert", Rule(_APP | {"certificate": sent, "key": not_given}, _QUICK)),
@@ -108,6 +134,7 @@ VERBS: dict[str, Verb] = {
     "service": Verb("service"),
     "image load": Verb("image", Rule(_ROOT | {"file": sent}, _LONG, all_apps=True)),
     "doctor": Verb("doctor", Rule(_APP | _JSON | {"repair": flag}, 600, all_apps=True)),
+    "metrics": Verb("metrics", recorded=False),
     "audit": Verb(
         "audit",
         Rule(
@@ -127,7 +154,13 @@ VERBS: dict[str, Verb] = {
         recorded=False,
         stays_root=True,
     ),
+    "web": Verb("web"),
+    "web call": Verb("web", recorded=False),
+    "web door": Verb("web", recorded=False),
+    "web serve": Verb("web", recorded=False),
     "host": Verb("host"),
+    "host alarm check": Verb("host", by_timer=True),
+    "host notify check": Verb("host", recorded=False),
     "host edge": Verb("host", recorded=False),
     "hook": Verb("hook", recorded=False),
     "recover": Verb("hook", recorded=False),

@@ -12,6 +12,7 @@ from pushrod.engines.protocols import Engine
 from pushrod.ingress.basic_auth import Passwords
 from pushrod.ingress.certificates import Certificates
 from pushrod.ingress.static_files import Static
+from pushrod.releases import scrape_targets
 from pushrod.state.apps import App, Settings, check_file, now
 from pushrod.system import files, locks
 
@@ -125,6 +126,7 @@ def destroy(app: App, engine: Engine) -> None:
     Static(app, engine.ingress.places).remove_all()
     Passwords(app, engine.ingress.places).remove_all()
     engine.ingress.remove_app(app.name)
+    scrape_targets.write(app, None)
     for path in (app.journal, app.settings_path):  # without both, it no longer counts as an app
         files.remove(path)
     files.remove_tree(app.directory)

@@ -1,19 +1,23 @@
 """What every part of a deployment works with: one app, its engine, its records, and the progress output."""
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from pushrod.core.errors import PushrodError
 from pushrod.core.progress import Progress
 from pushrod.core.values import Release
 from pushrod.engines.protocols import Engine
 from pushrod.ingress.certificates import Certificates
-from pushrod.releases.prepare import Sealing
 from pushrod.releases.steps import Steps
 from pushrod.state.apps import App
 from pushrod.state.journal import Journal
 from pushrod.state.releases import Releases
 from pushrod.state.secrets import Secrets
+
+if TYPE_CHECKING:
+    from pushrod.releases.prepare import Sealing
 
 
 class Context:
@@ -28,8 +32,14 @@ class Context:
         self.releases = Releases(app)
         self.secrets = Secrets(app)
         self.certificates = Certificates(app)
-        self.sealing = Sealing(app, engine, progress, may_push)
         self.step = Steps(progress, self.journal).step
+
+    @functools.cached_property
+    def sealing(self) -> "Sealing":
+        """What turns commits into releases; imported only when there is one to turn, or something of one."""
+        from pushrod.releases.prepare import Sealing
+
+        return Sealing(self.app, self.engine, self.progress, self.may_push)
 
     def live(self) -> Release | None:
         """The live release. Raises StateError if it cannot be read."""

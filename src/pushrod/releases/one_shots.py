@@ -2,15 +2,23 @@
 
 import contextlib
 import shlex
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from pushrod.core.errors import PushrodError, ReleaseCommandError
+from pushrod.core.patterns import lazy
 from pushrod.core.values import Release, Service
 from pushrod.releases.blockers import reported
 from pushrod.releases.context import Context
 from pushrod.state.apps import now
-from pushrod.system import signals
+from pushrod.stores.kinds import Server
+from pushrod.system import signals, waits
+
+TRIES = 6
+"""How often a release command is run that could not get a lock."""
+
+_PAUSE = 5.0  # seconds between two tries, in which those that waited behind the command go on
+_LOCKED = lazy(r"canceling statement due to lock timeout|Lock wait timeout exceeded")  # PostgreSQL, MariaDB
 
 
 class OneShot(NamedTuple):
@@ -49,13 +57,39 @@ class OneShots:
 
     def run(self, release: Release, programs: Sequence[OneShot]) -> None:
         """Run each once, from the new images. Raises ReleaseCommandError if one fails."""
+        if programs:
+            self._set_restore_points(release)
         for program in programs:
             with self._context.step("release", program.described, release.number) as step:
-                before = self._engine.stores.schema(self._app, release.stores)
+                before = self._schema(release)
                 self._run(release, program)
-                step.migrated = before != self._engine.stores.schema(self._app, release.stores)
+                step.migrated = before != self._schema(release)
+
+    def _set_restore_points(self, release: Release) -> None:
+        """Name the moment before the programs in the databases' logs; a database that cannot does not stop them."""
+        for store, server in self._engine.stores.servers(self._app, release.stores).items():
+            try:
+                server.restore_point(f"pushrod_{self._app.name}_{release.number}")
+            except PushrodError as e:
+                self._context.progress.note(
+                    f"{store}: no restore point before release {release.number}: {e.what}"
+                )
 
     def _run(self, release: Release, program: OneShot) -> None:
+        """Run a program to its end; a release command that could not get a lock is run again."""
+        for left in reversed(range(TRIES)):
+            try:
+                self._run_once(release, program)
+                return
+            except ReleaseCommandError as e:
+                if not (left and program.argv and any(_LOCKED.search(line) for line in e.log)):
+                    raise
+                self._context.progress.note(
+                    f"it could not get a lock in time; it is run again in {_PAUSE:g} s, {left} more times at most"
+                )
+                waits.wait_until(lambda: False, _PAUSE, _PAUSE)
+
+    def _run_once(self, release: Release, program: OneShot) -> None:
         lines: list[str] = []
         service, secrets, progress = program.service, self._context.secrets, self._context.progress
         environment = secrets.sealed(release.number)[f"{service.name}:release"]
@@ -66,7 +100,7 @@ class OneShots:
             progress.line(shown)
 
         def current_blockers() -> Sequence[str]:
-            return [secrets.redact(line) for line in self._engine.stores.blockers(self._app, release.stores)]
+            return [secrets.redact(line) for server in self._servers(release) for line in server.waits()]
 
         begun = now()
         try:
@@ -91,4 +125,12 @@ class OneShots:
         """
         if release and release.stores and one_shots(release):
             with signals.uninterrupted(), contextlib.suppress(PushrodError, OSError):
-                self._engine.stores.end_migrations(self._app, release.stores, since)
+                for server in self._servers(release):
+                    server.end_migrations(since)
+
+    def _schema(self, release: Release) -> str:
+        """A digest of the databases' schemas, which shows whether a program migrated."""
+        return "".join(server.schema() for server in self._servers(release))
+
+    def _servers(self, release: Release) -> Collection[Server]:
+        return self._engine.stores.servers(self._app, release.stores).values()

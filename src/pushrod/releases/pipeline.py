@@ -9,13 +9,11 @@ remaining steps are finished, by this process or by the next one that takes the 
 """
 
 import contextlib
-import os
 from collections.abc import Callable, Iterator, Mapping
 
 import msgspec
 
 from pushrod.adapters import git
-from pushrod.core import plan
 from pushrod.core.attempts import Attempts
 from pushrod.core.errors import Interrupted, PushrodError, RepositoryError, StateError, UnknownNameError
 from pushrod.core.progress import Progress
@@ -24,7 +22,7 @@ from pushrod.core.values import Maintenance, Release
 from pushrod.engines import scripts
 from pushrod.engines.protocols import Engine
 from pushrod.ingress.certificates import Kept
-from pushrod.releases import queue
+from pushrod.releases import inputs, liveness, queue
 from pushrod.releases.context import Context
 from pushrod.releases.one_shots import OneShots, one_shots
 from pushrod.releases.promotion import Promotion
@@ -34,16 +32,12 @@ from pushrod.releases.repairs import Repairs
 from pushrod.releases.retirement import Retirement
 from pushrod.releases.serving import Serving
 from pushrod.releases.steps import FAILURES
-from pushrod.state.apps import App, seconds_since
+from pushrod.state import upgrades
+from pushrod.state.apps import App
 from pushrod.system import locks, signals
 
-_SETTLING = 60.0
-"""Seconds within which a restarted instance may not be healthy yet."""
 
-_ROUNDING = 5.0  # seconds by which a process's start time and a record's time may differ
-
-
-def _next_time(error: Exception) -> str:
+def _next_time(error: BaseException) -> str:
     """The end of the note when no certificate could be obtained for a release that is now live."""
     if isinstance(error, Interrupted):
         return "; the release is live, and the timer will obtain the certificate"
@@ -58,19 +52,24 @@ def _nobody(_app: str) -> bool:
 class Pipeline:
     """Deployments of one app on one engine. Every public verb takes the app's lock and first recovers.
 
-    `may_push` returns whether the caller may also push the app of that name.
+    `may_push` returns whether the caller may also push the app of that name; `by` is the caller, for the journal.
     """
 
     def __init__(
-        self, app: App, engine: Engine, progress: Progress, may_push: Callable[[str], bool] = _nobody
+        self,
+        app: App,
+        engine: Engine,
+        progress: Progress,
+        may_push: Callable[[str], bool] = _nobody,
+        by: str = "",
     ) -> None:
         self.app = app
+        self.by = by
         self.engine = engine
         self.progress = progress
         self.context = Context(app, engine, progress, may_push)
         self.journal = self.context.journal
         self.releases = self.context.releases
-        self.sealing = self.context.sealing
         self.serving = Serving(self.context)
         self.pruning = Pruning(self.context)
         programs = OneShots(self.context)
@@ -93,8 +92,8 @@ class Pipeline:
         with self.locked(f"deploying {commit[:7]}"):
             self._check_moved(commit, replacing)
             live = self.context.live()
-            if live and (live.commit, live.inputs) == (commit, self.sealing.inputs()):
-                if self.app.settings.down or not self._runs(live):
+            if live and (live.commit, live.inputs) == (commit, inputs.digest(self.app)):
+                if self.app.settings.down or not liveness.runs(self.context, self.serving, live):
                     self._complete(live)
                     self.promote(live, fresh=False, migrate=False)
                 return live
@@ -157,21 +156,25 @@ class Pipeline:
             return release
 
     def _complete(self, release: Release) -> None:
-        if made := self.sealing.complete(release):
+        if made := self.context.sealing.complete(release):
             self.progress.note(made)
 
     def certify(self, *, force: bool = False, timeout: float = queue.LOCK_TIMEOUT) -> Kept | None:
         """Obtain or renew the live release's certificate, if it is due or with `force`, and serve it.
 
-        Returns the certificate in use; None for an app that needs none or is down. Raises HostError and StateError if
-        it cannot be obtained, EdgeError if the edge does not serve it; the edge then continues to serve the previous
-        one.
+        Returns the certificate in use; None for an app that needs none or is down. The edge's older processes have
+        then ended, or were given time to: renewals in a loop must not pile them up. Raises HostError and StateError
+        if it cannot be obtained, EdgeError if the edge does not serve it; the edge then continues to serve the
+        previous one.
         """
         with self.locked("renewing the certificate", timeout=timeout):
             release = self.context.live()
             if release is None or self.app.settings.down or release.tls.source == "off":
                 return None
-            return self.serving.certify(release, force=force)
+            kept, switched = self.serving.certify(release, force=force)
+            with signals.uninterrupted():
+                self.serving.drain(switched)
+            return kept
 
     def maintain(self, maintenance: Maintenance | None) -> None:
         """Close the app for maintenance, or reopen it (None). While closed, the edge answers for it; its instances
@@ -231,9 +234,15 @@ class Pipeline:
         """
         with locks.lock(self.app.lock, purpose="repairing", timeout=60):
             repairs = self.recovery.repair()
+            with repairs.tries.of("an interrupted upgrade"):
+                self._settle(rescue=False)
             live = self.context.readable_live()
-            if live and not (repairs.tries.failed or self.app.settings.down or self._runs(live)):
-                self._raise(live, repairs)
+            if live and not (
+                repairs.tries.failed
+                or self.app.settings.down
+                or liveness.runs(self.context, self.serving, live)
+            ):
+                self._start_live(live, repairs)
         with repairs.tries.of("engine"):
             self._rest()
         if repairs.tries.failed:
@@ -244,36 +253,13 @@ class Pipeline:
             )
         return repairs.done
 
-    def _raise(self, live: Release, repairs: Repairs) -> None:
+    def _start_live(self, live: Release, repairs: Repairs) -> None:
         """Start the live release again if it does not run. A failure to start is not damage to the state."""
         try:
             self.promote(live, fresh=False, migrate=False)
             repairs.done.append(f"release {live.number} runs again")
         except (PushrodError, OSError) as e:
             self.progress.note(f"release {live.number} does not run: {e}")
-
-    def plan(self, commit: str, file: str = "") -> plan.Plan:
-        """Return what deploying a commit would change and require; `file` replaces the app's own compose file.
-
-        Builds and changes nothing.
-        """
-        checkout = self.app.checkouts / f"plan-{os.getpid()}"
-        try:
-            document, manifest = self.sealing.load(commit, checkout, planned=True, file=file)
-            images = {
-                s.name: self.engine.images.identify(self.app, commit, s, checkout)
-                for s in self.engine.images.needed(manifest)
-            }
-            changes = plan.compare(self.context.live(), manifest.stateless, manifest.stores, images)
-            foreseen, needs = self.engine.images.preview(self.app, commit, document, manifest, checkout)
-            lacking = self.sealing.lacking(document, manifest, checkout, file)
-            engine_notes = self.engine.images.notes(self.app, document, manifest, checkout, images)
-            notes = (*manifest.notes, *engine_notes, *self.sealing.unprovided(checkout, file))
-            return plan.Plan(
-                manifest.because, self.app.name, commit, changes + foreseen, needs, notes, lacking
-            )
-        finally:
-            git.remove_checkout(checkout)
 
     def prune(self) -> None:
         """Remove what no kept release needs, and releases beyond `keep` and the app's share.
@@ -302,9 +288,23 @@ class Pipeline:
             with queue.turn(self.app, purpose, timeout, self.progress.note):
                 self.recovery.make_ready(rescue=rescue)
                 self.recovery.recover(rescue=rescue)
+                self._settle(rescue=rescue)
                 yield
         finally:
             self._rest()
+
+    def _settle(self, *, rescue: bool) -> None:
+        """Finish or undo an upgrade of a store whose command ended halfway."""
+        if not upgrades.pending(self.app):
+            return
+        from pushrod.releases.upgrading import Upgrading
+
+        try:
+            Upgrading(self.app, self).settle()
+        except (PushrodError, OSError) as e:
+            if not rescue:
+                raise
+            self.progress.note(f"an interrupted upgrade could not be undone: {e}")
 
     def _rest(self) -> None:
         with contextlib.suppress(StateError):  # commands that need the settings have reported the damage
@@ -325,9 +325,9 @@ class Pipeline:
         self.releases.all()  # StateError if a kept release is damaged
         commit = git.resolve(self.app.repository, commit)
         try:
-            self.journal.append("prepare", number, commit=commit)
+            self.journal.append("prepare", number, commit=commit, by=self.by)
             with self._step("prepare", f"release {number} from {commit[:7]}", number) as step:
-                release = self.sealing.seal(number, commit, known_notes=live.notes if live else ())
+                release = self.context.sealing.seal(number, commit, known_notes=live.notes if live else ())
                 step.detail = f"release {number} from {commit[:7]} “{release.subject}”"
             return release
         except FAILURES as e:
@@ -354,7 +354,12 @@ class Pipeline:
         programs = one_shots(release) if migrate else []
         try:
             self.journal.append(
-                "promote", release.number, previous=previous, fresh=fresh, commit=release.commit
+                "promote",
+                release.number,
+                previous=previous,
+                fresh=fresh,
+                commit=release.commit,
+                by=self.by,
             )
             self.promotion.plan(release, programs)
             self.promotion.stores(release)
@@ -377,7 +382,7 @@ class Pipeline:
         if self.context.certificates.due(release):
             try:
                 self.serving.certify(release)
-            except (PushrodError, OSError) as e:  # the release is live, and stays live
+            except (PushrodError, OSError, Interrupted) as e:  # the release is live, and stays live
                 self.progress.note(f"no new certificate: {e}{_next_time(e)}")
 
     # ---- helpers --------------------------------------------------------------------------------------------
@@ -407,26 +412,6 @@ class Pipeline:
                     f"no service `{name}` to scale", hint=f"services with instances: {', '.join(known)}"
                 )
         return replicas
-
-    def _runs(self, live: Release) -> bool:
-        """Whether the whole live release is up. After a power cut its processes may have only just started, and the
-        edge may have started without the app.
-        """
-        states, proved = self.engine.runtime.states(self.app), self._since_live(live) - _ROUNDING
-        up = live.number in self.engine.runtime.running(self.app) and all(
-            s.state == "running" or (s.state == "starting" and s.since > proved) for s in states
-        )
-        # The health of a restarted instance is unknown for a moment; the edge has the app's ready marker.
-        restarted = any(s.group != "edge" and s.since < min(_SETTLING, proved) for s in states)
-        reached = self.engine.runtime.reached(self.app, live)
-        return up and reached and not restarted and self.serving.agrees(live)
-
-    def _since_live(self, live: Release) -> float:
-        """Seconds since the whole live release had proved its health: Docker reports it only after its own first
-        check.
-        """
-        went = (e for e in self.journal.entries() if (e.event, e.release) == ("live", live.number))
-        return min((seconds_since(e.at) for e in went), default=0.0)
 
     def _previous(self, live: int) -> int:
         older = [n for n in self.releases.numbers() if n < live and self.context.readable(n)]

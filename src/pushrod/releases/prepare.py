@@ -8,29 +8,28 @@ from pathlib import Path
 import msgspec
 
 from pushrod import __version__
-from pushrod.adapters import compose, git, lfs, lfs_server, manifests, submodules
+from pushrod.adapters import compose, git, manifests
 from pushrod.adapters.bounds import Reading
 from pushrod.core import plan
 from pushrod.core.errors import ManifestError, PushrodError, StateError
 from pushrod.core.limits import Limits
 from pushrod.core.progress import Progress
 from pushrod.core.site import group
-from pushrod.core.values import Image, Manifest, Placement, Release, Service
+from pushrod.core.values import Image, Manifest, Placement, Release, Route, Service
 from pushrod.engines import scripts
 from pushrod.engines.protocols import Engine
 from pushrod.ingress import claims, snippets
 from pushrod.ingress.basic_auth import Passwords
 from pushrod.ingress.static_files import Static
-from pushrod.manifest import MOST_INSTANCES, env_example, grants, policy
+from pushrod.manifest import MOST_INSTANCES, policy
 from pushrod.manifest import read as read_manifest
-from pushrod.releases import push_limits
+from pushrod.manifest.document import EmptyValueError
+from pushrod.releases import argv_secrets, commit_tree, front_ends, inputs, migration_notes
 from pushrod.state.apps import App, now
 from pushrod.state.releases import Releases
-from pushrod.state.secrets import Secrets, Variables, is_trivial, tells_nothing
-from pushrod.stores import variables
-from pushrod.system import files
-
-_SECRET_LENGTH = 8  # a secret's value of this length is no ordinary word
+from pushrod.state.secrets import Secrets, Variables
+from pushrod.stores import clients, variables
+from pushrod.system import misplaced
 
 
 class Sealing:
@@ -51,7 +50,7 @@ class Sealing:
 
     @cached_property
     def passwords(self) -> Passwords:
-        """The edge's password files for the app's closed routes."""
+        """The edge's password files for the app's restricted routes."""
         return Passwords(self.app, self.engine.ingress.places)
 
     def seal(self, number: int, commit: str, *, known_notes: tuple[str, ...]) -> Release:
@@ -65,6 +64,8 @@ class Sealing:
         for note in manifest.notes:
             if note not in known_notes:
                 self.progress.note(note)
+        for note in self.migration_notes(commit, checkout):
+            self.progress.note(note)
         changes, needs = self.engine.images.preview(self.app, commit, document, manifest, checkout)
         plan.refuse_unmet(needs)
         for change in changes:
@@ -79,6 +80,8 @@ class Sealing:
                 s.name: self.engine.images.build(self.app, commit, s, checkout, print_line)
                 for s in self.engine.images.needed(manifest)
             }
+        front_ends.build(self.engine.images, manifest.routing, checkout, print_line)
+        self.static.check(manifest.routing, checkout)
         places = {name: image.location for name, image in images.items()}
         manifest = self._remarked(document, manifest, checkout, places, known_notes=known_notes)
         environments = self._environments(number, commit, manifest, images)
@@ -91,6 +94,15 @@ class Sealing:
         self.static.publish(number, release.routing, checkout)
         self.releases.seal(release, self.engine.resources.render(self.app, release, document, manifest))
         return release
+
+    def migration_notes(self, commit: str, checkout: Path) -> list[str]:
+        """Notes on the SQL migrations that the live release lacks."""
+        number = self.releases.pointed()
+        with contextlib.suppress(StateError):
+            if number and migration_notes.can():
+                live = self.releases.read(number).commit
+                return migration_notes.of(self.app.repository, live, commit, checkout)
+        return []
 
     def _remarked(
         self,
@@ -120,9 +132,15 @@ class Sealing:
         reading = Reading.of(terms.limits)
         git.remove_checkout(checkout)
         tree_notes = [
-            *self.write_tree(commit, checkout, terms.limits),
+            *self._write_tree(commit, checkout, terms.limits),
             *manifests.passed_over(checkout, file),
         ]
+        warnings: list[str] = []
+
+        def warned(message: str) -> None:
+            warnings.append(message)
+            self.progress.note(message)
+
         document = compose.load(
             checkout,
             project=self.app.name,
@@ -130,17 +148,25 @@ class Sealing:
             file=file,
             planned=planned,
             most=reading,
-            on_warning=self.progress.note,
+            on_warning=warned,
         )
-        document, policy_notes = policy.apply(document, terms)
-        manifest = read_manifest(
-            document,
-            engine=self.engine.traits.name,
-            bases=compose.bases(document, checkout, reading),
-            store_versions=self.engine.stores.versions(),
-            tracked=terms.tracked,
-            projects=compose.projects(checkout, self.app.name, file),
-        )
+        with _naming_unset(warnings):
+            document, policy_notes = policy.apply(document, terms)
+            manifest = read_manifest(
+                document,
+                engine=self.engine.traits.name,
+                bases=compose.bases(document, checkout, reading),
+                store_versions=self.engine.stores.versions(),
+                tracked=terms.tracked,
+                projects=compose.projects(checkout, self.app.name, file),
+            )
+        if not self.engine.traits.containers:
+            manifest = clients.judged(
+                manifest,
+                self.app.name,
+                self.secrets.variables(),
+                lambda name: git.mentions(self.app.repository, commit, name),
+            )
         replicas = self.app.settings.replicas
         services = [
             s if s.role == "job" else msgspec.structs.replace(s, replicas=replicas.get(s.name, s.replicas))
@@ -156,9 +182,12 @@ class Sealing:
         notes = tuple(dict.fromkeys((*chosen, *policy_notes, *tree_notes, *manifest.notes)))
         manifest = msgspec.structs.replace(manifest, services=tuple(services), routing=routing, notes=notes)
         manifest = policy.within(manifest, terms.limits)
-        self.static.check(routing, checkout)
+        with _explained(manifest, checkout):
+            manifest = _serving(manifest, self.engine.images.file_routes(self.app, manifest, checkout))
+        routing = manifest.routing
+        self.static.check(routing, checkout, lambda files: self.engine.images.makes(files, checkout))
         self._check_size(manifest)
-        self._check_argv(manifest, checkout, file, reading)
+        argv_secrets.check(self.app.name, self.secrets.variables(), manifest, checkout, file, reading)
         self.passwords.check(manifest.routing)
         with _explained(manifest, checkout):
             self.engine.platform.check(self.app, document, manifest, checkout)
@@ -179,46 +208,6 @@ class Sealing:
         """The host names that distinguish the app; none on an engine that gives each app its own port."""
         return manifest.domains if self.engine.traits.by_domain else ()
 
-    def lacking(
-        self, document: compose.Document, manifest: Manifest, checkout: Path, file: str = ""
-    ) -> tuple[str, ...]:
-        """The variables that `.env.example`, beside the compose file or at the top, lists and that neither the
-        secrets nor pushrod provide.
-        """
-        file = file or self.app.settings.file
-        examples = (checkout / Path(file).parent / ".env.example", checkout / ".env.example")
-        # A link, in any part of the path, could lead to another app's names.
-        example = next(
-            (
-                e
-                for e in examples
-                if e.is_file() and e.resolve() == checkout.resolve() / e.relative_to(checkout)
-            ),
-            None,
-        )
-        if example is None:
-            return ()
-        given = variables.provided(manifest.stateless, self.engine.stores.endpoints(self.app, manifest))
-        known = {*self.secrets.variables(), *given}
-        asked = env_example.parse(example.read_text(errors="replace"))
-        return env_example.names(asked, known, document, env_file=compose.wants_env_file(checkout, file))
-
-    def unprovided(self, checkout: Path, file: str = "") -> tuple[str, ...]:
-        """A note if services read an env file that is not in Git and no secret replaces it."""
-        if not compose.wants_env_file(checkout, file or self.app.settings.file) or self.secrets.variables():
-            return ()
-        return (
-            "an `env_file` is not in Git, so the app's secrets replace it, but none is set: "
-            "pushrod secret import .env",
-        )
-
-    def inputs(self) -> str:
-        """A keyed digest of everything besides the commit that goes into a release."""
-        settings = self.app.settings
-        # without one, the digest must stay as older releases have it
-        others = [settings.file] if settings.file else []
-        return self.secrets.digest([self.secrets.variables(), settings.replicas, __version__, *others])
-
     def complete(self, release: Release) -> str:
         """Restore the missing parts of a sealed release: its commit's tree, and its environment with the current
         secrets.
@@ -227,8 +216,8 @@ class Sealing:
         """
         checkout, made = self.app.checkout(release.number), list[str]()
         if not checkout.is_dir():
-            files.make_way(checkout, directory=True)
-            self.write_tree(release.commit, checkout, self.engine.platform.terms(self.app, checkout).limits)
+            misplaced.make_way(checkout, directory=True)
+            self._write_tree(release.commit, checkout, self.engine.platform.terms(self.app, checkout).limits)
             made.append("the files of its commit were written again")
         try:
             whole = bool(self.secrets.sealed(release.number))
@@ -249,50 +238,8 @@ class Sealing:
         finally:
             git.remove_checkout(place)
 
-    def write_tree(self, commit: str, checkout: Path, most: Limits) -> tuple[str, ...]:
-        """Write all files of a commit, including those of its submodules and of Git LFS; returns notes on missing
-        ones.
-
-        `most` limits all of them together.
-        """
-        written: list[git.Blob] = []
-
-        def fits(repository: Path, oid: str) -> None:
-            blobs = push_limits.measure(repository, oid, most, beside=written)
-            push_limits.check_room(blobs, self.app.directory)
-            written.extend(blobs)
-
-        fits(self.app.repository, commit)
-        git.checkout(self.app.repository, commit, checkout)
-        place, servers = self.app.directory / "submodules", grants.servers(self.app.settings.allowed)
-        kept = submodules.Kept(place, self.progress.note, fits, self.app.name, servers, most.repository_size)
-        notes = submodules.place(self.app.repository, commit, checkout, kept)
-        return (*notes, *self._fill_pointers(commit, checkout, most, sum(blob.size for blob in written)))
-
-    def _fill_pointers(self, commit: str, checkout: Path, most: Limits, size: int) -> list[str]:
-        """Replace LFS pointers by the files they stand for; returns notes on files that are not available.
-
-        `size` is the tree's size without those files, in bytes.
-        """
-        pointers = lfs.pointers(checkout)
-        source, fetched = self.app.settings.source, self.app.directory / "lfs"
-        stores = [self.app.repository / "lfs" / "objects", fetched]
-        stores += [Path(source, ".git", "lfs", "objects")] if source else []
-        lacking = lfs.fill(checkout, pointers, stores)
-        why, url = "", lfs_server.address(self.app.repository, commit) if lacking else ""
-        if url:
-            for pointer in lacking:
-                size += pointer.size
-                push_limits.check_size(commit, pointer.path, pointer.size, size, most)
-            push_limits.check_room([git.Blob(*p) for p in lacking], self.app.directory)
-            self.progress.note(f"Git LFS: fetching {len(lacking)} files from {url}")
-            try:
-                lfs_server.fetch(url, lacking, fetched, grants.servers(self.app.settings.allowed))
-            except lfs_server.FetchError as e:
-                why = f" (from {url}: {e})"
-            lacking = lfs.fill(checkout, lacking, [fetched])
-        lfs.keep_only(fetched, pointers)
-        return _lacking_files(lacking, why)
+    def _write_tree(self, commit: str, checkout: Path, most: Limits) -> tuple[str, ...]:
+        return commit_tree.write(self.app, commit, checkout, most, self.progress.note)
 
     def discard(self, number: int) -> None:
         """Remove everything of a release except its history and its logs."""
@@ -310,36 +257,6 @@ class Sealing:
         self.static.pool(self.releases.numbers())
         if not damaged:  # once repaired, the releases show again which files they need
             self.passwords.remove_unused({generation for r in kept for generation in r.passwords.values()})
-
-    def _check_argv(self, manifest: Manifest, checkout: Path, file: str, reading: Reading) -> None:
-        """Refuse a manifest that puts a secret into an argv: other users can read it there, and it is part of the
-        state.
-
-        Only a reference to a variable whose name marks it as a secret counts. That an argv contains a word that is
-        also a secret's value (`app`, `true`) proves nothing, except in a command whose original form Compose does not
-        preserve.
-        """
-        secrets = self.secrets.variables()
-        reached = [
-            (service.name, name)
-            for service in manifest.services
-            for name, value in secrets.items()
-            if value and not (tells_nothing(name) or is_trivial(name, value))
-            if value in " ".join(_argvs(service))
-        ]
-        if not reached:
-            return
-        written = compose.in_argvs(
-            checkout, project=self.app.name, variables=secrets, file=file, most=reading
-        )
-        for service_name, name in reached:
-            known = written.get(service_name)
-            if name in known if known is not None else len(secrets[name]) >= _SECRET_LENGTH:
-                raise ManifestError(
-                    f"the secret {name} would be in the argv of {service_name}",
-                    where=f"services.{service_name}",
-                    hint=f"pass it in `environment:` and let a shell expand it: sh -c 'exec … \"$${name}\"'",
-                )
 
     def _environments(
         self, number: int, commit: str, manifest: Manifest, images: Mapping[str, Image]
@@ -388,7 +305,7 @@ class Sealing:
             images=images,
             instances=placement.instances,
             environment_names={name: tuple(sorted(v)) for name, v in environments.items()},
-            inputs=self.inputs(),
+            inputs=inputs.digest(self.app),
             notes=manifest.notes,
             keep=manifest.keep,
             pushrod=__version__,
@@ -398,13 +315,29 @@ class Sealing:
             tls=manifest.tls,
             routing=manifest.routing,
             passwords=self.passwords.write(manifest.routing),
+            notify=manifest.notify,
         )
 
 
-def _argvs(service: Service) -> tuple[str, ...]:
-    """All argvs of a service."""
-    hooks = (word for hook in (*service.post_start, *service.pre_stop) for word in hook.command)
-    return (*service.entrypoint, *service.command, *service.release, *service.health.command, *hooks)
+def _serving(manifest: Manifest, files: Sequence[Route]) -> Manifest:
+    """The manifest with the engine's own routes to files, and a note on them."""
+    if not files:
+        return manifest
+    routes = sorted((*manifest.routing.routes, *files), key=lambda r: (-len(r.prefix), r.prefix))
+    note = f"the edge serves {', '.join(r.prefix for r in files)} itself, as the web server would that it replaces"
+    routing = msgspec.structs.replace(manifest.routing, routes=tuple(routes))
+    return msgspec.structs.replace(manifest, routing=routing, notes=(*manifest.notes, note))
+
+
+@contextlib.contextmanager
+def _naming_unset(warnings: Sequence[str]) -> Iterator[None]:
+    """If the block finds an empty value, add to the error which variables are not set, by the loader's warnings."""
+    try:
+        yield
+    except EmptyValueError as e:
+        if names := [name for warning in warnings if (name := compose.unset(warning))]:
+            e.hint = f"is it one of the variables that are not set? {', '.join(names)}: pushrod secret set {names[0]}"
+        raise
 
 
 @contextlib.contextmanager
@@ -415,16 +348,6 @@ def _explained(manifest: Manifest, checkout: Path) -> Iterator[None]:
     except PushrodError as e:
         scripts.explain(e, manifest.services, checkout)
         raise
-
-
-def _lacking_files(lacking: Sequence[lfs.Pointer], why: str) -> list[str]:
-    if not lacking:
-        return []
-    named = ", ".join(p.path for p in lacking[:5]) + (", …" if len(lacking) > 5 else "")
-    return [
-        f"{len(lacking)} of the commit's files are in Git LFS and could not be fetched{why}; only LFS's pointers are "
-        f"here: {named}. Put the files into Git itself (git lfs migrate export), or fetch them in the image's build"
-    ]
 
 
 def _groups(app: App, manifest: Manifest) -> tuple[str, ...]:

@@ -43,10 +43,8 @@ class Promotion:
         if not release.stores:
             return
         names = ", ".join(s.name for s in release.stores)
-        with self._step("stores", names, release.number) as step:
-            ddl = not any(s.release for s in release.services)
-            with self._context.redacted():
-                step.detail = self._engine.stores.ensure(self._app, release, ddl=ddl)
+        with self._step("stores", names, release.number) as step, self._context.redacted():
+            step.detail = self._engine.stores.ensure(self._app, release, ddl=release.migrates_itself)
 
     def run_once(self, release: Release, programs: Sequence[OneShot]) -> None:
         """Run the jobs and the release commands."""

@@ -7,7 +7,7 @@ from pushrod.core.values import Release
 from pushrod.releases.context import Context
 
 HISTORY = 25
-"""Releases that the journal keeps and changes that the state repository keeps: this many to twice as many."""
+"""Releases that the journal keeps, changes that the state repository keeps, and tags: this many to twice as many."""
 
 
 class Pruning:
@@ -41,12 +41,17 @@ class Pruning:
         self._engine.resources.remove_unused(self._app)
 
     def shorten_records(self) -> None:
-        """Shorten the records, so that the thousandth deployment reads no more of them than the fiftieth."""
+        """Shorten the records, so that the thousandth deployment finds no more of them than the fiftieth.
+
+        These are the journal, the state repository's history, and the tags of releases that the journal no longer
+        lists.
+        """
         story, entries = self._journal.story(), self._journal.entries()
         first = min([story.last - HISTORY, story.live, *self._releases.numbers()])
         if entries and first - entries[0].release >= HISTORY:
             self._journal.shorten(first)
             git.shorten(self._app.state, HISTORY)
+            git.drop_tags(self._app.repository, first)
 
     def _report_damaged(self, numbers: Sequence[int]) -> None:
         if numbers:

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 from pushrod.core.errors import BusyError
 from pushrod.state.apps import App
@@ -30,10 +31,18 @@ def turn(app: App, purpose: str, timeout: float, note: Callable[[str], None]) ->
         yield
 
 
+def waiting(app: App) -> int:
+    """How many commands wait for an app."""
+    return sum(locks.locked(path) for path in _places(app))
+
+
+def _places(app: App) -> list[Path]:
+    return [app.root.runtime / f"waiting-{app.name}-{n}" for n in range(MOST_WAITING)]
+
+
 def _wait_in(place: contextlib.ExitStack, app: App) -> None:
     """Take one of the few places in the app's queue. Raises BusyError if none is free."""
-    for n in range(MOST_WAITING):
-        path = app.root.runtime / f"waiting-{app.name}-{n}"
+    for path in _places(app):
         with contextlib.suppress(BusyError):
             place.enter_context(locks.lock(path, purpose="waiting", timeout=0))
             return

@@ -97,7 +97,7 @@ class Recovery:
         the live release itself is missing, unless `rescue` is set.
         """
         try:
-            story = places.story(self._app)
+            story = places.story(self._app, self._journal)
         except StateError:
             if not rescue:
                 raise

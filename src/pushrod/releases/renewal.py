@@ -4,7 +4,7 @@ import datetime
 from collections.abc import Iterator, Sequence
 
 from pushrod.adapters.openssl import Described, Pair
-from pushrod.core.errors import BusyError, Interrupted, PushrodError
+from pushrod.core.errors import BusyError, PushrodError
 from pushrod.core.progress import Progress
 from pushrod.core.values import Value
 from pushrod.engines.protocols import Engine
@@ -41,7 +41,7 @@ def _row(app: App) -> Row | None:
     release, kept = releases.live(app), Certificates(app).current()
     if release is None or (release.tls.source == "off" and kept is None):
         return None
-    problem = "; ".join(finding.detail for finding in examine(app, release))
+    problem = "; ".join(diagnostic.detail for diagnostic in examine(app, release))
     return Row(
         app.name, names_for(release), release.tls.source, kept.certificate.ends if kept else "", problem
     )
@@ -63,8 +63,6 @@ def renew(
                 with turns.turn(app):
                     line = Pipeline(app, engine, progress)
                     kept = line.certify(force=force, timeout=LOCK_TIMEOUT if wait else 0)
-        except Interrupted:
-            raise
         except BusyError as e:
             if wait:
                 yield e.of(app.name)

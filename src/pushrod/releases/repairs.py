@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from pushrod.adapters import git, postgres, redis
+from pushrod.adapters import git
 from pushrod.core.attempts import Attempts
 from pushrod.core.errors import PushrodError, StateError
 from pushrod.core.values import Release
@@ -22,7 +22,8 @@ from pushrod.state.apps import App, Settings, now
 from pushrod.state.journal import Journal
 from pushrod.state.releases import Releases
 from pushrod.state.secrets import Secrets, tells_nothing
-from pushrod.system import files
+from pushrod.stores import registry
+from pushrod.system import misplaced
 
 
 class Repairs:
@@ -75,9 +76,11 @@ class Repairs:
                     f"Git can read its repository again; the damaged files are kept as {', '.join(aside)}"
                 )
             if path.exists() and not git.is_whole(path):
-                self.done.append(f"its repository lacks objects; it is kept as {files.set_aside(path).name}")
+                self.done.append(
+                    f"its repository lacks objects; it is kept as {misplaced.set_aside(path).name}"
+                )
             if not path.exists():
-                self.done.append("its repository was created anew; the next push brings its commits")
+                self.done.append("its repository was created again; the next push brings its commits")
             app_lifecycle.make_places(self.app)
 
     def branch(self, commit: str) -> None:
@@ -93,8 +96,8 @@ class Repairs:
                 self.done.append(f"the branch is at {commit[:7]} again")
 
     def _places(self) -> None:
-        for path in places.misplaced(self.app):
-            aside = files.set_aside(path)
+        for path in places.misplaced_paths(self.app):
+            aside = misplaced.set_aside(path)
             self._lost.add(path)
             self.done.append(f"a misplaced {path.name} is kept as {aside.name}")
 
@@ -118,7 +121,7 @@ class Repairs:
     def _journal(self) -> None:
         journal, releases = Journal(self.app.journal), Releases(self.app)
         try:
-            places.story(self.app)
+            places.story(self.app, journal)
         except StateError:
             live, commit = releases.pointed() or self._served(), ""
             with Attempts().of("the live release"):
@@ -144,7 +147,9 @@ class Repairs:
         secrets, releases = Secrets(self.app), Releases(self.app)
         for path in [Path(e.where) for e in secrets.damaged()]:
             self._lost.add(path)
-            self.done.append(f"{path.name} could not be read, and is kept as {files.set_aside(path).name}")
+            self.done.append(
+                f"{path.name} could not be read, and is kept as {misplaced.set_aside(path).name}"
+            )
         with contextlib.suppress(StateError):
             live = Journal(self.app.journal).story().live
             numbers = releases.numbers()
@@ -166,15 +171,14 @@ class Repairs:
 
     def _passwords(self, sealed: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
         """The passwords in the addresses of the app's stores, by store and role."""
-        roles = postgres.Roles.of(self.app.name)
-        kinds = {roles.app: "app", roles.migrator: "migrator", redis.APP_USER: redis.APP_USER}
+        users = {user: role for kind in registry.KINDS for user, role in kind.users(self.app.name).items()}
         passwords = {}
         for value in {v for environment in sealed.values() for v in environment.values() if "://" in v}:
             with contextlib.suppress(ValueError):
                 url = urlsplit(value)
                 store = self.engine.stores.at(self.app, url.hostname or "", url.port or 0)
-                if store and url.username in kinds and url.password:
-                    passwords[f"{store}/{kinds[url.username]}"] = unquote(url.password)
+                if store and url.username in users and url.password:
+                    passwords[f"{store}/{users[url.username]}"] = unquote(url.password)
         return passwords
 
     def _releases(self) -> None:

@@ -5,7 +5,6 @@ The release stays live whatever happens here: a failure is reported once, and ke
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
 
@@ -89,6 +88,8 @@ class Retirement:
 
         Each has its own grace period, so it must not delay instances that answer requests.
         """
+        from concurrent.futures import ThreadPoolExecutor
+
         older = [before for before in map(self._context.readable, others) if before]
         with ThreadPoolExecutor(max_workers=1) as pool:
             with signals.signals_held():

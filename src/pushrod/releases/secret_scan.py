@@ -1,33 +1,46 @@
 """What must not be pushed: `.env` files, private keys and tokens in a commit's tree.
 
 Only files that can hold a secret are read, one at a time: text of at most _LARGEST bytes. Of each, only the
-surroundings of a word that every pattern here contains go to detect-secrets, a widely used scanner. Its matches are
-checked once more (`_is_real`), because its patterns also match inside base64-encoded fonts, in examples, and in code
-that mentions keys. Its own markers for "not a secret" are respected: a `pragma: allowlist secret` comment on the
-line, or an entry in `.secrets.baseline`.
+surroundings of a word that every pattern here contains go to detect-secrets, a widely used scanner. `token_forms`
+looks for tokens whose form it does not know. All matches are checked once more (`_is_real`), because such patterns
+also match inside base64-encoded fonts, in examples, and in code that mentions keys. detect-secrets' own markers for
+"not a secret" are respected: a `pragma: allowlist secret` comment on the line, or an entry in `.secrets.baseline`.
 """
 
+import bisect
+import codecs
+import functools
+import hashlib
+import importlib.util
+import itertools
 import json
 import math
 import re
 import shlex
 import time
-from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from pushrod.adapters import git
-from pushrod.core.errors import RepositoryError
+from pushrod.core.errors import HostError, RepositoryError
 from pushrod.core.lines import decode
+from pushrod.core.patterns import lazy
+from pushrod.releases import private_keys, token_forms
 
-_EXAMPLES = frozenset(
-    ("example", "examples", "sample", "template", "tmpl", "tpl", "dist", "defaults", "skel")
-)
+_EXAMPLES = frozenset((
+    "beispiel", "blank", "contoh", "default", "defaults", "demo", "dist", "dummy", "ejemplo", "esempio", "example",
+    "examples", "exempel", "exemple", "exemplo", "gitkeep", "md", "modelo", "muster", "ornek", "placeholder",
+    "plantilla", "primer", "reference", "sample", "samples", "skel", "stub", "template", "templates", "tmpl", "tpl",
+    "voorbeeld", "vorlage",
+))  # fmt: skip
+_CODE = (".ts", ".tsx", ".js", ".mjs", ".cjs")  # programs and types, which read the variables
 # Words in names of files that are meant to be in Git: encrypted files, and templates.
 _SEALED = frozenset(("age", "asc", "enc", "encrypted", "gpg", "j2", "erb", "schema", "sops", "vault"))
+_ALLOWLIST = "detect_secrets.filters.allowlist.is_line_allowlisted"
 _BASELINE = ".secrets.baseline"
 _LARGEST = 1_000_000  # bytes; keys and tokens are in small text files
+_SEEN = 256  # bytes by which UTF-16 is recognised
 _BINARY = 8000  # bytes at a file's beginning in which a NUL means binary, as in Git
 _TIME = 120.0  # seconds for all files of a commit; 100 MB of text take about 5
 _LISTED = 20  # matches that an error lists
@@ -50,15 +63,17 @@ _DETECTORS = {
     "NpmDetector": "_authToken",
     "PypiTokenDetector": "pypi-",
 }
-_SUSPICIOUS = re.compile("|".join(_DETECTORS.values()))
+_PUTTY = ("PuTTY-User-Key-File-3", "PuTTY-User-Key-File-2")  # the detector knows the older format only
+_SUSPICIOUS = lazy("|".join(_DETECTORS.values()))
 
 # The same for a whole file, about ten times as fast: each begins with fixed letters, which Python searches for as
 # such; words whose case may vary are searched for in the file in lower case.
 _FIRST = [
-    re.compile(word)
+    lazy(word)
     for word in (
         *(b"PRIVATE KEY", b"PuTTY-User-Key-File", b"A(?:KIA|SIA|BIA|CCA|3T)", b"gh[pousr]_"),
         *(b"gl[a-z]{2,5}-", b"GR1348941", b"k_live", b"SG\\.", b"_authToken", b"pypi-"),
+        private_keys.ENCODED.encode(),
     )
 ]
 _FIRST_LOWER = (b"aws", b"xox", b"slack.com/")
@@ -107,9 +122,12 @@ def _commands(files: Sequence[str]) -> str:
 
 def is_environment_file(path: str) -> bool:
     """Whether a path is a `.env` file with values, not an example of one."""
-    name = PurePosixPath(path).name
-    words = {*re.split("[._-]", name.lower().removeprefix(".env."))}
-    return name == ".env" or (name.startswith(".env.") and not words & (_EXAMPLES | _SEALED))
+    match = re.fullmatch(r"\.env(?:[._~-](.*))?", PurePosixPath(path).name.lower(), re.DOTALL)
+    if match is None or match[0].endswith(_CODE):
+        return False
+    words = {*re.split("[._~-]", match[1] or "")}
+    words |= {word.rstrip("0123456789") for word in words}
+    return not words & (_EXAMPLES | _SEALED)
 
 
 def _find_secrets(
@@ -123,16 +141,34 @@ def _find_secrets(
     for blob in blobs:
         if blob.size <= _LARGEST and blob.path != _BASELINE and blob.oid not in known:
             paths.setdefault(blob.oid, []).append(blob.path)
-    allowed: set[tuple[str, str]] | None = None
+    allowed: set[_Recorded] | None = None
     deadline = time.monotonic() + _TIME
     for oid, raw in git.contents(repository, list(paths), timeout=_TIME, quarantine=quarantine):
+        reported = dict[str, None]()
         for kind, digest, number in scan(raw, deadline):
             if allowed is None:
                 baseline = next((b for b in blobs if b.path == _BASELINE), None)
                 allowed = _baseline(repository, baseline, quarantine)
             for path in paths[oid]:
-                if (path, digest) not in allowed:
-                    yield f"{path} line {number}: {kind}"
+                if not _is_recorded(allowed, path, kind, digest, number):
+                    reported[f"{path} line {number}: {kind}"] = None
+        yield from reported
+
+
+@functools.cache
+def version() -> str:
+    """A digest of what decides a scan's result. A file that another version passed has to be scanned again."""
+    programs = (Path(str(module.__file__)) for module in (private_keys, token_forms))
+    text = b"".join(path.read_bytes() for path in (Path(__file__), *programs, _scanner() / "__version__.py"))
+    return hashlib.sha256(text).hexdigest()
+
+
+def _scanner() -> Path:
+    """The directory of detect-secrets, found without importing it."""
+    spec = importlib.util.find_spec("detect_secrets")
+    if spec is None or spec.origin is None:
+        raise HostError("detect-secrets is not installed", hint="install pushrod with its dependencies again")
+    return Path(spec.origin).parent
 
 
 def scan(raw: bytes, deadline: float = math.inf) -> Iterator[tuple[str, str, int]]:
@@ -140,34 +176,104 @@ def scan(raw: bytes, deadline: float = math.inf) -> Iterator[tuple[str, str, int
 
     Raises RepositoryError past `deadline` (by the monotonic clock).
     """
-    lower = raw.lower()
-    if not any(word in lower for word in _FIRST_LOWER) and not any(word.search(raw) for word in _FIRST):
+    raw = _as_utf_8(raw)
+    formed, lower = token_forms.may_be_in(raw), raw.lower()
+    known = any(word in lower for word in _FIRST_LOWER) or any(word.search(raw) for word in _FIRST)
+    if not (formed or known) or b"\0" in raw[:_BINARY]:
         return
-    if b"\0" in raw[:_BINARY]:
-        return
+    text = decode(raw)
+    lines = text.split("\n")
+    detected = [*_detected(lines, deadline)] if known else []
+    if formed:
+        detected += _formed(text, lines, detected, deadline)
+    unique = {(index + 1, kind, digest) for kind, digest, _, index in detected if digest not in _DOCUMENTED}
+    yield from ((kind, digest, number) for number, kind, digest in sorted(unique))
+
+
+def _formed(
+    text: str, lines: Sequence[str], detected: Sequence[tuple[str, str, str, int]], deadline: float
+) -> Iterator[tuple[str, str, str, int]]:
+    """The tokens of known forms that are not among `detected`: kind, digest, value, and the line's index."""
+    starts = [0, *itertools.accumulate(len(line) + 1 for line in lines)]
+    values: dict[tuple[str, int], list[str]] = {}
+    for kind, _, value, index in detected:
+        values.setdefault((kind, index), []).append(value)
+    allowed: dict[int, bool] = {}
+    for token in token_forms.find(text):
+        if time.monotonic() > deadline:
+            raise _too_long()
+        index = bisect.bisect_right(starts, token.place) - 1
+        if any(token.value in value or value in token.value for value in values.get((token.kind, index), ())):
+            continue
+        if not _is_real_token(token):
+            continue
+        if index not in allowed:
+            allowed[index] = _is_allowed(lines, index)
+        if not allowed[index]:
+            yield token.kind, _digest(token.value), token.value, index
+
+
+def _as_utf_8(raw: bytes) -> bytes:
+    """A text in UTF-16, as PowerShell's `>` writes it, in UTF-8; anything else unchanged."""
+    even, odd = raw[:_SEEN:2], raw[1:_SEEN:2]
+    little = raw.startswith(codecs.BOM_UTF16_LE) or (all(even) and not any(odd) and len(raw) > 2)
+    big = raw.startswith(codecs.BOM_UTF16_BE) or (all(odd) and not any(even) and len(raw) > 2)
+    if not (little or big):
+        return raw
+    return raw.decode("utf-16-le" if little else "utf-16-be", errors="replace").encode(errors="replace")
+
+
+def _detected(lines: Sequence[str], deadline: float) -> Iterator[tuple[str, str, str, int]]:
+    """What detect-secrets finds and private keys in base64: kind, digest, value, and the line's index."""
     from detect_secrets.core.scan import scan_line
     from detect_secrets.settings import transient_settings
 
     plugins = [{"name": name} for name in _DETECTORS]
-    allowlist = "detect_secrets.filters.allowlist.is_line_allowlisted"
-    lines = decode(raw).split("\n")
-    with transient_settings({"plugins_used": plugins, "filters_used": [{"path": allowlist}]}):
+    with transient_settings({"plugins_used": plugins, "filters_used": [{"path": _ALLOWLIST}]}):
         for index, line in enumerate(lines):
+            if (run := private_keys.encoded(lines, index)) and not _is_allowed(lines, index):
+                yield "Private Key", _digest(run), run, index
+            if time.monotonic() > deadline:
+                raise _too_long()
             if not _SUSPICIOUS.search(line):
                 continue
             secrets = {}
             for part in _suspicious(line):
                 secrets.update(
-                    {(s.type, s.secret_hash): s.secret_value or "" for s in scan_line(part) if s.secret_hash}
+                    {
+                        (s.type, s.secret_hash): s.secret_value or ""
+                        for s in scan_line(part.replace(*_PUTTY))
+                        if s.secret_hash
+                    }
                 )
                 if time.monotonic() > deadline:
-                    raise RepositoryError(
-                        f"looking for secrets took longer than {_TIME:g} s",
-                        hint="keep large generated files out of the commit",
-                    )
+                    raise _too_long()
             for (kind, digest), value in sorted(secrets.items()):
-                if _is_real(kind, value, lines, index):
-                    yield kind, digest, index + 1
+                if kind == _GITHUB:  # the detector reports only how the token begins
+                    yield from ((kind, _digest(token), token, index) for token in _github(line))
+                elif _is_real(kind, value, lines, index):
+                    yield kind, digest, value, index
+
+
+def _too_long() -> RepositoryError:
+    return RepositoryError(
+        f"looking for secrets took longer than {_TIME:g} s",
+        hint="keep large generated files out of the commit",
+    )
+
+
+def _digest(value: str) -> str:
+    """The digest by which a baseline of detect-secrets knows a value."""
+    return hashlib.sha1(value.encode(), usedforsecurity=False).hexdigest()
+
+
+def _is_allowed(lines: Sequence[str], index: int) -> bool:
+    """Whether the line's comment says that it holds no secret."""
+    from detect_secrets.filters.allowlist import is_line_allowlisted
+    from detect_secrets.util.code_snippet import get_code_snippet
+
+    line = lines[index]
+    return bool(is_line_allowlisted("line", line, get_code_snippet(lines=[line], line_number=1)))
 
 
 def _suspicious(line: str) -> Iterator[str]:
@@ -183,62 +289,92 @@ def _suspicious(line: str) -> Iterator[str]:
 
 # ---- false matches ----------------------------------------------------------------------------------------------
 
-_BASE64 = re.compile("[A-Za-z0-9+/]*")
+_BASE64 = lazy("[A-Za-z0-9+/]*")
 _LONG_RUN = 40  # characters; a key with the rest of a URL around it is shorter, a line of base64 has 64 or 76
-_PLACEHOLDER = re.compile(
-    r"example|sample|placeholder|your|change|abcdefgh|12345678|a1b2c3|qwerty|pacific|(.)\1{5}", re.IGNORECASE
-)
-_WORD = re.compile("[A-Z]?[a-z]{2,}")
-# A name has fewer characters outside words; of 20 random characters, one case in 2000 has as few.
-_NO_WORDS = 0.1
+_GITHUB = "GitHub Token"
 _TOKENS = {  # the random part, if the detector does not report it
-    "GitHub Token": re.compile("gh[pousr]_([A-Za-z0-9_]{36,255})"),
-    "GitLab Token": re.compile(r"gl[a-z]{2,5}-([\w-]{20,255})|GR1348941([\w-]{20,255})"),
-    "NPM tokens": re.compile("_authToken=\\s*(?:npm_([A-Za-z0-9]{30,255})|([A-Fa-f0-9-]{36}))"),
-    "Slack Token": re.compile(
-        r"xox[abposr]-(?:\d+-)+([a-z0-9]{12,255})|/services/T\w+/B\w+/(\w{12,255})", re.IGNORECASE
+    _GITHUB: lazy("gh[pousr]_([A-Za-z0-9_]{36,255})"),
+    "GitLab Token": lazy(r"gl[a-z]{2,5}-([\w-]{20,255})|GR1348941([\w-]{20,255})"),
+    "NPM tokens": lazy("_authToken=\\s*(?:npm_([A-Za-z0-9]{30,255})|([A-Fa-f0-9-]{36}))"),
+    "Slack Token": lazy(
+        r"xox[abposr]-(?:\d+-)+((?!\d+\b)[a-z0-9]{12,255})|/services/T\w+/B\w+/(\w{12,255})", re.IGNORECASE
     ),
 }
-_BEGINS = re.compile(r"BEGIN [A-Z0-9 ]{0,30}PRIVATE KEY(?: BLOCK)?\s?-{4,5}")
-_KEY_LINES = 12  # lines within which the body of a key must begin
-_KEY_BODY = re.compile("[A-Za-z0-9+/=]{16,}")
-_AROUND_KEY = " \t\"'`+,;|>#*()[]\\"  # what surrounds a key's lines in source code, a comment or a table
+_OTP = lazy(r"otp|base32|2fa|two_?factor|authenticator", re.IGNORECASE)
+_AWS_SECRET = lazy("(?<![A-Za-z0-9/+])[A-Za-z0-9/+]{40}(?![A-Za-z0-9/+])")
+# Examples in the documentation of GitHub, SendGrid, Stripe, Azurite and restic, by their digests.
+_DOCUMENTED = frozenset((
+    "661d8537b677bab547cd6fa69cc9e1c41aa6fcb1", "333610852de67fd33f8b7ed59759728cbd6e7eda",
+    "891a58077e6f5753b8838bf4f865a7de32b60440", "5666459779d6a76bea73453137803fd27d8f79cd",
+    "71ccf2d265586ce85a3529e8cce0423d5145cc27",
+))  # fmt: skip
+
+
+def _is_real_token(token: token_forms.Token) -> bool:
+    if token.kind == token_forms.AWS:
+        return _is_secret_key(token.value)
+    return token_forms.is_random(token.random)
+
+
+def _github(line: str) -> Iterator[str]:
+    """The tokens of GitHub in a line that can be real."""
+    for token in _TOKENS[_GITHUB].finditer(line):
+        if token_forms.is_random(token[1]) and _digest(token[0]) not in _DOCUMENTED:
+            yield token[0]
 
 
 def _is_real(kind: str, value: str, lines: Sequence[str], index: int) -> bool:
     """Whether a match can be a secret, and is not data, an example, or text about one."""
     if kind == "Private Key":
-        return _is_private_key(lines, index)
+        return private_keys.begins(lines, index)
     if kind == "AWS Access Key":
-        return _is_aws(value, lines[index])
+        return _is_aws(value, lines, index)
     if kind in _TOKENS:
-        matches = _TOKENS[kind].finditer(lines[index])
-        return any(_is_random(next(filter(None, token.groups()))) for token in matches)
-    return _is_random(re.sub(r"^\w{2,9}[_.-]", "", value))
+        return any(
+            token_forms.is_random(next(filter(None, token.groups()))) and _digest(token[0]) not in _DOCUMENTED
+            for token in _TOKENS[kind].finditer(lines[index])
+        )
+    return token_forms.is_random(re.sub(r"^\w{2,9}[_.-]", "", value))
 
 
-def _is_random(text: str) -> bool:
-    """Whether a text can be random: no placeholder, no name, and varied (Shannon entropy in bits per character).
-
-    16 random characters out of 32 have about 3.6, and less than 2.7 in one case of 100,000.
-    """
-    counts = Counter(text).values()
-    entropy = -sum(n / len(text) * math.log2(n / len(text)) for n in counts)
-    return entropy >= 2.7 and not _PLACEHOLDER.search(text) and not _is_made_of_words(text)
-
-
-def _is_made_of_words(text: str) -> bool:
-    """Whether a text of at least 20 characters is a name or a path: `getTheKeyOfTheStore`, `src/handlers/Orders`."""
-    letters = re.sub("[_./+-]", "", text)
-    return len(text) >= 20 and len(_WORD.sub("", letters)) <= _NO_WORDS * len(letters)
-
-
-def _is_aws(value: str, line: str) -> bool:
+def _is_aws(value: str, lines: Sequence[str], index: int) -> bool:
+    line = lines[index]
     if len(value) == 20 and re.fullmatch("A[A-Z0-9]+", value):
         places = re.finditer(rf"(?<![A-Za-z0-9_]){value}(?![A-Za-z0-9_])", line)
-        return _is_random(value[4:]) and any(not _is_in_base64(line, place) for place in places)
+        if (
+            _is_last_of_base64(lines, index)
+            or _is_a_word(value, lines, index)
+            or _is_otp(value, lines, index)
+        ):
+            return False
+        return token_forms.is_random(value[4:]) and any(not _is_in_base64(line, place) for place in places)
+    return _is_secret_key(value)
+
+
+def _is_secret_key(value: str) -> bool:
     mixed = all(re.search(letters, value) for letters in ("[A-Z]", "[a-z]", "[0-9+/]"))
-    return mixed and _is_random(value)
+    return mixed and token_forms.is_random(value)
+
+
+def _is_a_word(identifier: str, lines: Sequence[str], index: int) -> bool:
+    """Whether capitals without a digit are a name, as in ASIAPACIFIC…: no secret key stands beside them.
+
+    One real identifier in 28 has no digit. Those that begin with AKIA cannot be words.
+    """
+    word = not identifier.startswith("AKIA") and identifier.isalpha()
+    return word and not _AWS_SECRET.search(_beside(lines, index))
+
+
+def _is_otp(identifier: str, lines: Sequence[str], index: int) -> bool:
+    """Whether an identifier is the base32 of a one-time password, by a word before it: no secret key stands beside
+    that.
+    """
+    before = lines[index].partition(identifier)[0][-_LONG_RUN:]
+    return _OTP.search(before) is not None and not _AWS_SECRET.search(_beside(lines, index))
+
+
+def _beside(lines: Sequence[str], index: int) -> str:
+    return "\n".join(line[:_LONG_LINE] for line in lines[max(0, index - 2) : index + 3])
 
 
 def _is_in_base64(line: str, candidate: re.Match[str]) -> bool:
@@ -249,38 +385,41 @@ def _is_in_base64(line: str, candidate: re.Match[str]) -> bool:
     return run + len(candidate[0]) > _LONG_RUN
 
 
-def _is_private_key(lines: Sequence[str], index: int) -> bool:
-    """Whether a key follows its first line: code and documentation mention the line alone."""
-    line = lines[index]
-    if re.search(r"PuTTY-User-Key-File-\d: \S", line):
-        return True
-    beginning = _BEGINS.search(line)
-    if beginning is None:
-        return False
-    first = line[beginning.end() : beginning.end() + _LONG_LINE]
-    text = "\n".join(
-        [first, *(following[:_LONG_LINE] for following in lines[index + 1 : index + _KEY_LINES])]
+def _is_last_of_base64(lines: Sequence[str], index: int) -> bool:
+    """Whether a line is the short end of base64 in lines: of a certificate, of a mail's attachment."""
+    before, line = (
+        text.strip(private_keys.AROUND + "\r") for text in (lines[index - 1] if index else "", lines[index])
     )
-    text = text.partition("-END")[0]
-    if re.search(r"EXAMPLE|\.\.\.|…", text):
-        return False
-    for part in re.split(r"\\+[nr]|[\n\r]", text):
-        word = part.strip(_AROUND_KEY).removesuffix("-----")
-        if not word or re.match(r"[A-Za-z-]+: ", word):  # a header: `Proc-Type: 4,ENCRYPTED`, `Version: …`
-            continue
-        body = _KEY_BODY.match(word)
-        return (
-            body is not None
-            and len(set(body[0])) >= 8
-            and body[0] != body[0].upper()
-            and not _is_made_of_words(body[0])
-        )
-    return False
+    full = _LONG_RUN < len(before) <= _LONG_LINE and _BASE64.fullmatch(before)
+    return bool(full) and len(line) < len(before) and _BASE64.fullmatch(line.rstrip("=")) is not None
+
+
+# ---- false alarms on record -------------------------------------------------------------------------------------
+
+_Recorded = tuple[str, str, int]
+_ANYWHERE = -1
+# What detect-secrets records for a GitHub token and for a private key is the same for all of that kind.
+_BEGINNINGS = frozenset(_digest(f"gh{letter}") for letter in "pousr")
+_SHARED = _BEGINNINGS | {
+    _digest(word)
+    for word in (
+        *(f"BEGIN {kind}PRIVATE KEY" for kind in ("", "DSA ", "EC ", "OPENSSH ", "RSA ")),
+        *("BEGIN PGP PRIVATE KEY BLOCK", "BEGIN SSH2 ENCRYPTED PRIVATE KEY", _PUTTY[1]),
+    )
+}
+
+
+def _is_recorded(allowed: Collection[_Recorded], path: str, kind: str, digest: str, number: int) -> bool:
+    """Whether the baseline has this secret of a file: by its digest, or by its line where the digest is shared."""
+    if digest in _SHARED:
+        return (path, digest, number) in allowed
+    by_line = kind == _GITHUB and any((path, begins, number) in allowed for begins in _BEGINNINGS)
+    return by_line or (path, digest, _ANYWHERE) in allowed
 
 
 def _baseline(
     repository: Path, blob: git.Blob | None, quarantine: Mapping[str, str] | None
-) -> set[tuple[str, str]]:
+) -> set[_Recorded]:
     if blob is None:
         return set()
     if blob.size > _LARGEST:
@@ -288,6 +427,13 @@ def _baseline(
     ((_, raw),) = git.contents(repository, [blob.oid], quarantine=quarantine)
     try:
         results: dict[str, list[dict[str, Any]]] = json.loads(raw)["results"]
-        return {(path, entry["hashed_secret"]) for path, entries in results.items() for entry in entries}
+        entries = [
+            (path, entry["hashed_secret"], entry) for path, listed in results.items() for entry in listed
+        ]
+        return {
+            (path, digest, place)
+            for path, digest, entry in entries
+            for place in (_ANYWHERE, entry.get("line_number", _ANYWHERE))
+        }
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as e:
         raise RepositoryError(f"not a detect-secrets baseline: {e!r}", where=_BASELINE) from e

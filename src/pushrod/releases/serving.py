@@ -6,6 +6,7 @@ from pushrod.core.values import Release
 from pushrod.ingress import certificates, claims
 from pushrod.ingress.certificates import Kept
 from pushrod.ingress.protocol import Drain, Ingress
+from pushrod.releases import scrape_targets
 from pushrod.releases.context import Context
 
 DRAIN = DRAIN_BUDGET - 10.0
@@ -70,7 +71,12 @@ class Serving:
         """Switch the edge to a release, or to none."""
         kept = [*self._context.releases.numbers(), *([release.number] if release else [])]
         self._context.sealing.static.pool(kept)
-        return self._ingress.switch(self._app.name, self.site(release) if release else None)
+        switched = self._ingress.switch(self._app.name, self.site(release) if release else None)
+        try:
+            scrape_targets.write(self._app, release)
+        except OSError as e:  # the edge has switched: that counts
+            self._context.progress.note(f"Prometheus's list of targets was not written: {e}")
+        return switched
 
     def drain(self, switch: Drain) -> None:
         """Wait until the requests in progress at a switch have ended, for DRAIN seconds at most."""
@@ -83,23 +89,23 @@ class Serving:
         before = self._context.releases.read(previous) if previous else None
         self.drain(self.switch(before))
 
-    def certify(self, release: Release, *, force: bool = False) -> Kept:
+    def certify(self, release: Release, *, force: bool = False) -> tuple[Kept, Drain]:
         """Obtain a certificate for a release, renew it if due or with `force`, and have the edge serve it."""
         names = ", ".join(certificates.names_for(release))
         with self._context.step("tls", names) as step:
             kept = self._context.certificates.obtain(release, self._ingress, force=force)
-            self._show(release, kept)
+            switched = self._show(release, kept)
             self._context.certificates.put(kept, self._ingress)
             step.detail = f"{names}, until {kept.certificate.ends[:10]}"
-        return kept
+        return kept, switched
 
-    def _show(self, release: Release, kept: Kept) -> None:
+    def _show(self, release: Release, kept: Kept) -> Drain:
         """Serve a certificate and check that clients receive it; if not, serve the previous one again."""
         ingress = self._ingress
         before, site = ingress.site(self._app.name), self.site(release, kept)
-        ingress.switch(self._app.name, site)
+        switched = ingress.switch(self._app.name, site)
         if site.tls is None or (shown := ingress.certificate_shown(site)) == kept.certificate.fingerprint:
-            return
+            return switched
         ingress.switch(self._app.name, before)
         error = EdgeError(
             f"the edge shows {'another' if shown else 'no'} certificate after the switch",

@@ -4,12 +4,12 @@ import contextlib
 import time
 from collections.abc import Iterator
 
-from pushrod.core.errors import PushrodError
+from pushrod.core.errors import PushrodError, Stopped
 from pushrod.core.progress import Progress
 from pushrod.state.journal import Journal
 
-FAILURES = (PushrodError, OSError, KeyboardInterrupt)
-"""Errors with which a step may fail, and after which the promotion is undone."""
+FAILURES = (PushrodError, OSError, KeyboardInterrupt, Stopped)
+"""Exceptions that end a step, and after which the promotion is undone."""
 
 
 class Step:

@@ -1,7 +1,7 @@
 """Where everything is stored: the root directory, its apps, and each app's own files.
 
-A root holds one edge, one supervisor and any number of apps. This module only knows the paths; the one file it
-reads and writes is an app's settings (`app.json`).
+A root holds one edge, one supervisor and any number of apps. This module knows their paths, and the two files of
+settings: an app's (`app.json`) and a Docker host's (`host.json`).
 """
 
 import contextlib
@@ -17,13 +17,15 @@ from typing import TypeVar
 import msgspec
 
 from pushrod.core.errors import HostError, StateError, UnknownNameError
+from pushrod.core.patterns import lazy
+from pushrod.core.upgrades import Cluster
 from pushrod.core.values import EngineName, Maintenance, Value
-from pushrod.system import accounts, files
+from pushrod.system import accounts, files, misplaced
 
 _FOLDER = r"\.?\w[\w.+@ -]{0,99}"
-_FILE = re.compile(rf"(?:{_FOLDER}/){{0,9}}\.?\w[\w.+@ -]{{0,99}}\.ya?ml")
+_FILE = lazy(rf"(?:{_FOLDER}/){{0,9}}\.?\w[\w.+@ -]{{0,99}}\.ya?ml")
 
-NAME = re.compile(r"[a-z][a-z0-9-]{0,30}")
+NAME = lazy(r"[a-z][a-z0-9-]{0,30}")
 
 # sockaddr_un holds 108 bytes including the final zero (unix(7)); supervisord appends its process id to its socket's
 # name.
@@ -37,7 +39,7 @@ class Settings(Value, frozen=True):
     manifest's. `source` is the work tree of the last `pushrod up`. `down` means the app was stopped. `allowed` is
     what the host's owner permits this app's manifest to ask for (`privileged`, `/srv/media` …). If `maintenance` is
     set, the edge answers instead of the app. `file` is its compose file, if that is not at the top of its
-    repository.
+    repository. `clusters` are the stores that were upgraded to another major version than the manifest named.
     """
 
     name: str
@@ -50,6 +52,7 @@ class Settings(Value, frozen=True):
     allowed: tuple[str, ...] = ()
     maintenance: Maintenance | None = None
     file: str = ""
+    clusters: dict[str, Cluster] = {}
 
     def url(self, domains: Sequence[str] = ()) -> str:
         """The app's address: its first name that is not a wildcard, else this machine."""
@@ -61,13 +64,16 @@ class HostSettings(Value, frozen=True):
     """What `pushrod host init` decided, in ROOT/host.json; if that file exists, Docker runs the apps.
 
     `pool` is the block of addresses that releases get their networks from. `limits` are those the owner has changed
-    (`core.limits`) for every app; `app_limits` those changed for one app.
+    (`core.limits`) for every app; `app_limits` those changed for one app. `metrics` is the port on loopback that
+    serves metrics, `web` the one that serves the web page; 0 for none.
     """
 
     pool: str = "10.213.0.0/16"
     created: str = ""
     limits: dict[str, float] = {}
     app_limits: dict[str, dict[str, float]] = {}
+    metrics: int = 0
+    web: int = 0
 
 
 def check_name(name: str) -> str:
@@ -109,13 +115,18 @@ def seconds_since(at: str) -> float:
     return (datetime.datetime.now(datetime.UTC) - datetime.datetime.fromisoformat(at)).total_seconds()
 
 
+def seconds_between(at: str, later: str) -> float:
+    """The seconds between two times of records."""
+    return (datetime.datetime.fromisoformat(later) - datetime.datetime.fromisoformat(at)).total_seconds()
+
+
 T = TypeVar("T")
 
 
 def read_json(path: Path, kind: type[T], *, restore: str) -> T:
     """Decode one of pushrod's own state files strictly.
 
-        Raises StateError if it is missing, unreadable or invalid; a copy of invalid content is kept beside it, if
+    Raises StateError if it is missing, unreadable or invalid; a copy of invalid content is kept beside it, if
     there is room. `restore` says what the user can do about it.
     """
     try:
@@ -181,7 +192,7 @@ class Root:
         """
         group = None if self.hosted else accounts.children_group()
         if self.runtime.is_relative_to(self.path):
-            files.make_way(self.runtime, directory=True)
+            misplaced.make_way(self.runtime, directory=True)
         for directory in (self.path.resolve(), self.apps_directory):
             files.make_closed(directory, group)
         if files.make_closed(self.runtime, group):

@@ -24,7 +24,7 @@ Event = Literal["prepare", "promote", "step", "live", "done", "failed"]
 class Entry(Value, frozen=True, omit_defaults=True):
     """One event. `previous` is the release that was live before; `fresh` is false if an older sealed release is
     promoted. `took` is in seconds. `migrated` means the release command changed the schema. `left` lists the steps
-    after `live`, or of the undoing, that failed."""
+    after `live`, or of the undoing, that failed. `by` is who began it."""
 
     at: str
     event: Event
@@ -37,6 +37,7 @@ class Entry(Value, frozen=True, omit_defaults=True):
     migrated: bool = False
     why: str = ""
     left: str = ""
+    by: str = ""
 
 
 class Story(Value, frozen=True):
@@ -54,7 +55,11 @@ class Story(Value, frozen=True):
 
 
 class Journal:
-    """An app's journal file. Appending needs the app's lock; reading does not."""
+    """An app's journal file. Appending needs the app's lock; reading does not.
+
+    The content is read once, and again only if the file is no longer the one that was read or appended to, so a
+    command that holds the lock reads it once.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -62,8 +67,14 @@ class Journal:
 
     def append(self, event: Event, release: int, **fields: object) -> None:
         """Append one event durably; first cuts off a line torn by a crash, which was never acknowledged."""
-        self._cut_torn_tail()
-        files.append(self.path, _line(event, release, **fields))
+        line = _line(event, release, **fields)
+        known = self._is_current() and not self._read.torn
+        if not known:
+            self._cut_torn_tail()
+        files.append(self.path, line)
+        if known:
+            self._read.add(line.encode())
+            self._read.identity = _identity(self.path)
 
     def entries(self) -> list[Entry]:
         """Every acknowledged event, oldest first. Raises StateError if one is unreadable."""
@@ -73,8 +84,16 @@ class Journal:
         """The summary of all events."""
         return self._current().story
 
+    def read(self) -> tuple[list[Entry], Story]:
+        """Every acknowledged event, oldest first, and their summary. Raises StateError if one is unreadable."""
+        current = self._current()
+        return list(current.entries), current.story
+
     def _current(self) -> "_Read":
-        """The current content. A deployment reads it a dozen times, so only new lines are decoded."""
+        """The current content. The file may have grown since the last call; only its new lines are decoded."""
+        if self._is_current():
+            return self._read
+        identity = _identity(self.path)
         try:
             raw = self.path.read_bytes()
         except FileNotFoundError:
@@ -87,15 +106,17 @@ class Journal:
         end = raw.rfind(b"\n") + 1  # what follows the last newline was never acknowledged
         for line in raw[len(self._read.raw) : end].split(b"\n")[:-1]:
             try:
-                entry = msgspec.json.decode(line, type=Entry)
+                self._read.add(line)
             except (msgspec.DecodeError, UnicodeDecodeError) as e:
                 number = len(self._read.entries) + 1
                 self._read = _Read()
                 raise self._corrupt(raw, number, e) from e
-            self._read.entries.append(entry)
-            self._read.story = _after(self._read.story, entry)
-        self._read.raw = raw[:end]
+        self._read.identity, self._read.torn = identity, end != len(raw)
         return self._read
+
+    def _is_current(self) -> bool:
+        """Whether the file is still as it was when it was last read or appended to."""
+        return self._read.identity is not None and self._read.identity == _identity(self.path)
 
     def shorten(self, first: int) -> None:
         """Remove the events of releases before `first`; none of these may be live, kept or in progress."""
@@ -141,12 +162,31 @@ class Journal:
 
 
 class _Read:
-    """What has been read of a journal so far: raw bytes, events and their summary."""
+    """What has been read of a journal so far: raw bytes, events and their summary; `identity` is that of the file at
+    that moment, and `torn` whether it had an unfinished line."""
 
     def __init__(self) -> None:
-        self.raw = b""
+        self.raw = bytearray()
         self.entries: list[Entry] = []
         self.story = Story()
+        self.identity: tuple[int, ...] | None = None
+        self.torn = False
+
+    def add(self, line: bytes) -> None:
+        """One more event. Raises DecodeError or UnicodeDecodeError if it is unreadable."""
+        entry = msgspec.json.decode(line, type=Entry)
+        self.raw += line + b"\n"
+        self.entries.append(entry)
+        self.story = _after(self.story, entry)
+
+
+def _identity(path: Path) -> tuple[int, ...] | None:
+    """What changes if a file is replaced or written to; None if there is none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 def _line(event: Event, release: int, **fields: object) -> str:

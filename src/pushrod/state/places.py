@@ -8,18 +8,18 @@ from pushrod.state.apps import App
 from pushrod.state.journal import Journal, Story
 from pushrod.state.releases import Releases
 from pushrod.state.secrets import Secrets
-from pushrod.system import files
+from pushrod.system import misplaced
 
 _REPAIR = "`pushrod doctor --repair` fixes it"
 
 
 def damage(app: App) -> Iterator[StateError]:
     """An error for each damaged file of an app. Changes nothing, but may write a copy beside a damaged file."""
-    for path in misplaced(app):
+    for path in misplaced_paths(app):
         kind = "a directory" if path.is_dir() else "a file"
         yield StateError(f"wrong type: it is {kind}", where=str(path), hint=_REPAIR)
     try:
-        live = story(app).live
+        live = story(app, Journal(app.journal)).live
         if live:
             Secrets(app).sealed(live)
     except StateError as e:
@@ -27,9 +27,9 @@ def damage(app: App) -> Iterator[StateError]:
     yield from Secrets(app).damaged()
 
 
-def story(app: App) -> Story:
+def story(app: App, journal: Journal) -> Story:
     """The journal's summary. Raises StateError if it is unreadable, or empty although there are releases."""
-    summary = Journal(app.journal).story()
+    summary = journal.story()
     if not summary.last and Releases(app).numbers():
         hint = "`pushrod doctor --repair` starts a new one at the release that serves now"
         raise StateError(
@@ -38,13 +38,13 @@ def story(app: App) -> Story:
     return summary
 
 
-def misplaced(app: App) -> Iterator[Path]:
+def misplaced_paths(app: App) -> Iterator[Path]:
     """The paths of an app with the wrong kind of content: a directory instead of a file, or the reverse."""
     for path in _directories(app):
-        if files.is_misplaced(path, directory=True):
+        if misplaced.is_misplaced(path, directory=True):
             yield path
     for path in _files(app):
-        if files.is_misplaced(path):
+        if misplaced.is_misplaced(path):
             yield path
     pointer = app.state / "live"
     if pointer.exists() and not pointer.is_symlink():
@@ -54,6 +54,7 @@ def misplaced(app: App) -> Iterator[Path]:
 def _directories(app: App) -> Iterator[Path]:
     yield from (app.repository, app.state, app.state / "releases", app.checkouts, app.directory / "copies")
     yield from (app.secrets, app.secrets / "releases", app.stores, app.logs, app.home, app.backups)
+    yield from (app.directory / "vault", app.directory / "wal")
 
 
 def _files(app: App) -> Iterator[Path]:

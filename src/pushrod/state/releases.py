@@ -4,14 +4,15 @@ change."""
 import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
 from pushrod.adapters import git
-from pushrod.core.errors import StateError, UnknownNameError
+from pushrod.core.errors import StateError, StoreError, UnknownNameError
 from pushrod.core.values import Placement, Release
 from pushrod.state.apps import App, read_json
-from pushrod.state.journal import Journal
+from pushrod.state.journal import Entry, Journal, Story
 from pushrod.system import files
 
 RELEASE = "release.json"
@@ -119,7 +120,37 @@ class Releases:
         git.commit_all(self.app.state, message)
 
 
+class Snapshot(NamedTuple):
+    """An app's journal and its live release, as they were at one moment."""
+
+    entries: list[Entry]
+    story: Story
+    release: Release | None
+
+    @classmethod
+    def of(cls, app: App) -> "Snapshot":
+        """Read both once. Raises StateError if one is unreadable."""
+        entries, story = Journal(app.journal).read()
+        return cls(entries, story, Releases(app).read(story.live) if story.live else None)
+
+
 def live(app: App) -> Release | None:
     """The live release of an app according to its journal; None if there is none. StateError if it is unreadable."""
     number = Journal(app.journal).story().live
     return Releases(app).read(number) if number else None
+
+
+def up(app: App) -> Release | None:
+    """The live release of an app that is up, so that its stores run; None if there is none. Raises like `live`."""
+    release = live(app)
+    return None if release is None or app.settings.down else release
+
+
+def running(app: App) -> Release:
+    """The live release of an app that is up. Raises StoreError if there is none, or the app is down."""
+    release = live(app)
+    if release is not None and not app.settings.down:
+        return release
+    state = "is down" if release else "has no live release"
+    hint = "`pushrod restart` starts them" if release else "deploy it first"
+    raise StoreError(f"{app.name} {state}, so its stores do not run", hint=hint)

@@ -12,9 +12,11 @@ from pathlib import Path
 
 import msgspec
 
+from pushrod.core import variables
 from pushrod.core.errors import StateError, UnknownNameError
+from pushrod.core.patterns import lazy
 from pushrod.state.apps import App, read_json
-from pushrod.system import files
+from pushrod.system import files, misplaced
 
 Variables = dict[str, str]
 
@@ -22,10 +24,8 @@ _RESTORE = (
     "restore it from a backup, or run `pushrod doctor --repair` to recover the values of the live release"
 )
 _RESOLVE = "`pushrod doctor --repair` resolves it again; or deploy again"
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*")
 
-
-# Last words of variable names whose values are no secrets: who, where, how much, which.
+# Last words of variable names whose values are not secret: who, where, how much, which.
 _OPEN = frozenset((
     "ADDR", "ADDRESS", "APP", "BIND", "BRANCH", "BUCKET", "BUFFERS", "CHARSET", "CLUSTER", "COLLATION",
     "CONCURRENCY", "CONNECTIONS", "COUNT", "DATABASE", "DB", "DBNAME", "DEBUG", "DELAY", "DIR", "DOMAIN",
@@ -37,15 +37,15 @@ _OPEN = frozenset((
     "TTL", "TZ", "UID", "USER", "USERNAME", "VERBOSE", "VERSION", "WORKERS", "ZONE", "PGDATABASE", "PGHOST",
     "PGPORT", "PGUSER",
 ))  # fmt: skip
-_CLOSED = re.compile(
+_CLOSED = lazy(
     r"(?:^|_)(?:\w*(?:PASS|PASSWORD|PASSPHRASE|PASSWD|PWD|SECRET|TOKEN|KEY)|AUTH|CREDENTIALS?|CODE|PIN|SALT|DSN|UR[IL])"
     r"(?:_|$)"
 )
-_TRIVIAL = re.compile(r"true|false|yes|no|on|off|none|null|[0-9]{1,6}", re.IGNORECASE)
+_TRIVIAL = lazy(r"true|false|yes|no|on|off|none|null|[0-9]{1,6}", re.IGNORECASE)
 
 
 def tells_nothing(name: str) -> bool:
-    """Whether a variable's name shows it is no secret: `POSTGRES_USER`, `APP_PORT`; not `TOKEN` or
+    """Whether a variable's name shows that it is not a secret: `POSTGRES_USER`, `APP_PORT`; not `TOKEN` or
     `DATABASE_URL`."""
     return name.upper().rpartition("_")[2] in _OPEN
 
@@ -81,6 +81,74 @@ class Secrets:
         """Whether there is a password with that name."""
         return name in self._read("passwords")
 
+    def logins(self, store: str) -> tuple[str, ...]:
+        """The roles by which instances log into a PostgreSQL store: that of new releases first, then the one whose
+        password is being rotated out.
+        """
+        known = self._read("logins")
+        return tuple(filter(None, (known.get(store, "app"), known.get(f"{store}/before", ""))))
+
+    def begin_rotation(self, store: str) -> tuple[str, str]:
+        """New passwords for a store's roles, and the other role for new releases; returns it and the previous one.
+        One that was begun goes on.
+        """
+        logins = self.logins(store)
+        if len(logins) == 1:
+            new = "app2" if logins[0] == "app" else "app"
+            passwords = {f"{store}/{whose}": self.new_password() for whose in (new, "migrator", "readonly")}
+            # If an earlier attempt was cut off between the two files, kept releases have the password before that.
+            kept = {f"{store}/migrator/before": self.password(f"{store}/migrator")}
+            self._write("passwords", kept | self._read("passwords") | passwords)
+            self._write("logins", self._read("logins") | {store: new, f"{store}/before": logins[0]})
+            logins = (new, logins[0])
+        return logins[0], logins[1]
+
+    def rotated(self, store: str) -> Variables:
+        """The migrating role's password that is being rotated out, with the new one."""
+        known = self._read("passwords")
+        before = known.get(f"{store}/migrator/before")
+        return {before: known[f"{store}/migrator"]} if before else {}
+
+    def end_rotation(self, store: str) -> None:
+        """Forget the passwords that were rotated out."""
+        *_, before = self.logins(store)
+        gone = (f"{store}/{before}", f"{store}/migrator/before")
+        self._write("passwords", {n: v for n, v in self._read("passwords").items() if n not in gone})
+        self._write("logins", {n: v for n, v in self._read("logins").items() if n != f"{store}/before"})
+
+    def replace_sealed(self, number: int, texts: Mapping[str, str]) -> None:
+        """Replace texts in a sealed release's environment, and in the files that an engine made from it."""
+        whole = self._sealed(number)
+        for path in (whole, *sorted(whole.with_suffix("").glob("*.env"))):
+            if path.is_file():
+                before = after = path.read_text()
+                for old, new in texts.items():
+                    after = after.replace(old, new)
+                if after != before:
+                    files.write(path, after, mode=0o600)
+
+    def given(self, name: str) -> str | None:
+        """A password that the manifest gives a store; None if there is none. It is not redacted: it is often a word
+        such as `postgres`, and in Git as it is.
+        """
+        return self._given().get(name)
+
+    def set_given(self, name: str, value: str | None) -> None:
+        """Keep such a password; None removes it."""
+        known = self._given()
+        if known.get(name) == value:
+            return
+        files.make_private(self.app.secrets)
+        others = {other: kept for other, kept in known.items() if other != name}
+        self._write("given", others if value is None else others | {name: value})
+
+    def _given(self) -> Variables:
+        """Written again from the manifest whenever it is read, so nothing is lost with a damaged file."""
+        try:
+            return self._read("given")
+        except StateError:
+            return {}
+
     def remember(self, passwords: Mapping[str, str]) -> list[str]:
         """Store recovered passwords whose names are unknown so far; returns these names."""
         known = self._read("passwords")
@@ -91,7 +159,7 @@ class Secrets:
 
     def damaged(self) -> Iterator[StateError]:
         """An error for each unreadable file."""
-        for what in ("variables", "passwords"):
+        for what in ("variables", "passwords", "logins"):
             try:
                 self._read(what)
             except StateError as e:
@@ -105,10 +173,10 @@ class Secrets:
         """Store variables; the app receives them with its next release. Raises UnknownNameError for an invalid
         name."""
         for name in values:
-            if not _VARIABLE.fullmatch(name):
+            if not variables.NAME.fullmatch(name):
                 raise UnknownNameError(
                     f"`{name}` cannot be a variable's name",
-                    hint="use letters, digits, `_` and `.`; do not begin with a digit",
+                    hint="use letters, digits, `_`, `.` and `-`",
                 )
         self._write("variables", self.variables() | dict(values))
 
@@ -139,7 +207,7 @@ class Secrets:
 
     def remove(self, number: int) -> None:
         """Remove a release's environment, and the files that an engine made from it."""
-        for path in (self._sealed(number), *files.kept_aside(self._sealed(number)).values()):
+        for path in (self._sealed(number), *misplaced.kept_aside(self._sealed(number)).values()):
             files.remove(path)
         files.remove(self._sealed(number).with_suffix(""))
 

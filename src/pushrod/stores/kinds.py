@@ -18,6 +18,7 @@ from pushrod.system.accounts import Account
 
 if TYPE_CHECKING:
     from pushrod.adapters.binaries import Parts
+    from pushrod.stores.administration import Administration, Inspection
 
 Password = Callable[[str], str]
 """A store's passwords, by role. Each is generated at first use, and kept."""
@@ -26,8 +27,8 @@ Password = Callable[[str], str]
 class Endpoint(Value, frozen=True):
     """The address of a store for this app. `url` is for its instances, `migrating_url` for the release command.
 
-    With `adopts`, an address in the manifest with the store's name as its host becomes this one. With `spring`, it is
-    also set in the variables of Spring Boot.
+    With `adopts`, an address in the manifest with the store's name, or one of its `aliases`, as its host becomes this
+    one. With `spring`, it is also set in the variables of Spring Boot.
     """
 
     store: str
@@ -36,19 +37,53 @@ class Endpoint(Value, frozen=True):
     migrating_url: str
     adopts: bool = True
     spring: bool = True
+    aliases: tuple[str, ...] = ()
+
+    def is_at(self, *hosts: str | None) -> bool:
+        """Whether one of these is a name of the store."""
+        names = {name.lower() for name in (self.store, *self.aliases)}
+        return any(host is not None and host.lower() in names for host in hosts)
+
+
+class Tuning(NamedTuple):
+    """What decides a server's settings: the instances of one release of the app, what the manifest overrides, and the
+    memory it may use in bytes (0: as much as is usual on this machine). `profile` is that of the manifest.
+    """
+
+    instances: int = 0
+    overrides: Mapping[str, str] = {}
+    memory: int = 0
+    profile: str = ""
 
 
 class ContainerStore(NamedTuple):
-    """An app's store in its container; `service` has the environment that it runs with."""
+    """An app's store in its container; `service` has the environment that it runs with. `notes` is a file in which
+    its driver may keep what it has changed; `logins` are the roles by which instances log in, that of new ones first.
+    """
 
     app: str
     service: Service
     container: str
     password: Password
+    notes: Path = Path()
+    logins: tuple[str, ...] = ("app",)
+
+
+class Access(NamedTuple):
+    """How the manifest says that clients reach a store: its port, and the user with a password that its image would
+    create. `password` None means no such user; empty, that none is needed. `database` empty is the app's name.
+    """
+
+    port: int
+    user: str = ""
+    database: str = ""
+    password: str | None = None
 
 
 class LocalStore(NamedTuple):
-    """An app's store as a process of this machine: the path of its files, and the account it runs as."""
+    """An app's store as a process of this machine: the path of its files, and the account it runs as. `user` and
+    `given` are the manifest's own user and password, `given` None if there are none.
+    """
 
     app: str
     name: str
@@ -58,6 +93,12 @@ class LocalStore(NamedTuple):
     parts: "Parts"
     account: Account | None
     password: Password
+    address: str = "127.0.0.1"
+    user: str = ""
+    database: str = ""
+    given: str | None = None
+    tuning: Tuning = Tuning()
+    logins: tuple[str, ...] = ("app",)
 
 
 class Server:
@@ -69,6 +110,14 @@ class Server:
         """
         return ""
 
+    def tune(self, tuning: Tuning) -> Sequence[str]:
+        """Give the server its settings; returns those that it takes only when it starts next."""
+        return ()
+
+    def waiting(self, tuning: Tuning) -> Sequence[str]:
+        """The settings that it would take only when it starts next; changes nothing."""
+        return ()
+
     def schema(self) -> str:
         """A digest of the database's schema, which shows whether a release command migrated."""
         return ""
@@ -77,6 +126,9 @@ class Server:
         """What the release command waits for, one sentence for each session."""
         return ()
 
+    def restore_point(self, name: str) -> None:
+        """Name this moment in its write-ahead log, so that the data can be restored to it."""
+
     def end_migrations(self, since: str) -> None:
         """End what a release command has left behind since a time (ISO 8601)."""
 
@@ -84,11 +136,31 @@ class Server:
         """What can be backed up; None if pushrod cannot query the store."""
         return None
 
+    @property
+    def rotates(self) -> bool:
+        """Whether the passwords of its roles can be rotated."""
+        return False
+
+    def replacements(self, before: str, new: str) -> Mapping[str, str]:
+        """What replaces the role `before` and its password by `new` in a sealed environment: texts, in order."""
+        return {}
+
+    def administration(self) -> "Administration | None":
+        """What an administrator can do with its database; None if pushrod has no tools for its kind."""
+        return None
+
+    def inspection(self) -> "Inspection | None":
+        """What an administrator can do with a store of keys and values; None as for `administration`."""
+        return None
+
 
 class Embedded(Protocol):
-    """How the embedded engine runs a kind of store."""
+    """How the embedded engine runs a kind of store. `configured` is its configuration file, and a pattern of the line
+    with its port.
+    """
 
     stop_signal: str
+    configured: tuple[str, str]
 
     def endpoint(self, store: LocalStore) -> Endpoint:
         """Its address for the app."""
@@ -97,6 +169,14 @@ class Embedded(Protocol):
         """Create its data directory and configuration; returns the server's argv, and whether the configuration
         changed.
         """
+
+    def lost(self, store: LocalStore, knows: Callable[[str], bool]) -> str:
+        """The role whose password is lost and must be set in the stopped store; empty if there is none. `knows` says
+        whether the password of a role is known.
+        """
+
+    def set_password(self, store: LocalStore, role: str, password: str) -> None:
+        """Set a role's password in the stopped store."""
 
     def ready(self, store: LocalStore, deadline: float) -> str:
         """Wait until it answers; returns the server's version. Raises StoreError after `deadline` seconds."""
@@ -112,7 +192,8 @@ class Kind:
     are features of some of them that the embedded engine lacks. `variable` contains the address of the first such
     store; a service with one of the `usual` names counts as the first. `spring` are the variables of Spring Boot,
     beginning with that of the address, and `jdbc` is the prefix of such addresses. With `numbered` an address ends in
-    the number of a database, which stays as written. With `embeddable` the embedded engine can run it.
+    the number of a database, which stays as written. `keys` are those of `x-pushrod` that only some kinds have. With
+    `embeddable` the embedded engine can run it.
     """
 
     name: StoreKind = ""
@@ -124,6 +205,7 @@ class Kind:
     spring: tuple[str, ...] = ()
     jdbc: tuple[str, ...] = ()
     numbered: bool = False
+    keys: tuple[str, ...] = ()
     embeddable: bool = False
 
     # ---- when a manifest is read ------------------------------------------------------------------------------
@@ -142,11 +224,31 @@ class Kind:
         """The environment of its container."""
         return {name: value for name, value in store.environment.items() if value is not None}
 
-    def endpoint(self, store: Service, app: str, password: Password, *, ours: bool) -> Endpoint | None:
+    def first_environment(self, store: Service) -> dict[str, str]:
+        """What its container has in addition if it creates its data: it is not added to one that exists already."""
+        return {}
+
+    def first_command(self, store: Service, memory: int, before: Sequence[str] | None) -> list[str]:
+        """The arguments for its image's own command; empty for none. `memory` is the container's limit in bytes, and
+        `before` the command of the container that exists (None: there is none).
+        """
+        return []
+
+    def overrides(self, store: Service) -> dict[str, str]:
+        """The settings in its command that the embedded engine, which runs another command, takes over."""
+        return {}
+
+    def endpoint(
+        self, store: Service, app: str, password: Password, *, ours: bool, login: str = "app"
+    ) -> Endpoint | None:
         """The address of its container for the app, None if pushrod does not know it. `ours` comes from the
-        manifest.
+        manifest; `login` is the role of its instances.
         """
         return None
+
+    def users(self, app: str) -> Mapping[str, str]:
+        """The users in such addresses, each with the role that its password is kept for."""
+        return {}
 
     def spring_variables(self, given: str, url: str) -> dict[str, str]:
         """The variables of Spring Boot for an address; `given` is the manifest's address, or empty."""
@@ -162,6 +264,12 @@ class Kind:
         """The version series of an image's data, from its environment: `PostgreSQL 17`. Empty if unknown."""
         return ""
 
+    def upgrade_hint(self, before: str, after: str) -> str:
+        """What to do if a manifest names the series `after` for data of `before`; empty if the data cannot be
+        upgraded.
+        """
+        return ""
+
     def answers(self, store: ContainerStore) -> bool:
         """Whether it accepts connections: by default, whether it runs and is not unhealthy."""
         from pushrod.adapters import docker
@@ -174,6 +282,10 @@ class Kind:
         return Server()
 
     # ---- while the embedded engine runs it --------------------------------------------------------------------
+
+    def access(self, store: Service, app: str) -> Access:
+        """How the manifest says that clients reach it."""
+        return Access(store.port)
 
     def embedded(self) -> Embedded | None:
         """How the embedded engine runs it; None if it does not."""

@@ -10,12 +10,13 @@ import re
 from collections.abc import Mapping
 from typing import Literal
 
+from pushrod.core.patterns import lazy
 from pushrod.core.values import Service
 from pushrod.stores import spring
 from pushrod.stores.kinds import ContainerStore, Endpoint, Kind, Password, Server
 
 _PORT = 3306
-_DATABASE = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_DATABASE = lazy(r"[A-Za-z0-9_-]{1,64}")
 _OF_ROOT = (
     "ROOT_PASSWORD",
     "ROOT_PASSWORD_HASH",
@@ -87,7 +88,9 @@ class _Family(Kind):
         database = {} if self._given(store, "DATABASE") else {f"{prefix}_DATABASE": app}
         return given | {f"{prefix}_ROOT_PASSWORD": password("superuser")} | database
 
-    def endpoint(self, store: Service, app: str, password: Password, *, ours: bool) -> Endpoint | None:
+    def endpoint(
+        self, store: Service, app: str, password: Password, *, ours: bool, login: str = "app"
+    ) -> Endpoint | None:
         """Its service's name, with an account of the app's. Addresses in the manifest stay as they are if the
         manifest has accounts of its own.
         """
@@ -103,6 +106,13 @@ class _Family(Kind):
 
         app_url, migrating = url(roles.app, "app"), url(roles.migrator, "migrator")
         return Endpoint(store.name, self.name, app_url, migrating, adopts=ours and made, spring=made)
+
+    def users(self, app: str) -> Mapping[str, str]:
+        """The app's two accounts."""
+        from pushrod.adapters import mariadb
+
+        roles = mariadb.Roles.of(app)
+        return {roles.app: "app", roles.migrator: "migrator"}
 
     def spring_variables(self, given: str, url: str) -> dict[str, str]:
         """`spring.datasource`."""

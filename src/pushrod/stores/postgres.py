@@ -4,17 +4,19 @@ The contract is that of the official image (https://hub.docker.com/_/postgres). 
 with the same names: they run as they are, and the app gets no roles in them.
 """
 
+import itertools
 import re
 from collections.abc import Mapping
 from typing import Literal
 
+from pushrod.core.patterns import lazy
 from pushrod.core.values import Service
 from pushrod.stores import spring
-from pushrod.stores.kinds import ContainerStore, Embedded, Endpoint, Kind, Password, Server
+from pushrod.stores.kinds import Access, ContainerStore, Embedded, Endpoint, Kind, Password, Server
 
 _PORT = 5432
 _SUPERUSER = "postgres"  # the official image's default of POSTGRES_USER
-_DATABASE = re.compile(r"[a-z][a-z0-9_-]{0,62}")
+_DATABASE = lazy(r"[a-z][a-z0-9_-]{0,62}")
 _ANSWERS = ("pg_isready", "--quiet", "--host=127.0.0.1")
 
 
@@ -48,6 +50,7 @@ class Postgres(Kind):
     usual = ("postgres", "postgresql", "db", "database")
     spring = spring.DATASOURCE
     jdbc = ("jdbc:postgresql:",)
+    keys = ("settings",)
     embeddable = True
 
     def period(self, store: Service) -> Literal["day", "never"]:
@@ -62,7 +65,19 @@ class Postgres(Kind):
             return given
         return given | {"POSTGRES_PASSWORD": password("superuser")}
 
-    def endpoint(self, store: Service, app: str, password: Password, *, ours: bool) -> Endpoint | None:
+    def first_environment(self, store: Service) -> dict[str, str]:
+        """Data checksums, which older images do not switch on."""
+        return {"POSTGRES_INITDB_ARGS": "--data-checksums"} if takes_roles(store) else {}
+
+    def overrides(self, store: Service) -> dict[str, str]:
+        """`-c name=value`."""
+        from pushrod.adapters.postgres import settings
+
+        return settings.of_command([*store.entrypoint, *store.command])
+
+    def endpoint(
+        self, store: Service, app: str, password: Password, *, ours: bool, login: str = "app"
+    ) -> Endpoint | None:
         """Its service's name, with a role of the app's."""
         from pushrod.stores import postgres_driver
 
@@ -70,7 +85,14 @@ class Postgres(Kind):
         if not name:
             return None
         place = postgres_driver.Place(store.name, _PORT, name, host=store.name)
-        return postgres_driver.endpoint(place, app, password, adopts=ours)
+        return postgres_driver.endpoint(place, app, password, adopts=ours, login=login)
+
+    def users(self, app: str) -> Mapping[str, str]:
+        """Both roles of instances, and the one that migrates."""
+        from pushrod.adapters.postgres import Roles
+
+        roles = Roles.of(app)
+        return {roles.app: "app", roles.app2: "app2", roles.migrator: "migrator"}
 
     def spring_variables(self, given: str, url: str) -> dict[str, str]:
         """`spring.datasource`."""
@@ -83,6 +105,13 @@ class Postgres(Kind):
     def series(self, store: Service, image: Mapping[str, str]) -> str:
         """Another major version cannot read the data."""
         return f"PostgreSQL {image['PG_MAJOR']}" if image.get("PG_MAJOR") else ""
+
+    def upgrade_hint(self, before: str, after: str) -> str:
+        """By `pushrod db upgrade`, which carries data to newer versions alone."""
+        old, new = before.rpartition(" ")[2], after.rpartition(" ")[2]
+        if not (old.isdecimal() and new.isdecimal()) or int(new) < int(old):
+            return ""
+        return f"`pushrod db upgrade --to {new}` upgrades the data; then push again"
 
     def answers(self, store: ContainerStore) -> bool:
         """Over TCP: while the official image initialises a new cluster, its server listens on the socket only."""
@@ -98,6 +127,22 @@ class Postgres(Kind):
 
         user = store.service.environment.get("POSTGRES_USER") or _SUPERUSER
         return postgres_driver.in_container(store, name, user)
+
+    def access(self, store: Service, app: str) -> Access:
+        """The port, user, password and database as the official image would set them up; without a password, or with
+        a name that pushrod's own roles have, no user.
+        """
+        given = store.environment
+        words = [*store.entrypoint, *store.command]
+        port = next((b for a, b in itertools.pairwise(words) if a in ("-p", "--port")), "")
+        number = int(port) if re.fullmatch(r"[0-9]{1,5}", port) else _PORT
+        user = given.get("POSTGRES_USER") or _SUPERUSER
+        password = given.get("POSTGRES_PASSWORD") or None
+        name = database(store, _SUPERUSER if password else app)
+        ours = user in (f"{app}_{role}" for role in ("owner", "migrator", "app", "app2", "readonly"))
+        if not name or ours or not _DATABASE.fullmatch(user) or not (password or "").isascii():
+            password = None
+        return Access(number, user if password else "", name, password)
 
     def embedded(self) -> Embedded:
         """A cluster of its own for each store."""

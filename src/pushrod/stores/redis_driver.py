@@ -1,59 +1,95 @@
 """Code that speaks to a running Redis or Valkey: its backups, and how the embedded engine runs one."""
 
+import contextlib
 import functools
 import re
 import socket
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, suppress
+from pathlib import Path
+from typing import Any
 
-from pushrod.adapters import docker, redis
-from pushrod.adapters.dumps import Rows
+import msgspec
+
+from pushrod.adapters import redis
+from pushrod.adapters import redis_replacing as replacing
+from pushrod.adapters.redis_replacing import Ask
 from pushrod.core.errors import StoreError
+from pushrod.core.values import Program
+from pushrod.stores import redis_restoring, shells
+from pushrod.stores.administration import Inspection, Slow, Stats
 from pushrod.stores.backup_drivers import Archive
-from pushrod.stores.kinds import ContainerStore, Endpoint, LocalStore, Server
+from pushrod.stores.kinds import ContainerStore, Endpoint, LocalStore, Server, Tuning
 from pushrod.system import processes
 from pushrod.system.streams import Sink, Source
 
 _LONG = 3600.0  # seconds for all of its data
 _QUICK = 30.0
+_CACHE = 256 << 20  # bytes of a cache without a limit of its own
 
 
 def answers(store: ContainerStore, port: int) -> bool:
     """Whether the server in a container answers a PING, on the app's own network; a refusal is an answer too."""
-    found = docker.inspect([store.container])
-    address = found[0].networks.get(store.app, "") if found else ""
+    from pushrod.adapters import docker
+
+    containers = docker.inspect([store.container])
+    address = containers[0].networks.get(store.app, "") if containers else ""
     with suppress(OSError), socket.create_connection((address, port), 2) as s:
         s.sendall(b"PING\r\n")
         return s.recv(64).startswith((b"+PONG", b"-NOAUTH", b"-NOPERM"))
     return False
 
 
-class _Snapshots:
-    """All data of a Redis or Valkey; `snapshot` writes its RDB file."""
+def stats_of(info: str, slow: Any) -> Stats:
+    """The figures in the server's INFO and its slow log. Of a slow command only its name is shown, and how many
+    arguments it had: they are the app's data.
+    """
+    figures = dict(line.rstrip("\r").split(":", 1) for line in info.splitlines() if ":" in line)
 
-    suffix = "rdb"
+    def number(name: str) -> int:
+        return int(float(figures.get(name) or 0))
 
-    def __init__(self, store: str, version: Callable[[], str], snapshot: Callable[[Sink], None]) -> None:
-        self.store = store
-        self.version = version
-        self._snapshot = snapshot
+    keys = [int(n) for n in re.findall(r"^db\d+:keys=(\d+)", info, re.MULTILINE)]
+    hits, misses = number("keyspace_hits"), number("keyspace_misses")
+    return Stats(
+        version=figures.get("valkey_version") or figures.get("redis_version", ""),
+        uptime=number("uptime_in_seconds"),
+        memory=number("used_memory"),
+        peak=number("used_memory_peak"),
+        limit=number("maxmemory"),
+        policy=figures.get("maxmemory_policy", ""),
+        keys=sum(keys),
+        clients=number("connected_clients"),
+        hits=hits,
+        misses=misses,
+        hit_rate=round(hits / (hits + misses), 4) if hits + misses else None,
+        evicted=number("evicted_keys"),
+        expired=number("expired_keys"),
+        append_only=figures.get("aof_enabled") == "1",
+        slow=tuple(
+            Slow(int(row[1]), int(row[2]), str(row[3][0]).upper(), len(row[3]) - 1)
+            for row in slow or []
+            if len(row) > 3 and row[3]
+        ),
+    )
 
-    def save(self, sink: Sink) -> Rows:
-        """A snapshot as the server writes it."""
-        self._snapshot(sink)
-        return {}
 
-    def check(self, source: Source) -> None:
-        """Check that it begins and ends like an RDB file."""
-        redis.check_snapshot(source)
+def cache(store: LocalStore, tuning: Tuning | None = None) -> int:
+    """The bytes of a cache; 0 for a durable store. One that has kept its data stays durable unless its profile says
+    otherwise.
+    """
+    tuning = tuning or store.tuning
+    named = store.name == "cache" and not redis.is_kept(store.directory)
+    if tuning.profile == "durable" or not (tuning.profile or named):
+        return 0
+    return (tuning.memory or _CACHE) * 3 // 4
 
-    def rehearse(self, source: Source) -> Rows | None:
-        """Not possible: only a server of the same version could."""
-        return None
 
-    def restore(self, source: Source) -> str | None:
-        """Not done: the manifest decides how a Redis keeps its data."""
-        return None
+def users(store: LocalStore) -> dict[str, str]:
+    """The password of each user of a store."""
+    passwords = {user: store.password(user) for user in (redis.APP_USER, redis.HEALTH_USER)}
+    return passwords if store.given is None else {**passwords, redis.DEFAULT_USER: store.given}
 
 
 class _Local(Server):
@@ -62,35 +98,104 @@ class _Local(Server):
     def __init__(self, store: LocalStore) -> None:
         self._store = store
 
+    def waiting(self, tuning: Tuning) -> Sequence[str]:
+        """By the configuration that would be written."""
+        store = self._store
+        return redis.waiting(store.directory, store.port, store.address, cache(store, tuning))
+
+    def tune(self, tuning: Tuning) -> Sequence[str]:
+        """Let the server read the rules of its users, if it has older ones."""
+        try:
+            self._ask("SLOWLOG", "GET", "0")
+        except StoreError as e:
+            if not e.what.startswith("NOPERM"):
+                raise
+            self._ask("ACL", "LOAD")
+        return self.waiting(tuning)
+
+    def inspection(self) -> Inspection:
+        """Over TCP."""
+        return self
+
+    def shell(self, *, terminal: bool) -> Program:
+        """pushrod's own client: the wheel has none."""
+        store = self._store
+        words = (sys.executable, "-P", "-m", "pushrod.adapters.redis_client", store.address, str(store.port))
+        variables = {"REDISCLI_USER": redis.APP_USER, "REDISCLI_AUTH": store.password(redis.APP_USER)}
+        return Program(
+            words,
+            "/",
+            {"PYTHONPATH": str(Path(__file__).parents[2]), **shells.terminal_variables(), **variables},
+        )
+
+    def stats(self, most: int) -> Stats:
+        """As the user for health checks."""
+        return stats_of(str(self._ask("INFO", "everything")), self._ask("SLOWLOG", "GET", str(most)))
+
+    def _ask(self, *words: str) -> redis.Reply:
+        store = self._store
+        secret = store.password(redis.HEALTH_USER)
+        return redis.command(store.port, redis.HEALTH_USER, secret, *words, address=store.address)
+
     def archive(self, *, ddl: bool) -> Archive:
         """A snapshot."""
         store, secret = self._store, self._store.password(redis.HEALTH_USER)
 
         def snapshot(sink: Sink) -> None:
-            redis.snapshot(store.directory, store.port, redis.HEALTH_USER, secret, sink, _LONG)
+            at = store.address
+            redis.snapshot(store.directory, store.port, redis.HEALTH_USER, secret, sink, _LONG, at)
 
-        return _Snapshots(store.name, lambda: redis.version(store.parts.redis), snapshot)
+        return redis_restoring.Snapshots(
+            store.name,
+            lambda: redis.version(store.parts.redis),
+            snapshot,
+            lambda *words: str(self._ask(*words)),
+            functools.partial(redis_restoring.loading_here, store),
+            self._lent,
+        )
+
+    @contextlib.contextmanager
+    def _lent(self) -> Iterator[Ask]:
+        store = self._store
+        load = functools.partial(self._ask, "ACL", "LOAD")
+        with redis.lent(store.directory, users(store), store.account, load) as password:
+
+            def ask(*words: str) -> str:
+                user = redis.RESTORING_USER
+                return str(redis.command(store.port, user, password, *words, address=store.address))
+
+            yield ask
 
 
 class Process:
     """One Valkey for each store."""
 
     stop_signal = redis.STOP_SIGNAL
+    configured = ("valkey.conf", r"^port (\d+)$")
 
     def endpoint(self, store: LocalStore) -> Endpoint:
-        """On its port of 127.0.0.1, as the app's own user."""
-        url = redis.url(redis.APP_USER, store.password(redis.APP_USER), store.port)
+        """On its port of this machine, as the app's own user."""
+        url = redis.url(redis.APP_USER, store.password(redis.APP_USER), store.port, address=store.address)
         return Endpoint(store.name, "redis", url, url)
 
     def prepare(self, store: LocalStore) -> tuple[tuple[str, ...], bool]:
         """Write its configuration and its users."""
-        users = {user: store.password(user) for user in (redis.APP_USER, redis.HEALTH_USER)}
-        changed = redis.configure(store.directory, store.port, users, store.account)
+        changed = redis.configure(
+            store.directory, store.port, users(store), store.account, store.address, cache(store)
+        )
         return redis.server_argv(store.parts.redis, store.directory), changed
+
+    def lost(self, store: LocalStore, knows: Callable[[str], bool]) -> str:
+        """None: its users are written before each start."""
+        return ""
+
+    def set_password(self, store: LocalStore, role: str, password: str) -> None:
+        """Nothing to do, for the same reason."""
 
     def ready(self, store: LocalStore, deadline: float) -> str:
         """Until it answers PING."""
-        redis.ready(store.port, redis.HEALTH_USER, store.password(redis.HEALTH_USER), deadline, store.log)
+        secret = store.password(redis.HEALTH_USER)
+        redis.ready(store.port, redis.HEALTH_USER, secret, deadline, store.log, store.address)
         return redis.version(store.parts.redis)
 
     def server(self, store: LocalStore) -> Server:
@@ -101,19 +206,55 @@ class Process:
 class Contained(Server):
     """The command line of a Redis or Valkey, in a store's container."""
 
-    def __init__(self, name: str, container: str, port: int, password: str) -> None:
-        self._name = name
-        self._container = container
+    def __init__(self, store: ContainerStore, port: int, password: str) -> None:
+        self._placed = store
+        self._name = store.service.name
+        self._container = store.container
         self._port = port
         self._password = password
 
+    def inspection(self) -> Inspection:
+        """By the image's own client."""
+        return self
+
+    def shell(self, *, terminal: bool) -> Program:
+        """The image's client, in a container of its own."""
+        variables = {"REDISCLI_AUTH": self._password} if self._password else {}
+        words = ("-h", self._name, "-p", str(self._port))
+        return shells.apart(self._placed, self._program, words, variables, terminal=terminal)
+
+    def stats(self, most: int) -> Stats:
+        """In the server's container."""
+        info, slow = self._answer("info", "everything"), self._answer("--json", "slowlog", "get", str(most))
+        return stats_of(info, msgspec.json.decode(slow) if slow.lstrip().startswith("[") else [])
+
+    def _answer(self, *words: str) -> str:
+        done = processes.run(self._exec(*words), env=self._environment(), timeout=_QUICK)
+        if done.status != 0:
+            raise self._failed(done)
+        return done.stdout
+
     def archive(self, *, ddl: bool) -> Archive:
         """A snapshot as a replica receives it."""
-        return _Snapshots(self._name, self.version, self.snapshot)
+        return redis_restoring.Snapshots(
+            self._name, self.version, self.snapshot, self._direct, self._loading, self._lent
+        )
+
+    def _loading(self, source: Source) -> AbstractContextManager[redis_restoring.Beside]:
+        return redis_restoring.loading_in_container(self._container, self._program, source)
+
+    @contextlib.contextmanager
+    def _lent(self) -> Iterator[Ask]:
+        yield self._direct
+
+    def _direct(self, *words: str) -> str:
+        return replacing.answer(self._answer(*words), words, f"container {self._container}")
 
     @functools.cached_property
     def _program(self) -> str:
         """The name of the client in the image."""
+        from pushrod.adapters import docker
+
         for name in ("valkey-cli", "redis-cli"):
             if docker.execute(self._container, [name, "--version"], timeout=_QUICK).status == 0:
                 return name
@@ -146,6 +287,8 @@ class Contained(Server):
         return ["docker", "exec", *given, self._container, *client, *argv]
 
     def _environment(self) -> Mapping[str, str]:
+        from pushrod.adapters import docker
+
         secret = {"REDISCLI_AUTH": self._password} if self._password else {}
         return docker.environment() | secret
 

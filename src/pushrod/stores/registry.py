@@ -3,7 +3,7 @@
 from pushrod.core.errors import StateError
 from pushrod.core.values import StoreKind
 from pushrod.stores import mariadb, postgres, redis
-from pushrod.stores.kinds import Kind
+from pushrod.stores.kinds import Embedded, Kind
 
 KINDS: tuple[Kind, ...] = (
     postgres.KIND,
@@ -25,6 +25,13 @@ def of(name: StoreKind | None) -> Kind:
         f"a store has the kind `{name}`, which this version of pushrod does not know",
         hint="install the version of pushrod that deployed it, or a newer one",
     )
+
+
+def embedded(name: StoreKind | None) -> Embedded:
+    """How the embedded engine runs a kind; the manifest's reader accepts only such kinds."""
+    if (embedded_kind := of(name).embedded()) is None:
+        raise AssertionError("manifest.read accepts only kinds that the engine runs")
+    return embedded_kind
 
 
 def by_image(name: str) -> Kind | None:

@@ -98,7 +98,7 @@ def _spring(
         address = own.get(kind.spring[0], "")
         mine = [e for e in _in_order(endpoints) if e.kind == kind.name and e.spring]
         if address:
-            mine = [e for e in mine if e.store in (address, spring.host(address, kind.jdbc))]
+            mine = [e for e in mine if e.is_at(address, spring.host(address, kind.jdbc))]
         if not mine or (not mine[0].adopts and any(name in own for name in kind.spring)):
             continue
         url = mine[0].migrating_url if migrating else mine[0].url
@@ -111,7 +111,7 @@ def _address(value: str, endpoints: list[Endpoint], migrating: bool) -> str:
     if "://" not in value:
         return value
     for endpoint in endpoints:
-        if endpoint.adopts and spring.host(value, registry.of(endpoint.kind).jdbc) == endpoint.store:
+        if endpoint.adopts and endpoint.is_at(spring.host(value, registry.of(endpoint.kind).jdbc)):
             return spring.address(value, endpoint.migrating_url if migrating else endpoint.url)
     try:
         given = urlsplit(value)
@@ -119,7 +119,7 @@ def _address(value: str, endpoints: list[Endpoint], migrating: bool) -> str:
     except ValueError:
         return value
     for endpoint in endpoints:
-        if endpoint.adopts and host == endpoint.store:
+        if endpoint.adopts and endpoint.is_at(host):
             url = urlsplit(endpoint.migrating_url if migrating else endpoint.url)
             numbered = registry.of(endpoint.kind).numbered and given.path.strip("/")
             path = given.path if numbered else url.path

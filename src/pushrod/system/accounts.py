@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from pushrod.core.errors import HostError
+from pushrod.core.errors import HostError, StoreError
 
 
 class Account(NamedTuple):
@@ -41,6 +41,17 @@ def child_account(paths: Sequence[Path]) -> Account | None:
     entry = _account_entry()
     closed = any(not _reachable(p, entry.pw_uid, entry.pw_gid) for p in paths)
     return Account(entry.pw_name, entry.pw_uid, entry.pw_gid, _reach_capability() if closed else "")
+
+
+def check_data_owner(data: Path, account: Account | None) -> None:
+    """Raise StoreError if a store's data does not belong to the account that its server runs as."""
+    expected, owner = account.uid if account else os.geteuid(), data.stat().st_uid
+    if owner != expected:
+        raise StoreError(
+            f"the data belongs to user {owner}, and the server would run as user {expected}",
+            where=str(data),
+            hint=f"run pushrod as before, or change its owner: chown -R {expected} {data}",
+        )
 
 
 def children_group() -> int | None:

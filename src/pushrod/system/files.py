@@ -2,7 +2,6 @@
 
 import contextlib
 import errno
-import glob
 import hashlib
 import os
 import shutil
@@ -10,16 +9,10 @@ import stat
 import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import IO
 
-from pushrod.core import lines
 from pushrod.core.errors import HostError
-from pushrod.system import trees
+from pushrod.system import misplaced, trees
 from pushrod.system.accounts import Account
-
-_ASIDE = ".damaged-"
-_KEPT_ASIDE = 3  # of one name
-_BLOCK, _FARTHEST = 1 << 16, 1 << 23  # bytes: the first block read from the end of a log, and the limit
 
 
 def os_error(e: OSError, where: str) -> HostError:
@@ -31,6 +24,7 @@ def os_error(e: OSError, where: str) -> HostError:
         errno.EPERM: "check the owner and mode of that path",
         errno.EROFS: "that file system is read-only: choose another place with --root",
         errno.EEXIST: "something else is at that path: move it away, or choose another path",
+        errno.ENAMETOOLONG: "shorten that name where the compose file, the Dockerfile or a command has it",
         errno.ENOTDIR: "a part of that path is not a directory: choose another path",
     }
     what = (e.strerror or str(e)).lower()
@@ -44,7 +38,7 @@ def write(path: Path, data: str | bytes, *, mode: int = 0o644, owner: tuple[int,
     is set aside.
     """
     raw = data.encode() if isinstance(data, str) else data
-    make_way(path.parent, directory=True)
+    misplaced.make_way(path.parent, directory=True)
     path.parent.mkdir(parents=True, exist_ok=True)
     fd, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
@@ -55,7 +49,7 @@ def write(path: Path, data: str | bytes, *, mode: int = 0o644, owner: tuple[int,
             f.write(raw)
             f.flush()
             os.fsync(f.fileno())
-        make_way(path)
+        misplaced.make_way(path)
         Path(name).replace(path)
     except BaseException:
         Path(name).unlink(missing_ok=True)
@@ -112,32 +106,6 @@ def append(path: Path, line: str, *, mode: int = 0o644) -> None:
         sync_directory(path.parent)
 
 
-def tail(path: Path, count: int = 50) -> tuple[str, ...]:
-    """The last lines of a log, oldest first; none if the file does not exist.
-
-    Reads at most the last _FARTHEST bytes; a first line that was cut there is marked.
-    """
-    try:
-        with path.open("rb") as f:
-            return tuple(tail_of(f, count)[0])
-    except FileNotFoundError:
-        return ()
-
-
-def tail_of(f: IO[bytes], count: int) -> tuple[list[str], int]:
-    """The last lines of an open log, as for `tail`, and the file's end at that moment; the last may lack its
-    newline."""
-    end = f.seek(0, os.SEEK_END)
-    start, raw = end, b""
-    while start > 0 and raw.count(b"\n") <= count and end - start < _FARTHEST:
-        step = min(max(_BLOCK, len(raw)), start)
-        start -= step
-        f.seek(start)
-        raw = f.read(step) + raw
-    texts = lines.split(lines.after_cut(raw) if start > 0 else lines.decode(raw))
-    return texts[max(0, len(texts) - count) :], end
-
-
 def point(link: Path, target: str) -> None:
     """Make `link` a symbolic link to `target` by an atomic rename, and sync its directory.
 
@@ -159,7 +127,7 @@ def remove_link(link: Path) -> None:
 
 def _make_way_for_link(link: Path) -> None:
     if link.is_dir() and not link.is_symlink():
-        set_aside(link)
+        misplaced.set_aside(link)
 
 
 def sync_directory(path: Path) -> None:
@@ -189,7 +157,7 @@ def sync_all() -> None:
 
 def make_private(path: Path) -> Path:
     """Create a directory that only its owner may enter (0700), and return it."""
-    make_way(path, directory=True)
+    misplaced.make_way(path, directory=True)
     path.mkdir(parents=True, exist_ok=True)
     path.chmod(0o700)
     return path
@@ -197,7 +165,7 @@ def make_private(path: Path) -> Path:
 
 def make_open(path: Path) -> Path:
     """Create a directory and its missing parents with mode 0755, whatever the umask; return it."""
-    make_way(path, directory=True)
+    misplaced.make_way(path, directory=True)
     for directory in (*reversed(path.parents), path):
         if not directory.exists():
             directory.mkdir(exist_ok=True)
@@ -311,43 +279,6 @@ def remove(path: Path) -> None:
         remove_tree(path)
     else:
         path.unlink(missing_ok=True)
-
-
-def is_misplaced(path: Path, *, directory: bool = False) -> bool:
-    """Whether a path has another kind of content than a file or, with `directory`, a directory. Follows links."""
-    try:
-        mode = path.stat().st_mode
-    except FileNotFoundError:
-        return directory and path.is_symlink()  # a dangling link
-    except NotADirectoryError:
-        return False  # a parent is misplaced
-    return stat.S_ISDIR(mode) != directory
-
-
-def make_way(path: Path, *, directory: bool = False) -> Path | None:
-    """Set aside the content of a path if it is misplaced (`is_misplaced`); returns its new path, or None."""
-    return set_aside(path) if is_misplaced(path, directory=directory) else None
-
-
-def set_aside(path: Path) -> Path:
-    """Rename unusable content to `NAME.damaged-N` in the same directory, and return the new path. The last few of one
-    name are kept."""
-    before = kept_aside(path)
-    aside = path.with_name(f"{path.name}{_ASIDE}{max(before, default=0) + 1}")
-    # With the slash the kernel refuses the rename if another process has replaced the directory by a file.
-    source = f"{path}/" if path.is_dir() and not path.is_symlink() else str(path)
-    os.rename(source, aside)  # noqa: PTH104  a Path would lose the slash
-    for number in sorted(before)[: 1 - _KEPT_ASIDE]:
-        with contextlib.suppress(OSError):  # of another account: it stays
-            remove(before[number])
-    return aside
-
-
-def kept_aside(path: Path) -> dict[int, Path]:
-    """The set-aside copies of a path, by their numbers."""
-    names = path.parent.glob(f"{glob.escape(path.name)}{_ASIDE}*")
-    copies = ((p.name.rpartition("-")[2], p) for p in names)
-    return {int(number): p for number, p in copies if number.isdecimal()}
 
 
 def free_space(path: Path) -> int:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import IO
 
 from pushrod.core.errors import BusyError
-from pushrod.system import files
+from pushrod.system import misplaced
 
 
 @contextlib.contextmanager
@@ -35,13 +35,20 @@ def lock(
             f.truncate(0)
 
 
+def shared(path: Path) -> IO[str]:
+    """Hold a lock on `path` together with others, until the file is closed; waits while somebody holds it alone."""
+    f = _lock_file(path)
+    fcntl.flock(f, fcntl.LOCK_SH)
+    return f
+
+
 def _lock_file(path: Path) -> IO[str]:
     """Open a lock file, creating it with mode 0600: everybody who can open it, even for reading, can hold the lock.
 
     A directory at its path is set aside.
     """
     with contextlib.suppress(NotADirectoryError, FileNotFoundError):  # another command has already done it
-        files.make_way(path)
+        misplaced.make_way(path)
     fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     status = os.fstat(fd)
     if status.st_uid == os.geteuid() and stat.S_IMODE(status.st_mode) != 0o600:

@@ -10,6 +10,8 @@ import sys
 from pathlib import Path
 
 _UNICAST = ipaddress.IPv6Network("2000::/3")  # the allocated part of IPv6 (RFC 4291)
+# RFC 6890 and 7526; older versions of Python take them for global ones.
+_RESERVED = (ipaddress.IPv4Network("192.0.0.0/24"), ipaddress.IPv4Network("192.88.99.0/24"))
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 _LISTENING = "0A"  # the kernel's TCP_LISTEN, as /proc prints it
 
@@ -44,7 +46,7 @@ def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
 
 
 def addresses(host: str, port: int) -> list[str]:
-    """The addresses a host name resolves to here; OSError if it has none, or is no name."""
+    """The addresses a host name resolves to here; OSError if it has none, or is not a name."""
     try:
         answers = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except UnicodeError as e:  # `a..b`, or a label of more than 63 characters
@@ -63,6 +65,8 @@ def is_public(address: str) -> bool:
             return is_public(str(ipaddress.IPv4Address(ip.packed[-4:])))
         if ip not in _UNICAST or ip.sixtofour or ip.teredo:
             return False
+    elif any(ip in network for network in _RESERVED):
+        return False
     return ip.is_global and not ip.is_multicast and not ip.is_reserved
 
 
@@ -87,13 +91,21 @@ def port_is_free(port: int, address: str = "127.0.0.1") -> bool:
         return True
 
 
-def listener(port: int, table: Path = Path("/proc/net/tcp")) -> int | None:
-    """The user ID of the process that listens on a TCP port of 127.0.0.1; None if there is none or the system has
+def free_port(address: str = "127.0.0.1") -> int:
+    """A TCP port that could be bound just now, of those that the kernel gives to clients."""
+    with socket.socket() as s:
+        s.bind((address, 0))
+        return int(s.getsockname()[1])
+
+
+def listener(port: int, table: Path = Path("/proc/net/tcp"), address: str = "127.0.0.1") -> int | None:
+    """The user ID of the process that listens on a TCP port of an address; None if there is none or the system has
     no table.
 
     The table is that of proc_pid_net(5): hexadecimal addresses, state 0A for a listening socket, then the user ID.
     """
-    addresses = {f"{address}:{port:04X}" for address in ("0100007F", "00000000")}
+    own = socket.inet_aton(address)[::-1].hex().upper()
+    addresses = {f"{host}:{port:04X}" for host in (own, "00000000")}
     with contextlib.suppress(FileNotFoundError):
         for line in table.read_text().splitlines()[1:]:
             fields = line.split()

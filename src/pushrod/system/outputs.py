@@ -1,4 +1,4 @@
-"""What programs print, taken in while they run: until their own end, and not without end."""
+"""Reads what programs print while they run: until the program itself ends, and within limits."""
 
 import contextlib
 import io
@@ -14,10 +14,10 @@ from typing import IO, Self
 from pushrod.core.errors import HostError
 from pushrod.system.signals import signals_held
 
-_LOOK = 0.5  # seconds between two looks whether a program that prints nothing has ended
-_DRAIN = 3.0  # seconds that are waited for more output of a program that has ended
-_PIPE = 1 << 20  # bytes: more than this, a pipe cannot have held when its program ended
-_MOST = 64 << 20  # bytes that a program may print of which all is kept
+_LOOK = 0.5  # seconds between two checks whether a silent program has ended
+_DRAIN = 3.0  # seconds to wait for more output of a program that has ended
+_PIPE = 1 << 20  # bytes: more than a pipe can still hold when its program ends
+_MOST = 64 << 20  # bytes of output that are kept in memory; more is an error
 _PART = 1 << 16  # bytes that are passed on at a time
 
 
@@ -26,6 +26,24 @@ def kill_group(child: subprocess.Popen[str] | subprocess.Popen[bytes]) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.killpg(child.pid, signal.SIGKILL)
     child.wait()
+
+
+def await_end(child: subprocess.Popen[bytes], deadline: float) -> None:
+    """Wait for a program's end, and return at once: `Popen.wait` with a time-out polls every 50 ms.
+
+    Raises subprocess.TimeoutExpired at the deadline.
+    """
+    if child.poll() is not None:
+        return
+    with contextlib.suppress(OSError):  # no pidfd_open(2) before Linux 5.3
+        end = os.pidfd_open(child.pid)
+        try:
+            poll = select.poll()
+            poll.register(end, select.POLLIN)
+            poll.poll(max(0.0, deadline - time.monotonic()) * 1000)
+        finally:
+            os.close(end)
+    child.wait(max(0.0, deadline - time.monotonic()))
 
 
 def communicate(
@@ -58,30 +76,30 @@ def communicate(
                 break
             for key, _ in selector.select(min(_LOOK, max(0.0, deadline - now)) if not ended else _LOOK):
                 if key.fileobj is child.stdin:
-                    left = _go_on_with_input(child.stdin, left, selector)
+                    left = _write_input(child.stdin, left, selector)
                 elif part := os.read(key.fd, _PART):
                     kept[key.fd] += part
                 else:
                     selector.unregister(key.fileobj)
-    child.wait(max(0.0, deadline - time.monotonic()))
-    found = [bytes(kept[pipe.fileno()]) if pipe is not None else b"" for pipe in (child.stdout, child.stderr)]
+    await_end(child, deadline)
+    texts = [bytes(kept[pipe.fileno()]) if pipe is not None else b"" for pipe in (child.stdout, child.stderr)]
     for pipe in pipes:
         pipe.close()
-    return found[0], found[1]
+    return texts[0], texts[1]
 
 
 def _begin_input(
     child: subprocess.Popen[bytes], text_in: bytes | None, selector: selectors.BaseSelector
 ) -> memoryview:
-    """Have the selector say when a program can be sent what it is to be given."""
+    """Register a program's standard input, so that the selector reports when it can be written."""
     if child.stdin is not None:
         os.set_blocking(child.stdin.fileno(), False)
         selector.register(child.stdin, selectors.EVENT_WRITE)
     return memoryview(text_in or b"")
 
 
-def _go_on_with_input(pipe: IO[bytes], left: memoryview, selector: selectors.BaseSelector) -> memoryview:
-    """Send a part; what is left then. Its input is closed once all is sent, or it reads no more."""
+def _write_input(pipe: IO[bytes], left: memoryview, selector: selectors.BaseSelector) -> memoryview:
+    """Write a part, and return the rest. Closes the input once all is written, or the program reads no more."""
     with contextlib.suppress(BrokenPipeError):
         left = left[os.write(pipe.fileno(), left[:_PART]) :] if left else left
         if left:
@@ -142,7 +160,7 @@ class Tail:
         self._reader.join()
 
     def _read(self) -> None:
-        """Until its end; once the block is over, at most until it prints nothing for a moment."""
+        """Read until the end of file; after the block, until nothing has come for a moment."""
         poll = select.poll()
         poll.register(self._file, select.POLLIN)
         left = _DRAIN

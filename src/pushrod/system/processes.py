@@ -12,17 +12,59 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO, Any, NamedTuple
 
 from pushrod.core import lines
 from pushrod.core.errors import HostError
 from pushrod.system import outputs, streams
 from pushrod.system.accounts import Account
 from pushrod.system.files import os_error
-from pushrod.system.signals import _ignored, signals_held
+from pushrod.system.signals import ignored, postponed, signals_held
 
 _KEPT = 1 << 20  # characters kept from the end of a program's output that is passed on line by line
+
+
+class _Child:
+    """A program in a session of its own during a block; if it still runs at the end, its group is killed.
+
+    An interruption waits until the start is complete; otherwise the program would outlive the command.
+    Raises HostError if it cannot be started.
+    """
+
+    def __init__(self, args: Sequence[str], *, cwd: Path | None = None, **options: Any) -> None:
+        self._args = args
+        self._cwd = cwd
+        self._options = options
+        self._child: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> subprocess.Popen[bytes]:
+        try:
+            with postponed():
+                self._child = subprocess.Popen(
+                    self._args, cwd=self._cwd, start_new_session=True, **self._options
+                )
+        except FileNotFoundError as e:
+            if self._cwd is not None and not self._cwd.is_dir():
+                raise os_error(e, str(self._cwd)) from e
+            program = self._args[0]
+            raise HostError(
+                f"{program}: {e.strerror}", hint=f"install {Path(program).name}, or check PATH"
+            ) from e
+        except OSError as e:
+            raise os_error(e, self._args[0]) from e
+        except BaseException:
+            self._kill()
+            raise
+        return self._child
+
+    def __exit__(self, *_: object) -> None:
+        self._kill()
+
+    def _kill(self) -> None:
+        if self._child is not None and self._child.poll() is None:
+            outputs.kill_group(self._child)
 
 
 class Completed(NamedTuple):
@@ -67,36 +109,22 @@ def run(
     if stdin is not None:
         source = subprocess.PIPE if isinstance(stdin, str) else stdin
     try:
-        child = subprocess.Popen(
+        with _Child(
             args,
             cwd=cwd,
             env=None if env is None else dict(env),
             stdin=source,
             stdout=stdout or subprocess.PIPE,
             stderr=stderr or (subprocess.STDOUT if on_line else subprocess.PIPE),
-            start_new_session=True,
             umask=umask,
-        )
-    except FileNotFoundError as e:
-        if cwd is not None and not cwd.is_dir():
-            raise os_error(e, str(cwd)) from e
-        raise HostError(
-            f"{args[0]}: {e.strerror}", hint=f"install {Path(args[0]).name}, or check PATH"
-        ) from e
-    except OSError as e:
-        raise os_error(e, args[0]) from e
-    try:
-        if on_line:
-            return _stream(child, on_line, time.monotonic() + timeout)
-        out, err = outputs.communicate(child, text_in, time.monotonic() + timeout)
+        ) as child:
+            if on_line:
+                return _stream(child, on_line, time.monotonic() + timeout)
+            out, err = outputs.communicate(child, text_in, time.monotonic() + timeout)
     except subprocess.TimeoutExpired as e:
-        outputs.kill_group(child)
         raise HostError(
             f"{args[0]} did not end within {timeout:g} s", hint="run it by hand to see where it waits"
         ) from e
-    finally:
-        if child.poll() is None:
-            outputs.kill_group(child)
     return Completed(child.returncode, lines.decode(out), lines.decode(err))
 
 
@@ -169,31 +197,20 @@ def beside(
     prints nothing, or does not exit, within `timeout` seconds.
     """
     args = [os.fspath(a) for a in argv]
-    try:
-        child = subprocess.Popen(
-            args,
-            env=dict(env),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-    except OSError as e:
-        raise os_error(e, args[0]) from e
-    assert child.stdin is not None and child.stdout is not None  # noqa: S101  both are pipes
-    deadline = time.monotonic() + timeout
-    try:
-        with contextlib.suppress(BrokenPipeError):  # it has exited: its earlier output counts
-            _send(child.stdin.fileno(), stdin.encode(), deadline)
-        ready = select.select([child.stdout], [], [], max(0.0, deadline - time.monotonic()))[0]
-        yield lines.decode(child.stdout.readline(lines.LONGEST)).strip() if ready else ""
-    finally:
-        child.stdin.close()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            child.wait(timeout)
-        if child.poll() is None:
-            outputs.kill_group(child)
-        child.stdout.close()
+    pipe = subprocess.PIPE
+    with _Child(args, env=dict(env), stdin=pipe, stdout=pipe, stderr=subprocess.STDOUT) as child:
+        assert child.stdin is not None and child.stdout is not None  # noqa: S101  both are pipes
+        deadline = time.monotonic() + timeout
+        with child.stdout:
+            try:
+                with contextlib.suppress(BrokenPipeError):  # it has exited: its earlier output counts
+                    _send(child.stdin.fileno(), stdin.encode(), deadline)
+                ready = select.select([child.stdout], [], [], max(0.0, deadline - time.monotonic()))[0]
+                yield lines.decode(child.stdout.readline(lines.LONGEST)).strip() if ready else ""
+            finally:
+                child.stdin.close()
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    child.wait(timeout)
 
 
 def _send(pipe: int, raw: bytes, deadline: float) -> None:
@@ -220,32 +237,22 @@ def output_of(
     with tempfile.TemporaryFile() as source:
         source.write(stdin)
         source.seek(0)
-        try:
-            child = subprocess.Popen(
-                args,
-                env=dict(env),
-                stdin=source,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                start_new_session=True,
-            )
-        except OSError as e:
-            raise os_error(e, args[0]) from e
-    assert child.stdout is not None  # noqa: S101  it is a pipe
-    timer = threading.Timer(timeout, lambda: outputs.kill_group(child))
-    timer.daemon = True
-    with signals_held():
-        timer.start()
-    try:
-        yield child.stdout
-        if not child.stdout.read(1) and child.wait() != 0:
-            ended = "did not end in time, or was killed" if child.returncode < 0 else "failed"
-            raise HostError(f"{Path(args[0]).name} {ended} (status {child.returncode})")
-    finally:
-        timer.cancel()
-        if child.poll() is None:
-            outputs.kill_group(child)
-        child.stdout.close()
+        with _Child(
+            args, env=dict(env), stdin=source, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        ) as child:
+            assert child.stdout is not None  # noqa: S101  it is a pipe
+            timer = threading.Timer(timeout, lambda: outputs.kill_group(child))
+            timer.daemon = True
+            with signals_held():
+                timer.start()
+            try:
+                yield child.stdout
+                if not child.stdout.read(1) and child.wait() != 0:
+                    ended = "did not end in time, or was killed" if child.returncode < 0 else "failed"
+                    raise HostError(f"{Path(args[0]).name} {ended} (status {child.returncode})")
+            finally:
+                timer.cancel()
+                child.stdout.close()
 
 
 def feed(
@@ -285,6 +292,34 @@ def drain(
     return _moving(argv, move, env, timeout, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
 
 
+def relay(
+    first: Sequence[str | os.PathLike[str]],
+    second: Sequence[str | os.PathLike[str]],
+    *,
+    env: Mapping[str, str],
+    timeout: float,
+) -> tuple[Completed, Completed]:
+    """Run two programs at the same time, the output of the first being the input of the second. Raises HostError as
+    `run` does.
+    """
+    reading, writing = os.pipe()
+    with os.fdopen(reading, "rb") as source, ThreadPoolExecutor(1) as pool:
+        with signals_held():
+            fed = pool.submit(_fed, second, source, env, timeout)
+        with os.fdopen(writing, "wb", buffering=0) as sink:
+            done = Completed(1, "", "its output was not taken")
+            with contextlib.suppress(BrokenPipeError):  # the second has ended: it says why
+                done = drain(first, sink, env=env, timeout=timeout)
+        return done, fed.result()
+
+
+def _fed(
+    argv: Sequence[str | os.PathLike[str]], source: IO[bytes], env: Mapping[str, str], timeout: float
+) -> Completed:
+    with source:  # closed when the program has ended, so that nobody writes any more
+        return feed(argv, source, env=env, timeout=timeout)
+
+
 def _moving(
     argv: Sequence[str | os.PathLike[str]],
     move: Callable[[subprocess.Popen[bytes]], None],
@@ -297,36 +332,33 @@ def _moving(
     """Run a program while `move` reads from it or writes to it; a timer kills one that exceeds its time limit."""
     args = [os.fspath(a) for a in argv]
     expired = threading.Event()
-    try:
-        child = subprocess.Popen(
-            args,
-            bufsize=0 if stdout == subprocess.PIPE else -1,  # unbuffered: data is passed on as it arrives
-            env=dict(env),
-            stdin=stdin,
-            stdout=stdout,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-        )
-    except OSError as e:
-        raise os_error(e, args[0]) from e
+    with _Child(
+        args,
+        bufsize=0 if stdout == subprocess.PIPE else -1,  # unbuffered: data is passed on as it arrives
+        env=dict(env),
+        stdin=stdin,
+        stdout=stdout,
+        stderr=subprocess.PIPE,
+    ) as child:
 
-    def expire() -> None:
-        expired.set()
-        outputs.kill_group(child)
+        def expire() -> None:
+            expired.set()
+            outputs.kill_group(child)
 
-    timer = threading.Timer(timeout, expire)
-    timer.daemon = True
-    assert child.stderr is not None  # noqa: S101  it is a pipe
-    with child.stderr, outputs.Tail(child.stderr, _KEPT) as errors:
-        with signals_held():
-            timer.start()
-        try:
-            move(child)
-            child.wait()
-        finally:
-            timer.cancel()
-            if child.poll() is None:
+        timer = threading.Timer(timeout, expire)
+        timer.daemon = True
+        assert child.stderr is not None  # noqa: S101  it is a pipe
+        with child.stderr, outputs.Tail(child.stderr, _KEPT) as errors:
+            with signals_held():
+                timer.start()
+            try:
+                move(child)
+                child.wait()
+            except BaseException:
                 outputs.kill_group(child)
+                raise
+            finally:
+                timer.cancel()
     if expired.is_set():
         raise HostError(
             f"{args[0]} did not end within {timeout:g} s", hint="run it by hand to see where it waits"
@@ -338,6 +370,26 @@ def most_files() -> int:
     """How many files a process started by this one may have open."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     return hard if hard != resource.RLIM_INFINITY else 1 << 20
+
+
+def start_apart(argv: Sequence[str], env: Mapping[str, str]) -> None:
+    """Start a program that outlives this process and has nothing of it: no terminal, no open files, no directory.
+
+    Raises HostError if it cannot be started.
+    """
+    try:
+        with postponed():
+            subprocess.Popen(
+                argv,
+                env=dict(env),
+                cwd="/",
+                start_new_session=True,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
+    except OSError as e:
+        raise os_error(e, argv[0]) from e
 
 
 def as_account(argv: Sequence[str], account: Account | None, *, death_signal: str = "") -> list[str]:
@@ -364,7 +416,7 @@ def attach(argv: Sequence[str], *, cwd: Path, env: Mapping[str, str], keep: Sequ
     `keep` are open files that it inherits, so that their locks stay held.
     """
     try:
-        with _ignored(signal.SIGINT):
+        with ignored(signal.SIGINT):
             return subprocess.run(
                 list(argv), cwd=cwd, env=dict(env), check=False, pass_fds=tuple(keep)
             ).returncode

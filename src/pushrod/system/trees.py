@@ -312,7 +312,7 @@ def _copy_directory(
     source: int, target: int, shared: bool, follow: bool, leave_out: Callable[[str], bool]
 ) -> None:
     """Copy a whole directory into an empty one. The number of descriptors does not grow with depth: each level is
-    reached anew from the top."""
+    opened again from the top."""
     waiting: list[Names] = [()]
     while waiting:
         names = waiting.pop()

@@ -20,14 +20,14 @@ def nested(levels: int, width: int = 9) -> str:
 
 
 @pytest.mark.parametrize("levels", [4, 7, 50])
-def test_aliases_of_aliases_are_counted_as_often_as_they_stand_for(levels: int) -> None:
+def test_nested_aliases_count_as_often_as_they_expand(levels: int) -> None:
     with pytest.raises(ManifestError, match="more than 1000 values") as e:
         check_yaml(nested(levels).encode(), MOST, "compose.yaml")
     assert e.value.where.startswith("compose.yaml:")
     assert "pushrod host limits manifest-values=2000" in e.value.hint
 
 
-def test_a_bomb_of_mappings_merges_and_keys() -> None:
+def test_expanding_mappings_merges_and_keys_are_refused() -> None:
     for text in (
         "a: &a {x: 1, y: 2}\n" + "".join(f"b{n}: {{<<: *a}}\n" for n in range(400)),
         "a: &a " + "[" * 20 + "x" + "]" * 20 + "\n" + "".join(f"b{n}: *a\n" for n in range(100)),
@@ -37,7 +37,7 @@ def test_a_bomb_of_mappings_merges_and_keys() -> None:
             check_yaml(text.encode(), MOST, "f")
 
 
-def test_what_ordinary_files_do_with_aliases_passes() -> None:
+def test_common_uses_of_aliases_are_accepted() -> None:
     text = (
         "x-web: &web\n  restart: always\n  environment: &env {A: 1}\n"
         + "services:\n"
@@ -47,13 +47,13 @@ def test_what_ordinary_files_do_with_aliases_passes() -> None:
 
 
 @pytest.mark.parametrize("text", ["a: &a [*a]\n", "a: &a {b: {c: *a}}\n", "a: *nothing\n"])
-def test_an_alias_of_itself_is_refused(text: str) -> None:
+def test_a_recursive_alias_is_refused(text: str) -> None:
     with pytest.raises(ManifestError, match="alias of itself"):
         check_yaml(text.encode(), MOST, "f")
 
 
 @pytest.mark.parametrize("text", ["[" * 100 + "]" * 100, "{a: " * 100 + "}" * 100, "- " * 100 + "x"])
-def test_a_deep_file_is_refused(text: str) -> None:
+def test_a_deeply_nested_file_is_refused(text: str) -> None:
     with pytest.raises(ManifestError, match="more than 64 levels deep"):
         check_yaml(text.encode(), MOST, "f")
 
@@ -66,19 +66,19 @@ def test_a_large_file_is_refused_by_its_size() -> None:
     assert "pushrod host limits manifest-size=1M" in e.value.hint
 
 
-def test_anchors_end_with_their_document() -> None:
+def test_anchors_are_valid_only_in_their_document() -> None:
     with pytest.raises(ManifestError, match="an unknown alias"):
         check_yaml(b"a: &a 1\n---\nb: *a\n", MOST, "f")
 
 
 @pytest.mark.parametrize("text", [b"[", b"\xff\xfe", b"a: b: c", b"\0", b"%YAML 9\n---\n", b""])
-def test_what_is_no_yaml_is_for_others_to_judge(text: bytes) -> None:
+def test_invalid_yaml_is_left_to_the_loader(text: bytes) -> None:
     check_yaml(text, MOST, "f")
 
 
 @pytest.mark.slow
 @given(st.recursive(st.text("abc", max_size=5), lambda inner: st.lists(inner, max_size=4), max_leaves=30))
-def test_values_are_counted_as_they_are(value: object) -> None:
+def test_the_value_limit_is_exact(value: object) -> None:
     import json
 
     def count(v: object) -> int:
@@ -91,7 +91,7 @@ def test_values_are_counted_as_they_are(value: object) -> None:
             check_yaml(raw, Reading(values=count(value) - 1), "f")
 
 
-def test_counting_takes_as_long_as_the_file_is() -> None:
+def test_counting_time_is_bounded_by_the_file_size() -> None:
     began = time.process_time()
     with pytest.raises(ManifestError):
         check_yaml(nested(3000, 30).encode(), Reading(1 << 20, 10**9), "f")
@@ -99,7 +99,7 @@ def test_counting_takes_as_long_as_the_file_is() -> None:
 
 
 @pytest.mark.parametrize("length", [10, 1 << 21])
-def test_a_block_that_begins_with_a_tab_hides_nothing_behind_it(length: int) -> None:
+def test_values_after_a_block_that_begins_with_a_tab_are_counted(length: int) -> None:
     """libyaml stops there with an error; Go's parser, which Compose uses, continues."""
     text = f"a: |\n  \tx\n  {'y' * length}\n{nested(9)}"
     with pytest.raises(ManifestError):

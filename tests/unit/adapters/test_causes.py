@@ -27,12 +27,12 @@ SAID = {
 }
 
 
-@pytest.mark.parametrize("said", SAID)
-def test_a_cause_is_found_in_dockers_words(said: str) -> None:
-    for words in (said, f"shop-r2-web-1: {said}", f"Error response from daemon: {said}"):
+@pytest.mark.parametrize("message", SAID)
+def test_a_cause_is_found_in_dockers_message(message: str) -> None:
+    for words in (message, f"shop-r2-web-1: {message}", f"Error response from daemon: {message}"):
         cause = causes.find(words)
         assert cause
-        assert cause.what.startswith(SAID[said])
+        assert cause.what.startswith(SAID[message])
         assert cause.hint
 
 
@@ -51,12 +51,12 @@ def test_a_cause_is_found_in_the_last_line_of_a_log(line: str, what: str) -> Non
     assert causes.of_log((line, "and the program went on")) is None
 
 
-def test_an_apps_own_words_are_no_cause() -> None:
+def test_an_apps_own_output_is_no_cause() -> None:
     assert causes.of_log(('Traceback: exec: "x": executable file not found in $PATH',)) is None
     assert causes.find("web-1 ended with status 1", ("OSError: [Errno 98] Address already in use",)) is None
 
 
-def test_what_is_not_known_is_said_without_the_layers_between() -> None:
-    said = f"shop-r2-web-1: {TASK}{BEFORE}something new: unknown"
-    assert causes.find(said) is None
-    assert causes.plain(said) == "shop-r2-web-1: something new"
+def test_an_unknown_message_is_reported_without_dockers_prefixes() -> None:
+    message = f"shop-r2-web-1: {TASK}{BEFORE}something new: unknown"
+    assert causes.find(message) is None
+    assert causes.plain(message) == "shop-r2-web-1: something new"

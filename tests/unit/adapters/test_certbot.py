@@ -17,7 +17,7 @@ def argv(**changes: object) -> str:
     return " ".join(certbot._argv(request, PLACE, WEBROOT))
 
 
-def test_it_needs_no_root_and_asks_nobody() -> None:
+def test_certbot_runs_without_root_and_without_questions() -> None:
     assert argv() == (
         "certonly --non-interactive --agree-tos --register-unsafely-without-email "
         "--server https://acme-v02.api.letsencrypt.org/directory --webroot --webroot-path /srv/edge/acme "
@@ -27,7 +27,7 @@ def test_it_needs_no_root_and_asks_nobody() -> None:
     )
 
 
-def test_an_address_and_force_are_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_email_address_and_force_are_passed_to_certbot(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PUSHROD_ACME_SERVER", "https://localhost:14000/dir")
     text = argv(email="ops@shop.org", force=True)
     assert "--email ops@shop.org --server https://localhost:14000/dir" in text
@@ -39,7 +39,7 @@ PREFIX = "acme.messages.Error: urn:ietf:params:acme:error:"
 
 
 @pytest.mark.parametrize(
-    ("said", "logged", "what"),
+    ("output", "logged", "what"),
     [
         (
             "",
@@ -67,14 +67,14 @@ PREFIX = "acme.messages.Error: urn:ietf:params:acme:error:"
     ],
     ids=["limit", "proof", "hidden by certbot itself", "nonce", "unreachable", "other"],
 )
-def test_a_failure_is_one_sentence(said: str, logged: str, what: str, tmp_path: Path) -> None:
+def test_a_failure_is_one_sentence(output: str, logged: str, what: str, tmp_path: Path) -> None:
     log = tmp_path / "letsencrypt.log"
     log.write_text(logged)
-    error = certbot._refused(said, log)
+    error = certbot._refused(output, log)
     assert (error.what, bool(error.hint)) == (what, True)
 
 
-def test_without_certbot(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_missing_certbot_is_reported(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr("sys.prefix", str(tmp_path))
     with pytest.raises(HostError, match="certbot is not installed") as caught:
@@ -82,7 +82,7 @@ def test_without_certbot(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Non
     assert "pushrod[host]" in caught.value.hint
 
 
-def test_a_forgotten_certificate_leaves_nothing(tmp_path: Path) -> None:
+def test_deleting_a_certificate_leaves_no_files(tmp_path: Path) -> None:
     for name in ("live/shop/x", "archive/shop/x", "renewal/shop.conf", "live/blog/x"):
         path = tmp_path / "config" / name
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 
 from pushrod.adapters import compose, manifests
-from pushrod.core.errors import HostError, ManifestError
+from pushrod.core.errors import ManifestError
 
 
 @pytest.mark.parametrize(
-    ("names", "found"),
+    ("names", "result"),
     [
         (["docker-compose.yaml", "docker-compose.yml", "compose.yml", "compose.yaml"], "compose.yaml"),
         (["docker-compose.yaml", "docker-compose.yml", "compose.yml"], "compose.yml"),
@@ -17,13 +17,13 @@ from pushrod.core.errors import HostError, ManifestError
         (["docker-compose.yaml"], "docker-compose.yaml"),
     ],
 )
-def test_composes_own_order(tmp_path: Path, names: list[str], found: str) -> None:
+def test_files_are_found_in_composes_order(tmp_path: Path, names: list[str], result: str) -> None:
     for name in names:
         (tmp_path / name).write_text("")
-    assert manifests.compose_files(tmp_path)[0] == found
+    assert manifests.compose_files(tmp_path)[0] == result
 
 
-def test_no_file(tmp_path: Path) -> None:
+def test_a_missing_compose_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ManifestError) as refused:
         compose.load(tmp_path, project="shop", variables={})
     assert refused.value.what == "no compose file"
@@ -31,21 +31,7 @@ def test_no_file(tmp_path: Path) -> None:
     assert "pushrod new" in refused.value.hint
 
 
-def test_another_loader(tmp_path: Path) -> None:
-    program = tmp_path / "my compose"
-    program.write_text("#!/bin/sh\necho 2.99.0\n")
-    program.chmod(0o755)
-    assert compose.loader({"PUSHROD_COMPOSE": str(program)}) == (str(program),)
-    assert compose.version((str(program),)) == "2.99.0"
-    assert compose.loader({"PUSHROD_COMPOSE": "docker compose"}) == ("docker", "compose")
-
-
-def test_a_loader_that_does_not_work() -> None:
-    with pytest.raises(HostError, match="does not work"):
-        compose.version(("false",))
-
-
-def test_every_dollar_and_every_scalar_comes_back_as_it_was() -> None:
+def test_dollar_signs_and_scalars_are_preserved() -> None:
     text = """\
 services:
   web:
@@ -102,14 +88,17 @@ DIRECTORY = Path("/checkouts/7")
         ("", "compose.yaml", "Compose cannot read it, and gives no reason"),
     ],
 )
-def test_the_loaders_messages(stderr: str, where: str, what: str) -> None:
+def test_the_loaders_messages_become_errors(stderr: str, where: str, what: str) -> None:
     error = compose._error(compose._clean(stderr, DIRECTORY, {}), "compose.yaml")
     assert (error.where, error.what) == (where, what)
     assert error.hint
 
 
-def test_a_missing_variable_has_its_remedy() -> None:
+def test_a_missing_variable_has_a_hint() -> None:
     assert compose._hint("required variable TAG is missing a value") == "set it: pushrod secret set TAG"
+    unset = 'time="x" level=warning msg="The \\"PORT\\" variable is not set. Defaulting to a blank string."\n'
+    error = compose._error(compose._clean(f"{unset}invalid proto:", DIRECTORY, {}), "compose.yaml")
+    assert "not set? PORT: pushrod secret set" in error.hint
 
 
 def test_messages_hold_no_secret() -> None:
@@ -137,7 +126,7 @@ def test_paths_below_the_directory_are_relative() -> None:
     }
 
 
-def test_bases(tmp_path: Path) -> None:
+def test_base_images_are_read_from_dockerfiles(tmp_path: Path) -> None:
     (tmp_path / "web").mkdir()
     (tmp_path / "web" / "Dockerfile").write_text("ARG V=1\nFROM node AS build\nFROM nginx:$V\n")
     (tmp_path / "Dockerfile.app").write_text("FROM python:3.12 AS prod\nFROM prod AS dev\nFROM scratch\n")
@@ -164,7 +153,7 @@ def test_no_dockerfile_outside_the_directory_is_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "found"),
+    ("text", "result"),
     [
         ("name: shop\nservices: {}\n", ("shop", "app")),
         ("services: {}\nname:  'my_shop'  # mine\n", ("my_shop", "app")),
@@ -173,12 +162,12 @@ def test_no_dockerfile_outside_the_directory_is_read(tmp_path: Path) -> None:
         ("services:\n  web:\n    name: shop\n", ("app",)),
     ],
 )
-def test_what_compose_would_call_the_project(tmp_path: Path, text: str, found: tuple[str, ...]) -> None:
+def test_the_project_name_is_the_one_of_compose(tmp_path: Path, text: str, result: tuple[str, ...]) -> None:
     (tmp_path / "compose.yaml").write_text(text)
-    assert compose.projects(tmp_path, "app") == found
+    assert compose.projects(tmp_path, "app") == result
 
 
-def test_whether_env_files_are_wanted(tmp_path: Path) -> None:
+def test_env_files_that_are_referenced_but_missing_are_detected(tmp_path: Path) -> None:
     (tmp_path / "compose.yaml").write_text("services:\n  web:\n    # env_file: .env\n    image: a\n")
     assert not compose.wants_env_file(tmp_path)
     (tmp_path / "compose.yaml").write_text("services: {web: {image: a, env_file: [.env]}}\n")

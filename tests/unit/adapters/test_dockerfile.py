@@ -9,7 +9,7 @@ from pushrod.adapters.dockerfile import Copy, Recipe
 from pushrod.core.errors import ManifestError
 
 
-def test_one_stage() -> None:
+def test_one_stage_is_read() -> None:
     text = """\
 # syntax=docker/dockerfile:1
 FROM python:3.12-slim
@@ -31,6 +31,7 @@ CMD ["uvicorn", "app.main:app"]
         port=8000,
         copies=(Copy(("requirements.txt",), "/srv/app/"), Copy((".",), "/srv/app")),
         requirements=("requirements.txt",),
+        runs=("pip install --no-cache-dir -r requirements.txt",),
     )
 
 
@@ -53,11 +54,11 @@ ENTRYPOINT ["/app/entry.sh"]
 """
 
 
-def test_the_last_stage_with_what_it_inherits() -> None:
-    found = dockerfile.read(STAGES)
-    assert found.base == "python:3.12-slim"
-    assert found.environment == {"A": "1", "C": "1-x", "D": "default", "E": "set"}
-    assert (found.workdir, found.entrypoint, found.copies) == ("/app", ("/app/entry.sh",), ())
+def test_the_last_stage_inherits_from_earlier_stages() -> None:
+    result = dockerfile.read(STAGES)
+    assert result.base == "python:3.12-slim"
+    assert result.environment == {"A": "1", "C": "1-x", "D": "default", "E": "set"}
+    assert (result.workdir, result.entrypoint, result.copies) == ("/app", ("/app/entry.sh",), ())
 
 
 def test_a_new_entrypoint_drops_the_command_of_the_base() -> None:
@@ -66,19 +67,19 @@ def test_a_new_entrypoint_drops_the_command_of_the_base() -> None:
 
 
 @pytest.mark.parametrize("target", ["build", "BUILD", "1"])
-def test_the_stage_that_is_wanted(target: str) -> None:
-    found = dockerfile.read(STAGES, target=target)
-    assert found.environment == {"A": "1", "B": "1-build"}
-    assert found.requirements == ("build.txt",)
-    assert found.command == ("base",)
+def test_the_target_stage_is_read(target: str) -> None:
+    result = dockerfile.read(STAGES, target=target)
+    assert result.environment == {"A": "1", "B": "1-build"}
+    assert result.requirements == ("build.txt",)
+    assert result.command == ("base",)
 
 
-def test_build_arguments() -> None:
-    found = dockerfile.read(STAGES, arguments={"PYTHON": "3.14", "SUFFIX": "y"})
-    assert (found.base, found.environment["C"]) == ("python:3.14-slim", "1-y")
+def test_build_arguments_are_substituted() -> None:
+    result = dockerfile.read(STAGES, arguments={"PYTHON": "3.14", "SUFFIX": "y"})
+    assert (result.base, result.environment["C"]) == ("python:3.14-slim", "1-y")
 
 
-def test_shell_form_and_shell() -> None:
+def test_shell_form_uses_the_configured_shell() -> None:
     assert dockerfile.read("FROM x\nCMD uvicorn a:b --port $PORT").command == (
         "/bin/sh",
         "-c",
@@ -93,12 +94,12 @@ def test_here_documents_are_not_instructions() -> None:
     assert dockerfile.read(text).command[-1] == "yes"
 
 
-def test_json_copies() -> None:
+def test_json_copies_are_read() -> None:
     text = 'FROM x\nWORKDIR /a\nCOPY ["one two", "b", "dst/"]\nADD c /'
     assert dockerfile.read(text).copies == (Copy(("one two", "b"), "/a/dst/"), Copy(("c",), "/"))
 
 
-def test_requirement_files() -> None:
+def test_requirement_files_are_found() -> None:
     text = "FROM x\nRUN pip install -r a.txt --requirement=reqs/b.txt && uv pip sync -r/tmp/c.txt"
     assert dockerfile.read(text).requirements == ("a.txt", "reqs/b.txt", "/tmp/c.txt")
 
@@ -111,7 +112,7 @@ def test_requirement_files() -> None:
         ("FROM x AS a", "b", "backend/Dockerfile", "no stage `b`"),
     ],
 )
-def test_refusals(text: str, target: str, where: str, what: str) -> None:
+def test_invalid_dockerfiles_are_refused(text: str, target: str, where: str, what: str) -> None:
     with pytest.raises(ManifestError) as refused:
         dockerfile.read(text, target=target, where="backend/Dockerfile")
     assert refused.value.where == where
@@ -154,3 +155,26 @@ def test_any_text_gives_a_recipe_or_a_manifest_error(lines: list[tuple[str, str]
         dockerfile.read("\n".join(f"{name} {value}" for name, value in lines))
     except ManifestError as error:
         assert error.where.startswith("Dockerfile")
+
+
+def test_the_lines_of_a_stage_that_it_copies_from_count() -> None:
+    recipe = dockerfile.read(
+        "FROM python:3.12 AS build\nRUN pip install -r requirements/prod.txt\nFROM python:3.12-slim\n"
+        "COPY --from=build /venv /venv\nRUN chmod +x a.sh\n"
+    )
+    assert recipe.requirements == ("requirements/prod.txt",)
+    assert recipe.runs == ("chmod +x a.sh", "pip install -r requirements/prod.txt")
+    assert recipe.borrowed == 1
+
+
+def test_requirements_are_named_by_their_path_in_the_context() -> None:
+    recipe = dockerfile.read(
+        "FROM python\nWORKDIR /app\nCOPY requirements/prod.txt .\nCOPY a/dev.txt /tmp/x.txt\n"
+        "RUN pip install -r prod.txt -r /tmp/x.txt -r other.txt\n"
+    )
+    assert recipe.requirements == ("requirements/prod.txt", "a/dev.txt", "other.txt")
+
+
+def test_requirements_may_be_named_by_a_build_argument() -> None:
+    recipe = dockerfile.read("FROM python\nARG FOR=local\nRUN pip wheel -r ${FOR}.txt\n")
+    assert recipe.requirements == ("local.txt",)

@@ -9,7 +9,7 @@ from pushrod.core.errors import StoreError
 
 
 @pytest.mark.parametrize(
-    ("said", "what", "denied"),
+    ("output", "what", "denied"),
     [
         (
             "ERROR 1045 (28000): Access denied for user 'root'@'localhost' (using password: YES)\n",
@@ -27,12 +27,12 @@ from pushrod.core.errors import StoreError
         ("", "the client failed without an error message", False),
     ],
 )
-def test_what_a_program_says_as_it_fails(said: str, what: str | None, denied: bool) -> None:
-    error = mariadb.refusal(said, "container x")
+def test_an_error_of_a_program_is_classified(output: str, what: str | None, denied: bool) -> None:
+    error = mariadb.refusal(output, "container x")
     assert what is None or error.what == what
     assert error.hint
     assert mariadb.is_denied(error) is denied
-    assert error.what in (what, "\"Unknown database 'x'\" when selecting", said.strip())
+    assert error.what in (what, "\"Unknown database 'x'\" when selecting", output.strip())
 
 
 def test_names_and_texts_are_quoted() -> None:
@@ -41,7 +41,7 @@ def test_names_and_texts_are_quoted() -> None:
     assert mariadb.url("a@b", "p/w", "db", 3306, "shop") == "mysql://a%40b:p%2Fw@db:3306/shop"
 
 
-def test_accounts_of_a_long_name_are_still_accounts() -> None:
+def test_accounts_of_a_long_name_stay_within_the_limit() -> None:
     assert mariadb.Roles.of("shop") == ("shop_migrator", "shop_app")
     longest = mariadb.Roles.of("a" * 31)
     assert [len(name) for name in longest] == [32, 32]
@@ -49,14 +49,14 @@ def test_accounts_of_a_long_name_are_still_accounts() -> None:
 
 @pytest.fixture
 def docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A `docker` that writes down its argv, the password and what it is told; the file it writes."""
-    program, told = tmp_path / "bin" / "docker", tmp_path / "told"
+    """A `docker` that records its argv, the password and its input; returns the file it writes."""
+    program, record = tmp_path / "bin" / "docker", tmp_path / "record"
     program.parent.mkdir()
     program.write_text(
         f"""#!/bin/sh
-echo "$MYSQL_PWD: $*" | tr '\\n' ' ' >> {told}
+echo "$MYSQL_PWD: $*" | tr '\\n' ' ' >> {record}
 sql=$(cat)
-printf '%s\\n' "$sql" >> {told}
+printf '%s\\n' "$sql" >> {record}
 if [ "$MYSQL_PWD" = old ]; then
     echo "ERROR 1045 (28000): Access denied for user 'x' (using password: YES)" >&2
     exit 1
@@ -71,19 +71,19 @@ esac
     )
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
-    return told
+    return record
 
 
 def test_the_password_of_root_is_in_no_argv(docker: Path) -> None:
     server = mariadb.Server("shop-db", lambda: "s3cret")
     assert server.version() == "11.4.2"
     assert server.query("select tabs") == [("a\tb\\n", "NULL")]
-    told = docker.read_text()
-    assert told.startswith("s3cret: exec --interactive --env MYSQL_PWD shop-db sh -c ")
-    assert told.count("s3cret") == 2
+    record = docker.read_text()
+    assert record.startswith("s3cret: exec --interactive --env MYSQL_PWD shop-db sh -c ")
+    assert record.count("s3cret") == 2
 
 
-def test_only_what_differs_is_written(docker: Path) -> None:
+def test_only_differences_are_written(docker: Path) -> None:
     server = mariadb.Server("shop-db", lambda: "s3cret")
     mariadb.ensure(server, "shop", "sales", {"migrator": "m", "app": "old"}, ddl=False)
     last = docker.read_text().rpartition("--connect-timeout=10")[2].splitlines()

@@ -72,7 +72,7 @@ def test_rows_are_counted_wherever_a_block_ends(size: int) -> None:
     assert counted(MYSQL + b"\n" + END, [size]) == {"goods": 5}
 
 
-def test_blocks_of_any_sizes() -> None:
+def test_rows_are_counted_with_blocks_of_any_size() -> None:
     for seed in range(200):
         random = Random(seed)
         sizes = [random.randrange(1, 90) for _ in range(17)]
@@ -80,7 +80,7 @@ def test_blocks_of_any_sizes() -> None:
 
 
 @pytest.mark.slow
-def test_a_row_that_is_larger_than_a_block_is_not_kept() -> None:
+def test_a_row_larger_than_a_block_is_not_kept_in_memory() -> None:
     counter = Counter()
     counter.write(b"CREATE TABLE `t` (\n  `x` longblob\n);\nINSERT INTO `t` VALUES (1,0x")
     for _ in range(100):
@@ -95,12 +95,12 @@ def test_a_row_that_is_larger_than_a_block_is_not_kept() -> None:
 
 
 @pytest.mark.parametrize("raw", [b"", MARIADB, MARIADB + END[:10]])
-def test_a_dump_without_its_end_is_none(raw: bytes) -> None:
+def test_a_dump_without_its_end_is_refused(raw: bytes) -> None:
     with pytest.raises(StoreError, match="not a complete dump"):
         counted(raw, [1 << 16])
 
 
-def test_a_file_that_is_damaged_or_cut_off_is_seen() -> None:
+def test_a_damaged_or_truncated_file_is_detected() -> None:
     copy = Copy(mariadb.Server("shop-db", lambda: ""), "shop")
     whole = gzip.compress(MARIADB + END)
     copy.check(io.BytesIO(whole))

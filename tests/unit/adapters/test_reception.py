@@ -25,28 +25,28 @@ def pushed(tmp_path: Path, *settings: str) -> tuple[int, Outcome]:
     for setting in settings:
         git.git(tmp_path / "there", "config", *setting.split("="))
     events = tmp_path / "events"
-    said = shlex.join(f"{name}={value}" for name, value in reception.events_to(events).items())
-    there = f"env -u GIT_TRACE2_PARENT_SID {said} git receive-pack"
+    assignments = shlex.join(f"{name}={value}" for name, value in reception.events_to(events).items())
+    there = f"env -u GIT_TRACE2_PARENT_SID {assignments} git receive-pack"
     argv = ["git", "-C", str(tmp_path), "push", "--quiet", f"--receive-pack={there}", "there", "HEAD:main"]
     done = subprocess.run(argv, env=git.environment(), capture_output=True, timeout=60, check=False)
     return done.returncode, reception.outcome(events)
 
 
-def test_a_push_that_is_taken_in(tmp_path: Path) -> None:
+def test_a_received_push_is_reported(tmp_path: Path) -> None:
     assert pushed(tmp_path) == (0, Outcome(taken=True))
 
 
 @pytest.mark.parametrize("limit", ["receive.unpackLimit=1", "receive.unpackLimit=1000"])
-def test_a_push_that_is_too_large(tmp_path: Path, limit: str) -> None:
+def test_a_push_that_is_too_large_is_refused(tmp_path: Path, limit: str) -> None:
     """Whichever program receives it."""
-    status, told = pushed(tmp_path, "receive.maxInputSize=100", limit)
+    status, report = pushed(tmp_path, "receive.maxInputSize=100", limit)
     assert status == 1
-    assert told.problem.startswith("pack exceeds maximum allowed size")
-    assert not told.taken
+    assert report.problem.startswith("pack exceeds maximum allowed size")
+    assert not report.taken
 
 
 @pytest.mark.parametrize(
-    ("text", "found"),
+    ("text", "result"),
     [
         ("", ""),
         ("no JSON\n[]\n3\n{\n", ""),
@@ -59,6 +59,6 @@ def test_a_push_that_is_too_large(tmp_path: Path, limit: str) -> None:
         (CHILD.replace('["git","index-pack"]', "[[]]") + ENDED % 128, ""),
     ],
 )
-def test_what_is_read_of_the_events(tmp_path: Path, text: str, found: str) -> None:
+def test_the_outcome_is_read_from_the_events(tmp_path: Path, text: str, result: str) -> None:
     (tmp_path / "events").write_text(text)
-    assert reception.outcome(tmp_path / "events") == Outcome(found)
+    assert reception.outcome(tmp_path / "events") == Outcome(result)

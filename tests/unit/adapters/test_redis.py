@@ -41,7 +41,7 @@ def answering(*conversations: bytes) -> Iterator[tuple[int, list[bytes]]]:
 # ---- what is rendered ---------------------------------------------------------------------------------------
 
 
-def test_configuration_is_whole() -> None:
+def test_the_configuration_is_complete() -> None:
     text = redis.configuration(
         26379, Path("/s/redis/data"), Path("/s/redis/users.acl"), Path("/s/redis/local.conf")
     )
@@ -75,13 +75,14 @@ def test_paths_are_quoted() -> None:
     assert r'dir "/a b/\"c\"\\d\n"' in text
 
 
-def test_acl_is_whole_and_holds_no_password() -> None:
+def test_the_acl_is_complete_and_contains_no_password() -> None:
     app, health = (hashlib.sha256(p.encode()).hexdigest() for p in PASSWORDS.values())
     assert redis.acl(PASSWORDS).splitlines() == [
         "user default reset off",
         f"user app reset on #{app} ~* &* +@all -@admin -@dangerous "
         "+info +keys +flushdb +sort +sort_ro +role +client|list",
-        f"user health reset on #{health} resetkeys resetchannels -@all +ping +info +acl|load +bgsave",
+        f"user health reset on #{health} resetkeys resetchannels -@all +ping +info +acl|load +bgsave "
+        "+slowlog|get",
     ]
 
 
@@ -94,7 +95,7 @@ def test_server_argv_names_the_file_that_configure_wrote(tmp_path: Path) -> None
 
 @given(st.text(st.characters(codec="utf-8"), min_size=1))
 @pytest.mark.slow
-def test_url_gives_back_what_went_in(password: str) -> None:
+def test_url_round_trips_the_password(password: str) -> None:
     parts = urlsplit(redis.url("app", password, 26379, 3))
     assert unquote(parts.password or "") == password
     assert (parts.scheme, parts.username, parts.hostname, parts.port) == ("redis", "app", "127.0.0.1", 26379)
@@ -104,7 +105,7 @@ def test_url_gives_back_what_went_in(password: str) -> None:
 # ---- what is written ----------------------------------------------------------------------------------------
 
 
-def test_configure_says_whether_it_wrote(tmp_path: Path) -> None:
+def test_configure_returns_whether_it_wrote(tmp_path: Path) -> None:
     assert redis.configure(tmp_path, 26379, PASSWORDS, None)
     assert not redis.configure(tmp_path, 26379, PASSWORDS, None)
     assert redis.configure(tmp_path, 26380, PASSWORDS, None)
@@ -112,7 +113,27 @@ def test_configure_says_whether_it_wrote(tmp_path: Path) -> None:
     assert not redis.configure(tmp_path, 26380, PASSWORDS | {"app": "new"}, None)
 
 
-def test_configure_keeps_to_the_owner(tmp_path: Path) -> None:
+def test_what_a_server_takes_when_it_starts_waits_for_its_next_start(tmp_path: Path) -> None:
+    redis.configure(tmp_path, 26379, PASSWORDS, None)
+    assert redis.waiting(tmp_path, 26379, "127.0.0.1", 1 << 20) == [
+        "appendonly",
+        "maxmemory",
+        "maxmemory-policy",
+    ]
+    assert not redis.configure(tmp_path, 26379, PASSWORDS, None, cache=1 << 20)
+    assert redis.waiting(tmp_path, 26379, "127.0.0.1", 1 << 20) == []
+    users = tmp_path / "users.acl"
+    users.write_text(users.read_text().replace(" +slowlog|get", ""))  # as an older pushrod wrote it
+    assert not redis.configure(tmp_path, 26379, PASSWORDS, None, cache=1 << 20)
+    assert users.read_text() == redis.acl(PASSWORDS)
+
+
+def test_a_cache_is_bounded_and_keeps_nothing() -> None:
+    text = redis.configuration(1, Path("/d"), Path("/u"), Path("/l"), cache=192 << 20)
+    assert 'appendonly no\nsave ""\n\nmaxmemory 201326592\nmaxmemory-policy allkeys-lru\n' in text
+
+
+def test_configured_files_are_readable_only_by_the_owner(tmp_path: Path) -> None:
     redis.configure(tmp_path, 26379, PASSWORDS, None)
     assert (tmp_path / "users.acl").stat().st_mode & 0o777 == 0o600
     assert (tmp_path / "data").stat().st_mode & 0o777 == 0o700
@@ -132,14 +153,14 @@ def test_data_of_another_user_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "version"),
+    ("printed", "version"),
     [
         ("Valkey server v=9.1.2 sha=00000000:0 malloc=libc bits=64 build=1", "9.1.2"),
         ("Redis server v=7.0.15 sha=00000000:0 malloc=jemalloc-5.2.1 bits=64", "7.0.15"),
     ],
 )
-def test_version(tmp_path: Path, said: str, version: str) -> None:
-    (tmp_path / "server").write_text(f"#!/bin/sh\necho '{said}'\n")
+def test_the_version_is_read(tmp_path: Path, printed: str, version: str) -> None:
+    (tmp_path / "server").write_text(f"#!/bin/sh\necho '{printed}'\n")
     (tmp_path / "server").chmod(0o755)
     assert redis.version(tmp_path / "server") == version
 
@@ -167,19 +188,19 @@ def test_version_of_another_program_is_an_error(tmp_path: Path) -> None:
         ("$2\r\nü\r\n".encode(), "ü"),
     ],
 )
-def test_replies(answer: bytes, reply: redis.Reply) -> None:
+def test_replies_are_parsed(answer: bytes, reply: redis.Reply) -> None:
     with answering(b"+OK\r\n" + answer) as (port, _):
         assert redis.command(port, "app", "secret", "GET", "x") == reply
 
 
-def test_a_command_goes_out_after_the_password() -> None:
+def test_a_command_is_sent_after_the_password() -> None:
     with answering(b"+OK\r\n+OK\r\n") as (port, asked):
         redis.command(port, "app", "s ü\r\n", "SET", "k", "v")
     auth = "*3\r\n$4\r\nAUTH\r\n$3\r\napp\r\n$6\r\ns ü\r\n\r\n".encode()
     assert asked == [auth + b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$1\r\nv\r\n"]
 
 
-def test_an_error_is_the_servers_own_words() -> None:
+def test_an_error_contains_the_servers_message() -> None:
     with (
         answering(b"-WRONGPASS invalid username-password pair\r\n-NOAUTH\r\n") as (port, _),
         pytest.raises(StoreError) as caught,
@@ -218,7 +239,7 @@ WHOLE = b"REDIS0011" + b"data" * 20 + b"\xff" + b"\x01" * 8
 
 
 @pytest.mark.parametrize("raw", [WHOLE, b"VALKEY080" + WHOLE[9:]])
-def test_a_whole_snapshot_is_taken(raw: bytes) -> None:
+def test_a_complete_snapshot_is_accepted(raw: bytes) -> None:
     redis.check_snapshot(io.BytesIO(raw))
 
 
@@ -226,14 +247,14 @@ def test_a_whole_snapshot_is_taken(raw: bytes) -> None:
     "raw",
     [b"", WHOLE[:-1], WHOLE[:20], b"PGDMP" + WHOLE, WHOLE + b"0123456789abcdef0123456789abcdef01234567"],
 )
-def test_a_snapshot_that_is_none_or_cut_off_is_refused(raw: bytes) -> None:
+def test_an_invalid_or_truncated_snapshot_is_refused(raw: bytes) -> None:
     with pytest.raises(StoreError, match="not a complete snapshot"):
         redis.check_snapshot(io.BytesIO(raw))
 
 
 @pytest.mark.parametrize("mark", [b"", b"0123456789abcdef0123456789abcdef01234567"])
 @pytest.mark.parametrize("size", [1, 7, 1000])
-def test_the_mark_after_a_snapshot_is_taken_off(mark: bytes, size: int) -> None:
+def test_the_end_mark_after_a_snapshot_is_removed(mark: bytes, size: int) -> None:
     written, raw = io.BytesIO(), WHOLE + mark
     taken = redis.Snapshot(written)
     for at in range(0, len(raw), size):

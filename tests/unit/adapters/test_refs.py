@@ -20,12 +20,12 @@ def repository(home: Path, tree: Tree, tmp_path: Path) -> Path:
     return path
 
 
-def test_a_branch_has_a_file_that_says_where_it_is(repository: Path) -> None:
-    said = git.git(repository, "rev-parse", REF).strip()
-    assert refs.loose(str(repository), REF) == git.branch_commit(repository) == said
+def test_a_branch_is_read_from_its_file(repository: Path) -> None:
+    text = git.git(repository, "rev-parse", REF).strip()
+    assert refs.loose(str(repository), REF) == git.branch_commit(repository) == text
 
 
-def test_git_is_asked_for_one_that_is_packed(repository: Path) -> None:
+def test_a_packed_branch_is_resolved_by_git(repository: Path) -> None:
     before = git.branch_commit(repository)
     git.git(repository, "pack-refs", "--all")
     assert refs.loose(str(repository), REF) == ""
@@ -33,7 +33,7 @@ def test_git_is_asked_for_one_that_is_packed(repository: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "said",
+    "text",
     [
         "",
         "\n",
@@ -45,11 +45,11 @@ def test_git_is_asked_for_one_that_is_packed(repository: Path) -> None:
         "é\n",
     ],
 )
-def test_anything_else_in_its_place_is_for_git_to_judge(repository: Path, said: str) -> None:
-    (repository / REF).write_text(said)
+def test_unexpected_content_of_a_ref_file_is_left_to_git(repository: Path, text: str) -> None:
+    (repository / REF).write_text(text)
     assert refs.loose(str(repository), REF) == ""
 
 
-def test_neither_a_directory_nor_nothing_is_a_branch(tmp_path: Path) -> None:
+def test_a_directory_or_a_missing_file_is_not_a_branch(tmp_path: Path) -> None:
     (tmp_path / REF).mkdir(parents=True)
     assert refs.loose(str(tmp_path), REF) == refs.loose(str(tmp_path), "refs/heads/none") == ""

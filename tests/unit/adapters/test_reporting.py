@@ -34,7 +34,7 @@ def joined(home: Path, tree: Tree, tmp_path: Path) -> Tree:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("packed", [False, True])
-def test_a_push_is_reported_where_it_is(joined: Tree, tmp_path: Path, packed: bool) -> None:
+def test_a_push_reports_the_commit_of_the_branch(joined: Tree, tmp_path: Path, packed: bool) -> None:
     for message in ("one", "two"):
         commit = joined.commit(message, a=message)
         assert "-> main" in joined.git("push", "pushrod", "HEAD:main").stderr
@@ -43,7 +43,7 @@ def test_a_push_is_reported_where_it_is(joined: Tree, tmp_path: Path, packed: bo
             git.git(tmp_path / "repo.git", "pack-refs", "--all")
 
 
-def test_whoever_pushes_waits_for_little() -> None:
+def test_the_reporting_hook_imports_few_modules() -> None:
     """It runs last, and importing the whole command line would take longer than its work."""
     ask = "import sys; before = {*sys.modules}; import pushrod.adapters.reporting; print(*({*sys.modules} - before))"
     done = subprocess.run([sys.executable, "-P", "-c", ask], capture_output=True, text=True, check=True)
@@ -53,3 +53,11 @@ def test_whoever_pushes_waits_for_little() -> None:
         "pushrod.adapters.refs",
         "pushrod.adapters.reporting",
     }
+
+
+@pytest.mark.parametrize("options", [[], ["-o", "ci.skip", "-o", "merge_request.create"]])
+def test_push_options_for_another_server_are_ignored(joined: Tree, options: list[str]) -> None:
+    """`push.pushOption` is in the settings of people who use GitLab: it holds for every push."""
+    joined.git("config", "push.pushOption", "ci.skip")
+    joined.commit("one", a="1")
+    assert "-> main" in joined.git("push", *options, "pushrod", "HEAD:main").stderr

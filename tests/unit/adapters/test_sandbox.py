@@ -19,29 +19,29 @@ def checkout(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("relative", "found"),
+    ("relative", "result"),
     [("a", "a"), (".", "."), ("sub/../a", "a"), ("sub/up/x", "there/x"), ("..a", "..a")],
 )
-def test_inside(checkout: Path, relative: str, found: str) -> None:
-    assert sandbox.inside(checkout, relative) == checkout / found
+def test_a_path_inside_the_commit_is_accepted(checkout: Path, relative: str, result: str) -> None:
+    assert sandbox.inside(checkout, relative) == checkout / result
 
 
 @pytest.mark.parametrize(
     "relative", ["..", "../shop2", "sub/../../x", "/etc/passwd", "~/x", "out", "out/x", "a\0"]
 )
-def test_outside(checkout: Path, relative: str) -> None:
+def test_a_path_outside_the_commit_is_refused(checkout: Path, relative: str) -> None:
     with pytest.raises(ManifestError) as error:
         sandbox.inside(checkout, relative, where="services.web.env_file")
     assert error.value.where == "services.web.env_file"
     assert error.value.hint
 
 
-def test_a_link_to_itself(checkout: Path) -> None:
+def test_a_recursive_link_is_refused(checkout: Path) -> None:
     with pytest.raises(ManifestError, match="followed"):
         sandbox.inside(checkout, "round/x")
 
 
-def test_without_landlock_the_loader_is_bounded_alone(
+def test_without_landlock_the_loader_has_only_resource_limits(
     checkout: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(landlock, "version", lambda: 0)
@@ -52,13 +52,13 @@ def test_without_landlock_the_loader_is_bounded_alone(
     assert (memory, seconds, output * 512, core) == (512 << 10, 20, landlock.OUTPUT, 0)
 
 
-def test_a_loader_that_is_not_there(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_loader_is_refused(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(landlock, "version", lambda: 1)
     with pytest.raises(HostError, match="no such program"):
         sandbox.confined(["no-such-compose"], checkout)
 
 
-def test_nothing_of_the_files_contents_is_taken_for_a_path(checkout: Path) -> None:
+def test_values_of_unrelated_keys_are_not_taken_for_paths(checkout: Path) -> None:
     """`include` and the like have a meaning only in their places: elsewhere they are an app's own names."""
     text = (
         "services: {web: {image: a, environment: {include: /etc, env_file: /etc/x}, labels: {extends: /x}}}\n"
@@ -68,7 +68,7 @@ def test_nothing_of_the_files_contents_is_taken_for_a_path(checkout: Path) -> No
         sandbox.check_named(checkout, "compose.yaml")
 
 
-def test_without_landlock_a_path_must_be_written_out(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_landlock_paths_must_be_literal(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(landlock, "version", lambda: 0)
     for text in (
         "services: {a: {env_file: '${X}.env'}}",
@@ -84,7 +84,7 @@ def test_without_landlock_a_path_must_be_written_out(checkout: Path, monkeypatch
     sandbox.check_named(checkout, "compose.yaml")
 
 
-def test_a_mount_of_the_host_is_for_others_to_judge(checkout: Path) -> None:
+def test_bind_mounts_of_the_host_are_not_checked_here(checkout: Path) -> None:
     binds = [{"type": "bind", "source": s} for s in ("/srv", "../x", "sub")] + [
         {"type": "volume", "source": "out"}
     ]

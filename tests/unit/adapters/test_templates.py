@@ -13,7 +13,7 @@ def test_a_template_is_filled_by_name() -> None:
         templates.fill("@b@")
 
 
-def test_what_is_for_the_reader_of_the_file_is_left_out(tmp_path: Path) -> None:
+def test_comments_for_the_template_author_are_left_out(tmp_path: Path) -> None:
     path = tmp_path / "some.conf"
     path.write_text("#: of two\n#: lines\na\n    #: moved to the right\n# stays\nb #: too\n")
     assert templates.read(path) == "a\n# stays\nb #: too\n"

@@ -24,7 +24,7 @@ def of(service: str) -> set[str]:
         "    pre_stop: [{command: 'ask $KEY'}]",
     ],
 )
-def test_a_reference_is_found(service: str) -> None:
+def test_a_reference_in_a_command_is_found(service: str) -> None:
     assert "KEY" in of(service)
 
 
@@ -39,9 +39,19 @@ def test_a_reference_is_found(service: str) -> None:
         "    command: serve ${KEYS}",
     ],
 )
-def test_what_is_no_reference_in_a_command_is_none(service: str) -> None:
+def test_other_text_in_a_command_is_not_a_reference(service: str) -> None:
     assert "KEY" not in of(service)
 
 
-def test_a_document_without_services_has_none() -> None:
+def test_a_document_without_services_has_no_references() -> None:
     assert written.in_argvs({}) == written.in_argvs({"services": None}) == {}
+    assert written.argvs_with({}, "x") == written.argvs_with({"services": None}, "x") == set()
+
+
+def test_a_word_is_found_in_commands_only() -> None:
+    services = {
+        "web": {"command": ["serve", "--key=mark"]},
+        "job": {"environment": {"KEY": "mark"}, "command": "work"},
+        "db": {"healthcheck": {"test": ["CMD", "ask", "mark"]}},
+    }
+    assert written.argvs_with({"services": services}, "mark") == {"web", "db"}

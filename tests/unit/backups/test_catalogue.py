@@ -10,6 +10,7 @@ from pushrod.backups import catalogue
 from pushrod.core.errors import StateError, UnknownNameError
 from pushrod.core.values import Schedule
 from pushrod.observe import diagnostics, status
+from pushrod.state import releases
 from pushrod.state.apps import App
 from pushrod.state.journal import Journal
 from pushrod.state.releases import Releases
@@ -35,8 +36,8 @@ def make(app: App, seconds: float = 0.0, **changes: Any) -> str:
         "release": 1,
         "commit": COMMIT,
     }
-    found = catalogue.Backup(**(given | {"engine": "docker", "files": (file,)} | changes))
-    files.write(app.backups / name / "backup.json", msgspec.json.encode(found))
+    result = catalogue.Backup(**(given | {"engine": "docker", "files": (file,)} | changes))
+    files.write(app.backups / name / "backup.json", msgspec.json.encode(result))
     return name
 
 
@@ -53,7 +54,7 @@ def make_live(app: App, *, since: float = 0.0, **changes: Any) -> None:
 # ---- what there is ------------------------------------------------------------------------------------------------
 
 
-def test_the_newest_comes_first_and_what_is_not_whole_is_none(app: App) -> None:
+def test_the_newest_backup_is_first_and_incomplete_ones_are_omitted(app: App) -> None:
     assert catalogue.listed(app) == []
     names = [make(app, seconds) for seconds in (2 * HOUR, 0.0, HOUR)]
     (app.backups / ".new").mkdir()
@@ -62,7 +63,7 @@ def test_the_newest_comes_first_and_what_is_not_whole_is_none(app: App) -> None:
     assert [b.name for b in catalogue.listed(app)] == [names[1], names[2], names[0]]
 
 
-def test_one_is_found_by_how_its_name_begins(app: App) -> None:
+def test_a_backup_is_found_by_the_beginning_of_its_name(app: App) -> None:
     with pytest.raises(UnknownNameError, match=r"^no backup$"):
         catalogue.find(app)
     old, new = make(app, 800 * 24 * HOUR), make(app)
@@ -75,7 +76,7 @@ def test_one_is_found_by_how_its_name_begins(app: App) -> None:
         catalogue.find(app, "../secrets")
 
 
-def test_a_record_that_cannot_be_read_says_where(app: App) -> None:
+def test_an_unreadable_record_is_an_error_with_its_place(app: App) -> None:
     name = make(app)
     (app.backups / name / "backup.json").write_text("{")
     with pytest.raises(StateError, match="cannot be read"):
@@ -106,7 +107,17 @@ def test_an_app_is_due_when_its_last_backup_is_a_period_ago(
     assert catalogue.due(app) is due
 
 
-def test_what_has_nothing_to_back_up_is_never_due(app: App) -> None:
+def test_a_clock_that_was_set_back_delays_no_backup_and_hides_none(app: App) -> None:
+    make_live(app, backups=Schedule("day", 2))
+    future = make(app, -99 * 24 * HOUR)
+    assert catalogue.due(app)
+    present = make(app)
+    assert [b.name for b in catalogue.listed(app)] == [present, future]
+    assert catalogue.find(app).name == present
+    assert not catalogue.due(app)
+
+
+def test_an_app_without_data_to_back_up_is_never_due(app: App) -> None:
     assert not catalogue.due(app)  # nothing is live
     make_live(app, stores=(store("db", image="mongo:8", store=None),))
     assert not catalogue.due(app)
@@ -117,7 +128,7 @@ def test_an_app_that_is_down_is_not_due_and_not_late(app: App) -> None:
     assert catalogue.due(app)
     app.save(msgspec.structs.replace(app.settings, down=True))
     assert not catalogue.due(app)
-    assert not list(catalogue.examine(app))
+    assert not list(catalogue.examine(app, releases.live(app)))
 
 
 # ---- what is missed -----------------------------------------------------------------------------------------------
@@ -127,33 +138,35 @@ def test_an_app_that_is_down_is_not_due_and_not_late(app: App) -> None:
 def test_a_backup_of_more_than_two_periods_ago_is_late(app: App, hours: int, late: bool) -> None:
     make_live(app, since=99 * 24 * HOUR)
     make(app, hours * HOUR)
-    found = list(catalogue.examine(app))
-    assert [f.state for f in found] == (["warning"] if late else [])
+    result = list(catalogue.examine(app, releases.live(app)))
+    assert [f.state for f in result] == (["warning"] if late else [])
 
 
 @pytest.mark.parametrize(("hours", "late"), [(47, False), (49, True)])
-def test_a_first_backup_that_never_came_is_late(app: App, hours: int, late: bool) -> None:
+def test_a_first_backup_that_never_ran_is_late(app: App, hours: int, late: bool) -> None:
     make_live(app, since=hours * HOUR)
-    found = list(catalogue.examine(app))
-    assert [f.detail for f in found] == (
+    result = list(catalogue.examine(app, releases.live(app)))
+    assert [f.detail for f in result] == (
         ["there is no backup; the manifest asks for one every day"] if late else []
     )
 
 
-def test_on_the_embedded_engine_only_who_began_can_be_late(app: App) -> None:
+def test_on_the_embedded_engine_only_an_app_with_backups_can_be_late(app: App) -> None:
     make_live(app, since=99 * 24 * HOUR, engine="embedded")
-    assert not list(catalogue.examine(app))
+    assert not list(catalogue.examine(app, releases.live(app)))
     make(app, 49 * HOUR, engine="embedded")
-    assert len(list(catalogue.examine(app))) == 1
+    assert len(list(catalogue.examine(app, releases.live(app)))) == 1
 
 
 @pytest.mark.slow
-def test_doctor_and_status_say_so(app: App) -> None:
+def test_doctor_and_status_report_a_late_backup(app: App) -> None:
     make_live(app, since=99 * 24 * HOUR, engine="embedded")
     make(app, 49 * HOUR)
-    told = [f.detail for f in diagnostics.examine(app.root) if f.what == "app shop" and "backup" in f.detail]
-    assert len(told) == 1
+    details = [
+        f.detail for f in diagnostics.examine(app.root) if f.what == "app shop" and "backup" in f.detail
+    ]
+    assert len(details) == 1
     (warning,) = status.of(app, ()).warnings
-    assert warning.startswith(told[0])
+    assert warning.startswith(details[0])
     make(app)
     assert status.of(app, ()).warnings == ()

@@ -1,4 +1,4 @@
-"""A directory of backups: what is in it is whole, and what has failed never looks like one."""
+"""A directory of backups: each one in it is complete, and a failed one is never listed."""
 
 import hashlib
 import resource
@@ -31,7 +31,7 @@ def make(place: Directory, name: str = NAME, content: bytes = LARGE) -> streams.
     return sink
 
 
-def test_what_is_written_is_read_and_measured_on_its_way(place: Directory) -> None:
+def test_written_files_are_read_back_and_measured(place: Directory) -> None:
     assert place.names() == []
     sink = make(place)
     assert place.names() == [NAME]
@@ -39,11 +39,11 @@ def test_what_is_written_is_read_and_measured_on_its_way(place: Directory) -> No
         assert source.read() == LARGE
     assert (sink.size, sink.sha256) == (len(LARGE), hashlib.sha256(LARGE).hexdigest())
     at = place.path / NAME
-    modes = [oct(p.stat().st_mode & 0o777) for p in (place.path, at, at / "db.dump", place.record(NAME))]
+    modes = [oct(p.stat().st_mode & 0o777) for p in (place.path, at, at / "db.dump", at / RECORD)]
     assert modes == ["0o700", "0o700", "0o600", "0o600"]
 
 
-def test_the_newest_is_first_and_what_has_no_record_is_none(place: Directory) -> None:
+def test_the_newest_is_first_and_backups_without_a_record_are_omitted(place: Directory) -> None:
     for name in (NAME, "2026-02-01T00-00-00Z"):
         make(place, name)
     (place.path / "2026-03-01T00-00-00Z").mkdir()
@@ -59,7 +59,7 @@ def test_a_dump_that_fails_in_the_middle_leaves_no_backup(place: Directory) -> N
     assert [p.name for p in place.path.iterdir()] == [NAME]
 
 
-def test_a_file_that_cannot_be_written_is_told_and_leaves_no_backup(place: Directory) -> None:
+def test_a_write_error_is_reported_and_leaves_no_backup(place: Directory) -> None:
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (len(LARGE) // 2, before[1]))
     try:
@@ -71,9 +71,7 @@ def test_a_file_that_cannot_be_written_is_told_and_leaves_no_backup(place: Direc
     assert not list(place.path.iterdir())
 
 
-def test_a_store_that_sends_without_end_leaves_others_their_disk(
-    place: Directory, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_endless_dump_leaves_free_disk_space(place: Directory, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(files, "free_space", lambda _: destination.SPARE - 1)
     block, sent = bytes(1 << 20), []
     with (
@@ -88,7 +86,7 @@ def test_a_store_that_sends_without_end_leaves_others_their_disk(
     assert not list(place.path.iterdir())
 
 
-def test_what_an_interrupted_one_left_is_removed(place: Directory) -> None:
+def test_remains_of_an_interrupted_backup_are_removed(place: Directory) -> None:
     (place.path / ".new").mkdir(parents=True)
     (place.path / ".new" / RECORD).write_text("{}")
     assert place.names() == []
@@ -96,7 +94,7 @@ def test_what_an_interrupted_one_left_is_removed(place: Directory) -> None:
     assert [p.name for p in place.path.iterdir()] == [NAME]
 
 
-def test_one_is_removed(place: Directory) -> None:
+def test_a_backup_is_removed(place: Directory) -> None:
     make(place)
     place.remove(NAME)
     assert place.names() == []

@@ -16,16 +16,16 @@ from tests.unit.samples import make_live
 @pytest.fixture
 def apps(app: App) -> list[App]:
     """Three apps, each with a log that is no longer needed."""
-    found = [app]
+    result = [app]
     for name in ("blog", "wiki"):
         other = App(app.root, name)
         other.directory.mkdir(parents=True)
         other.save(Settings(name=name, port=9000, engine="embedded", created="now"))
-        found.append(other)
-    for one in found:
+        result.append(other)
+    for one in result:
         make_live(one, *range(1, 9))
         log(one).mkdir(parents=True)
-    return found
+    return result
 
 
 def log(app: App) -> Path:
@@ -37,7 +37,7 @@ def prune(root: Root) -> Result:
 
 
 @pytest.mark.slow
-def test_one_that_is_busy_is_left_alone_and_is_no_failure(apps: list[App]) -> None:
+def test_a_busy_app_is_skipped_without_a_failure(apps: list[App]) -> None:
     with locks.lock(apps[0].lock, purpose="deploying", timeout=0):
         done = prune(apps[0].root)
     assert done.exception is None
@@ -46,7 +46,7 @@ def test_one_that_is_busy_is_left_alone_and_is_no_failure(apps: list[App]) -> No
 
 
 @pytest.mark.slow
-def test_one_that_is_damaged_fails_and_is_named(apps: list[App]) -> None:
+def test_a_damaged_app_fails_and_is_named(apps: list[App]) -> None:
     apps[0].journal.write_text("garbage\n")
     done = prune(apps[0].root)
     assert isinstance(done.exception, PushrodError)
@@ -56,7 +56,7 @@ def test_one_that_is_damaged_fails_and_is_named(apps: list[App]) -> None:
 
 
 @pytest.mark.slow
-def test_what_the_system_refuses_in_one_stops_no_other(apps: list[App]) -> None:
+def test_a_system_error_in_one_app_does_not_stop_the_others(apps: list[App]) -> None:
     """The system's own errors are reported too; if they ended the round, the other apps would never be pruned."""
     (apps[1].directory / "journal").unlink()
     (apps[1].directory / "journal").mkdir()
@@ -67,7 +67,7 @@ def test_what_the_system_refuses_in_one_stops_no_other(apps: list[App]) -> None:
 
 
 @pytest.mark.slow
-def test_the_last_words_name_all_that_failed(apps: list[App], capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_last_error_names_every_failed_app(apps: list[App], capsys: pytest.CaptureFixture[str]) -> None:
     for app in apps[:2]:
         app.journal.write_text("garbage\n")
     done = prune(apps[0].root)

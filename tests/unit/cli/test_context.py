@@ -47,11 +47,11 @@ def test_the_users_own_root_is_the_last_resort(
     assert find_root(None).path == Path("/data/pushrod")
 
 
-def test_the_root_of_the_repositorys_remote_goes_before_that(joined: App) -> None:
+def test_the_root_of_the_repositorys_remote_precedes_the_default(joined: App) -> None:
     assert find_root(None).path == joined.root.path
 
 
-def test_a_remote_that_is_no_app_of_this_machine_says_nothing(
+def test_a_remote_that_is_no_local_app_is_ignored(
     context: click.Context, tree: Tree, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tree.path)
@@ -60,19 +60,21 @@ def test_a_remote_that_is_no_app_of_this_machine_says_nothing(
         assert find_root(None).path == home / ".local" / "share" / "pushrod"
 
 
-def test_what_is_given_goes_before_everything(joined: App, context: click.Context) -> None:
+def test_an_explicit_root_takes_precedence(joined: App, context: click.Context) -> None:
     context.find_root().obj = "/given/before"
     assert find_root(None).path == Path("/given/before")
     assert find_root("/given/after").path == Path("/given/after")
     assert find_root("relative").path == Path.cwd() / "relative"
 
 
-def test_another_directory_can_be_meant(app: App, tree: Tree, context: click.Context) -> None:
+def test_the_app_of_another_directory_can_be_selected(app: App, tree: Tree, context: click.Context) -> None:
     git.set_remote(tree.path, str(app.repository))
     assert find_app(None, None, tree.path).directory == app.directory
 
 
-def test_the_app_of_the_repository(joined: App, tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_app_is_the_one_of_the_repository(
+    joined: App, tree: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
     another(joined, "blog")
     assert find_app(None, None).name == "shop"
     (tree.path / "below").mkdir()
@@ -94,7 +96,7 @@ def test_one_of_several_apps_must_be_named(app: App, context: click.Context) -> 
         find_app(str(app.root.path), "news")
 
 
-def test_the_repositorys_app_is_not_that_of_another_root(joined: App, tmp_path: Path) -> None:
+def test_the_repositorys_app_is_not_found_in_another_root(joined: App, tmp_path: Path) -> None:
     with pytest.raises(UnknownNameError) as e:
         find_app(str(tmp_path / "other"), None)
     assert "apps: none" in e.value.hint

@@ -36,7 +36,7 @@ def ask(app: App, command: str, *options: str, monkeypatch: pytest.MonkeyPatch) 
 def endless(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The time limits of calls; they do not end this process."""
     given: list[float] = []
-    monkeypatch.setattr(signals, "end_after", lambda seconds, _told: given.append(seconds))
+    monkeypatch.setattr(signals, "end_after", lambda seconds, _output: given.append(seconds))
     return given
 
 
@@ -53,7 +53,9 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     return seen
 
 
-def test_a_push_to_an_app(app: App, started: list[list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_push_to_an_app_starts_receive_pack(
+    app: App, started: list[list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
     ask(app, "git-receive-pack '/shop.git'", "--app", "shop", monkeypatch=monkeypatch)
     assert started == [["git", "receive-pack", str(app.repository)]]
 
@@ -68,7 +70,7 @@ def test_a_first_push_makes_the_app(
 
 
 @pytest.mark.parametrize("command", ["git-upload-pack blog", "git-receive-pack Blog"])
-def test_nothing_else_makes_an_app(
+def test_no_other_command_creates_an_app(
     command: str, app: App, started: list[list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(UnknownNameError):
@@ -76,7 +78,7 @@ def test_nothing_else_makes_an_app(
     assert (started, [a.name for a in app.root.apps()]) == ([], ["shop"])
 
 
-def test_a_key_of_some_apps_makes_none(
+def test_a_key_restricted_to_apps_cannot_create_one(
     app: App, started: list[list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(UnknownNameError, match="no app `blog`"):
@@ -88,13 +90,15 @@ def test_a_verb_is_run_for_the_apps_of_the_key(app: App, monkeypatch: pytest.Mon
     other = App(app.root, "zoo")
     other.save(app.settings)
     assert "zoo" in ask(app, "apps list", monkeypatch=monkeypatch)
-    told = ask(app, "apps list", "--app", "shop", monkeypatch=monkeypatch)
-    assert ("shop" in told, "zoo" in told) == (True, False)
+    output = ask(app, "apps list", "--app", "shop", monkeypatch=monkeypatch)
+    assert ("shop" in output, "zoo" in output) == (True, False)
     with pytest.raises(UnknownNameError, match="this key is not for `zoo`"):
         ask(app, "releases --app zoo", "--app", "shop", monkeypatch=monkeypatch)
 
 
-def test_no_file_of_the_host_is_read(app: App, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_key_cannot_read_a_file_of_the_host(
+    app: App, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     secret = tmp_path / "x.env"
     secret.write_text("A=1\n")
     with pytest.raises(UnknownNameError, match="a key cannot read files of the host"):
@@ -102,7 +106,7 @@ def test_no_file_of_the_host_is_read(app: App, monkeypatch: pytest.MonkeyPatch, 
     assert not list(app.secrets.glob("*variables*"))
 
 
-def test_nobody_is_told_what_there_is_at_a_path(app: App, tmp_path: Path) -> None:
+def test_a_key_cannot_probe_whether_a_path_exists(app: App, tmp_path: Path) -> None:
     """Whatever a verb's parser finds out about a path before it is judged."""
     file = click.Argument(["file"], type=click.Path(exists=True, dir_okay=False))
     verbs = click.Group("secret", commands={"import": click.Command("import", params=[file])})
@@ -116,10 +120,10 @@ def test_nobody_is_told_what_there_is_at_a_path(app: App, tmp_path: Path) -> Non
             )
 
 
-def test_who_asks_for_nothing_is_told_what_there_is(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
-    told = ask(app, "", "--app", "shop", monkeypatch=monkeypatch)
-    assert told.startswith("alice: you may push to shop, and run ")
-    assert len(told.splitlines()) == 1
+def test_an_empty_command_lists_the_permissions_of_the_key(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    output = ask(app, "", "--app", "shop", monkeypatch=monkeypatch)
+    assert output.startswith("alice: you may push to shop, and run ")
+    assert len(output.splitlines()) == 1
 
 
 def commands(group: click.Group, path: str = "") -> Iterator[tuple[str, click.Command]]:
@@ -127,12 +131,12 @@ def commands(group: click.Group, path: str = "") -> Iterator[tuple[str, click.Co
     for name in group.list_commands(context):
         command = group.get_command(context, name)
         assert command is not None
-        found = f"{path} {name}".strip()
+        result = f"{path} {name}".strip()
         if isinstance(command, click.Group):
-            assert not command.params, f"options of {found} itself are judged by nobody"
-            yield from commands(command, found)
+            assert not command.params, f"options of {result} itself are judged by nobody"
+            yield from commands(command, result)
         else:
-            yield found, command
+            yield result, command
 
 
 COMMANDS = dict(commands(cli))
@@ -147,13 +151,13 @@ def test_every_verb_and_every_parameter_is_classified(path: str) -> None:
         assert {p.name for p in COMMANDS[path].params} == set(key.parameters)
 
 
-def test_no_verb_is_classified_that_is_not_there() -> None:
+def test_every_rule_belongs_to_an_existing_verb() -> None:
     assert all(any(f"{path} ".startswith(f"{verb} ") for path in COMMANDS) for verb in verbs.VERBS)
     assert set(gate.VERBS) <= set(COMMANDS)
 
 
 @pytest.mark.parametrize("path", gate.VERBS)
-def test_no_parameter_of_a_key_is_opened_or_read_before_it_is_judged(path: str) -> None:
+def test_no_parameter_is_opened_or_read_before_the_check(path: str) -> None:
     for parameter in COMMANDS[path].params:
         assert not isinstance(parameter.type, click.File)
         assert not getattr(parameter.type, "exists", False)
@@ -185,6 +189,20 @@ REFUSED = [
         "status; id",
         "git-upload-archive shop",
         "git daemon",
+    ),
+    *(
+        "db export /tmp/x",
+        "db export -- /tmp/x",
+        "db import /etc/passwd --yes",
+        "db import",
+        "db shell --command id",
+    ),
+    *(
+        "db shell -- -c id",
+        "db shell --store ../x",
+        "db size -- x",
+        "db top --lines 0",
+        "db export - --root /srv",
     ),
     *("secret import /etc/passwd --app shop", "secret import --app shop -- /etc/passwd"),
     *("image load /var/lib/x.tar", "down /srv", "down ..", "cert set --certificate /etc/key.pem"),
@@ -225,7 +243,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize("command", REFUSED)
-def test_everything_else_is_refused(command: str, app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_other_command_is_refused(command: str, app: App, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(App, "__init__", lambda *_: pytest.fail("an app was looked at"))
     with pytest.raises((UnknownNameError, click.UsageError)) as refused:
         ask_parsed(app, command)
@@ -250,36 +268,48 @@ def ask_parsed(app: App, command: str, *apps: str) -> click.Context:
         ("run tool --root /x --app zoo", "run", {"argv": ("tool", "--root", "/x", "--app", "zoo")}),
         ("run --service=web -- tool -- --x", "run", {"service": "web", "argv": ("tool", "--", "--x")}),
         ("db restore --yes 2026", "db restore", {"when": "2026", "yes": True}),
+        ("db shell --read-only", "db shell", {"read_only": True, "store": ""}),
+        ("db export - --app shop", "db export", {"app_name": "shop"}),
+        ("db import - --yes", "db import", {"yes": True}),
         ("scale web=2 api=1", "scale", {"counts": ("web=2", "api=1")}),
         ("maintenance on --allow 203.0.113.0/24", "maintenance on", {"allow": ("203.0.113.0/24",)}),
     ],
 )
-def test_a_call_that_is_allowed(command: str, path: str, parameters: dict[str, object], app: App) -> None:
+def test_an_allowed_call_is_parsed(command: str, path: str, parameters: dict[str, object], app: App) -> None:
     call = ask_parsed(app, command, "shop")
     assert call.command_path == f"pushrod {path}"
     assert {name: call.params[name] for name in parameters} == parameters
 
 
-def test_help_is_shown_and_nothing_is_run(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_help_is_shown_and_no_verb_runs(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "Usage: pushrod rollback" in ask(app, "rollback -h", "--app", "shop", monkeypatch=monkeypatch)
 
 
-def test_the_gate_leads_to_its_own_root(app: App, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_gate_uses_only_its_own_root(app: App, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever else names a root: a variable, the directory, a repository there with a remote."""
     other = App(Root(tmp_path / "other"), "zoo")
     other.save(msgspec.structs.replace(app.settings, name="zoo"))
     monkeypatch.setenv("PUSHROD_ROOT", str(other.root.path))
     monkeypatch.setenv("XDG_DATA_HOME", str(other.root.path))
-    told = ask(app, "apps list", monkeypatch=monkeypatch)
-    assert ("shop" in told, "zoo" in told) == (True, False)
+    output = ask(app, "apps list", monkeypatch=monkeypatch)
+    assert ("shop" in output, "zoo" in output) == (True, False)
 
 
-def test_what_a_client_brings_along_is_left_behind_on_a_host(
-    app: App, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_clients_environment_is_removed_on_a_host(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
     before = dict(os.environ)
     try:
-        for name in ("GIT_DIR", "DOCKER_HOST", "PUSHROD_COMPOSE", "PYTHONPATH", "LD_PRELOAD"):
+        for name in (
+            "GIT_DIR",
+            "DOCKER_HOST",
+            "PUSHROD_COMPOSE",
+            "PYTHONPATH",
+            "LD_PRELOAD",
+            "PATH",
+            "TZ",
+            "HTTPS_PROXY",
+            "https_proxy",
+            "ALL_PROXY",
+        ):
             monkeypatch.setenv(name, "/srv/x")
         app.root.host_settings_path.write_bytes(msgspec.json.encode(HostSettings()))
         monkeypatch.chdir(app.root.path)
@@ -291,7 +321,7 @@ def test_what_a_client_brings_along_is_left_behind_on_a_host(
     assert left == set()
 
 
-def test_every_call_ends(
+def test_every_call_has_a_time_limit(
     app: App, started: list[list[str]], endless: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for command in ("git-receive-pack shop", "git-upload-pack shop", "releases"):
@@ -299,7 +329,7 @@ def test_every_call_ends(
     assert endless == [gate.PUSH_SECONDS, gate.FETCH_SECONDS, gate.VERBS["releases"].seconds]
 
 
-def test_one_key_has_only_so_many_calls_at_once(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_parallel_calls_of_a_key_are_bounded(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
     with contextlib.ExitStack() as taken:
         for _ in range(shares.PARALLEL):
             taken.enter_context(shares.turn(app.root, "alice"))
@@ -309,7 +339,7 @@ def test_one_key_has_only_so_many_calls_at_once(app: App, monkeypatch: pytest.Mo
 
 
 @pytest.mark.slow
-def test_a_call_that_is_git_s_waits_for_no_pipeline() -> None:
+def test_a_git_call_does_not_import_the_pipeline() -> None:
     """Every push and every fetch passes the gate; only the hook needs what deploys."""
     ask_for = "import sys, pushrod.cli.gate; print(*sorted(sys.modules))"
     done = subprocess.run([sys.executable, "-P", "-c", ask_for], capture_output=True, text=True, check=True)

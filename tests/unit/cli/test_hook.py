@@ -53,7 +53,7 @@ def tracked(tree: Tree) -> str:
 
 
 @pytest.mark.slow
-def test_a_push_moves_the_branch_and_the_client_knows(joined: Tree, repository: Path) -> None:
+def test_a_push_moves_the_branch_and_updates_the_clients_tracking_ref(joined: Tree, repository: Path) -> None:
     for message in ("one", "two"):
         commit = joined.commit(message, a=message)
         done = joined.git("push", "pushrod", "HEAD:main")
@@ -74,7 +74,9 @@ def test_an_older_commit_can_be_pushed_by_force_and_not_otherwise(joined: Tree, 
 
 
 @pytest.mark.slow
-def test_a_push_that_waited_for_another_is_judged_by_its_own_turn(joined: Tree, repository: Path) -> None:
+def test_a_push_that_waited_is_checked_against_the_branch_as_it_is_then(
+    joined: Tree, repository: Path
+) -> None:
     """Git itself would refuse to move a branch that has moved since the client connected."""
     first, second, third = (joined.commit(n, a=n) for n in ("one", "two", "three"))
     joined.git("push", "pushrod", f"{first}:refs/heads/main")
@@ -92,7 +94,7 @@ def test_a_push_that_waited_for_another_is_judged_by_its_own_turn(joined: Tree, 
 
 
 @pytest.mark.slow
-def test_a_commit_that_is_only_to_be_planned_is_stored_without_a_ref(joined: Tree, repository: Path) -> None:
+def test_a_commit_pushed_for_a_plan_is_stored_without_a_ref(joined: Tree, repository: Path) -> None:
     for message in ("one", "two"):
         commit = joined.commit(message, a=message)
         for _again in range(2):
@@ -102,7 +104,7 @@ def test_a_commit_that_is_only_to_be_planned_is_stored_without_a_ref(joined: Tre
 
 
 @pytest.mark.parametrize("ref", ["refs/plans/main", "refs/plans", f"refs/plans/{'0' * 40}"])
-def test_only_a_commit_by_its_own_name_is_planned(app: App, ref: str) -> None:
+def test_a_plan_ref_must_be_the_name_of_its_commit(app: App, ref: str) -> None:
     with pytest.raises(RepositoryError, match="only `main` is deployed"):
         pre_receive(app, f"{git.ZERO} {'1' * 40} {ref}\n")
 
@@ -131,7 +133,7 @@ def packets(*lines: str) -> bytes:
     return b"".join(f"{len(line.encode()) + 4:04x}{line}".encode() for line in lines) + b"0000"
 
 
-def test_the_conversation_is_that_of_githooks(tmp_path: Path) -> None:
+def test_the_proc_receive_hook_follows_gits_protocol(tmp_path: Path) -> None:
     update = f"{git.ZERO} {'1' * 40} refs/heads/main"
     source = io.BytesIO(packets("version=1\0push-options atomic") + packets(update, f"{update}/ä\n"))
     target = io.BytesIO()
@@ -141,7 +143,7 @@ def test_the_conversation_is_that_of_githooks(tmp_path: Path) -> None:
     )
 
 
-def test_a_client_that_is_gone_ends_the_conversation(tmp_path: Path) -> None:
+def test_proc_receive_ends_if_the_client_disconnects(tmp_path: Path) -> None:
     target = io.BytesIO()
     proc_receive(tmp_path, io.BytesIO(b""), target)
     assert target.getvalue() == packets("version=1\n") + packets()
@@ -192,7 +194,7 @@ def test_the_deployed_branch_cannot_be_deleted(app: App) -> None:
 
 
 @pytest.mark.slow
-def test_a_real_deletion_is_refused(served: App, tree: Tree) -> None:
+def test_a_deletion_pushed_by_git_is_refused(served: App, tree: Tree) -> None:
     commit = tree.commit("one", a="1")
     git.transfer(tree.path, served.repository, commit)
     git.move_branch(served.repository, commit)

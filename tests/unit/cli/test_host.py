@@ -54,14 +54,14 @@ def test_a_key_is_added_listed_and_removed(hosting: Path, public: Path) -> None:
     assert run("keys", "add", stdin=public.read_text()).output.startswith("alice may push to every app")
 
 
-def test_a_machine_that_is_no_host_has_no_keys(hosting: Path, public: Path) -> None:
+def test_keys_need_an_initialized_host(hosting: Path, public: Path) -> None:
     (hosting / "host.json").unlink()
     with pytest.raises(HostError, match="not a host yet"):
         run("keys", "add", str(public))
     assert not (hosting / ".ssh").exists()
 
 
-def test_keys_are_not_the_business_of_others(hosting: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_root_can_manage_keys(hosting: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1000)
     with pytest.raises(HostError, match="only root may"):
         run("keys", "list")
@@ -82,7 +82,7 @@ def works(done: list[str]) -> list[Work]:
     ]
 
 
-def test_only_what_is_pending_is_done_and_shown(capsys: pytest.CaptureFixture[str]) -> None:
+def test_only_pending_steps_are_done_and_shown(capsys: pytest.CaptureFixture[str]) -> None:
     done: list[str] = []
     _show(works(done), plan=False, as_json=False)
     assert done == ["three"]
@@ -98,11 +98,11 @@ def test_a_plan_does_nothing(as_json: bool, capsys: pytest.CaptureFixture[str]) 
 
 
 def test_limits_are_shown_and_changed(hosting: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    told: list[str] = []
+    calls: list[str] = []
     monkeypatch.setattr(systemd, "DIRECTORY", hosting / "units")
     for place in ("", ".slices"):  # what this command calls itself, and what `rebound` calls
         module = f"pushrod.adapters.systemd{place}"
-        monkeypatch.setattr(sys.modules[module], "call", lambda *argv: told.append(" ".join(argv)))
+        monkeypatch.setattr(sys.modules[module], "call", lambda *argv: calls.append(" ".join(argv)))
     monkeypatch.setattr(
         sys.modules["pushrod.adapters.systemd.slices"],
         "is_active",
@@ -111,18 +111,18 @@ def test_limits_are_shown_and_changed(hosting: Path, monkeypatch: pytest.MonkeyP
     shown = {line.split()[0]: line for line in run("limits").output.splitlines()}
     assert set(shown) == {"LIMIT", *(name.replace("_", "-") for name in limits.LIMITS)}
     run("limits", "services=7", "app-tasks=321")
-    assert told == ["daemon-reload"]
+    assert calls == ["daemon-reload"]
     assert "TasksMax=321\n" in (hosting / "units/pushrod-app-.slice.d/10-pushrod.conf").read_text()
     assert json.loads(run("limits", "--json").output)["services"] == 7
     (hosting / "apps/shop").mkdir(parents=True)
     (hosting / "apps/shop/app.json").write_text("{}")
-    told.clear()
+    calls.clear()
     run("limits", "--app", "shop", "app-tasks=99")
-    assert [t.partition(" MemoryMax=")[0] for t in told] == [
+    assert [t.partition(" MemoryMax=")[0] for t in calls] == [
         "daemon-reload",
         "set-property --runtime pushrod-app-shop.slice",
     ]
-    assert " TasksMax=99 " in told[1]
+    assert " TasksMax=99 " in calls[1]
     own = hosting / "units/pushrod-app-shop.slice.d/50-app.conf"
     assert "TasksMax=99\n" in own.read_text()
     run("limits", "services=default")
@@ -135,7 +135,7 @@ def test_limits_are_shown_and_changed(hosting: Path, monkeypatch: pytest.MonkeyP
         run("limits", "--app", "none", "pids=100")
 
 
-def test_limits_are_the_business_of_root(hosting: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_root_can_change_limits(hosting: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     with pytest.raises(HostError, match="only root may"):
         run("limits", "pids=100")

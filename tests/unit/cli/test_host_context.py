@@ -39,22 +39,24 @@ def ask(verb: str = "status") -> click.Context:
 
 
 @pytest.mark.parametrize("uid", [0, 4242])
-def test_root_and_the_account_find_the_host(uid: int, root: Root, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_root_and_the_account_use_the_root_of_the_host(
+    uid: int, root: Root, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: uid)
     assert host_context.default_root() == root.path
 
 
-def test_others_have_a_root_of_their_own(root: Root, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_users_have_no_host_root(root: Root, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     assert host_context.default_root() is None
 
 
-def test_a_home_that_is_no_host_is_not_taken(root: Root) -> None:
+def test_a_home_without_host_settings_is_not_used(root: Root) -> None:
     root.host_settings_path.unlink()
     assert host_context.default_root() is None
 
 
-def test_root_becomes_the_account(root: Root, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_root_switches_to_the_account(root: Root, monkeypatch: pytest.MonkeyPatch) -> None:
     became: list[tuple[list[str], str]] = []
 
     def execvpe(_program: str, argv: list[str], environment: dict[str, str]) -> None:
@@ -79,7 +81,7 @@ def test_root_stays_root_where_there_is_no_host(tmp_path: Path, monkeypatch: pyt
         assert find_root(str(tmp_path)).path == tmp_path
 
 
-def test_what_only_root_may_do_stays_with_root(root: Root, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_verbs_that_only_root_may_call_stay_root(root: Root, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.setattr(os, "execvpe", lambda *_: pytest.fail("became somebody else"))
     top = click.Context(click.Command("pushrod"), info_name="pushrod")
@@ -88,7 +90,7 @@ def test_what_only_root_may_do_stays_with_root(root: Root, monkeypatch: pytest.M
         assert find_root(str(root.path)).path == root.path
 
 
-def test_a_key_sees_its_own_apps(root: Root) -> None:
+def test_a_key_sees_only_its_apps(root: Root) -> None:
     assert [a.name for a in host_context.visible(root)] == ["shop", "zoo"]
     with ask() as context:
         context.meta[host_context.CALLER] = host_context.Caller("alice", root, Reach(("zoo",)))

@@ -46,7 +46,7 @@ def shown(app: App, *words: str) -> list[str]:
     return done.stdout.splitlines()
 
 
-def test_a_request_is_a_line(app: App, log: Path) -> None:
+def test_a_request_is_shown_as_one_line(app: App, log: Path) -> None:
     assert shown(app, "--edge") == [
         "2026-11-25 10:00:00  200    0.012 s  GET     /products/1                       backend-1     hit     "
         "77c5f9f32c4d4c3bd9a8a3c1ce2a9ff7",
@@ -55,12 +55,12 @@ def test_a_request_is_a_line(app: App, log: Path) -> None:
     ]
 
 
-def test_for_a_program_it_is_what_was_logged_with_the_instance(app: App, log: Path) -> None:
+def test_json_output_has_the_logged_request_with_its_instance(app: App, log: Path) -> None:
     first, second = map(json.loads, shown(app, "--edge", "--json"))
     assert (first, second) == ({**LINE, "instance": "backend-1"}, {**UNREADABLE, "instance": ""})
 
 
-def test_a_status_or_a_time_means_the_edge(app: App, log: Path) -> None:
+def test_status_and_slow_imply_the_edge_log(app: App, log: Path) -> None:
     assert len(shown(app, "--status", "4xx")) == len(shown(app, "--slow", "12ms")) == 1
 
 

@@ -8,16 +8,16 @@ import sys
 
 import pytest
 
-from pushrod.cli.output import Steps, age, conclude, print_error, print_json, print_table
+from pushrod.cli.output import Steps, conclude, print_error, print_json, print_table
 from pushrod.core.errors import HostError, PushrodError, ReadyError, StateError
 from pushrod.state.journal import Entry
 
 
-def test_an_error_ends_with_what_where_and_what_to_do(capsys: pytest.CaptureFixture[str]) -> None:
-    print_error(ReadyError("it ended", where="instance web-1", hint="mend it", log=("Traceback", "Error")))
+def test_an_error_ends_with_the_cause_the_place_and_the_remedy(capsys: pytest.CaptureFixture[str]) -> None:
+    print_error(ReadyError("it ended", where="instance web-1", hint="fix it", log=("Traceback", "Error")))
     assert capsys.readouterr() == (
         "",
-        "  | Traceback\n  | Error\npushrod: it ended\n  where:  instance web-1\n  to do:  mend it\n",
+        "  | Traceback\n  | Error\npushrod: it ended\n  where:  instance web-1\n  to do:  fix it\n",
     )
 
 
@@ -26,7 +26,9 @@ def test_an_error_without_a_place_or_remedy_has_no_empty_lines(capsys: pytest.Ca
     assert capsys.readouterr().err == "pushrod: it ended\n"
 
 
-def test_what_was_done_for_several_apps_ends_with_their_names(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_round_over_several_apps_ends_with_the_names_of_failed_apps(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     conclude([])
     one = StateError("damaged", where="journal").of("shop")
     with pytest.raises(StateError) as alone:
@@ -37,8 +39,10 @@ def test_what_was_done_for_several_apps_ends_with_their_names(capsys: pytest.Cap
     with pytest.raises(PushrodError, match=r"^failed for shop, blog, the engine$") as several:
         conclude([one, HostError("full").of("blog"), HostError("away")])
     assert several.value.exit_code == 11
-    told = capsys.readouterr().err
-    assert all(words in told for words in ("damaged", "app shop: journal", "full", "app blog", "away"))
+    expected_text = capsys.readouterr().err
+    assert all(
+        words in expected_text for words in ("damaged", "app shop: journal", "full", "app blog", "away")
+    )
 
 
 def test_values_are_printed_as_json(capsys: pytest.CaptureFixture[str]) -> None:
@@ -53,22 +57,6 @@ def test_a_table_has_columns_and_no_spaces_at_the_end(capsys: pytest.CaptureFixt
     assert capsys.readouterr().out == "APP   STATE\nshop  live\na     degraded  x\n"
     print_table(("APP",), [])
     assert capsys.readouterr().out == "APP\n"
-
-
-@pytest.mark.parametrize(
-    ("seconds", "told"),
-    [
-        (0, "0 s"),
-        (59.9, "59 s"),
-        (60, "1 min"),
-        (3599, "59 min"),
-        (3600, "1 h"),
-        (86399, "23 h"),
-        (2e5, "2 d"),
-    ],
-)
-def test_ages_are_told_in_their_largest_unit(seconds: float, told: str) -> None:
-    assert age(seconds) == told
 
 
 # ---- steps ----------------------------------------------------------------------------------------------------
@@ -106,7 +94,7 @@ steps.end("build", "the image", 3.0)
 
 
 @pytest.mark.slow
-def test_a_log_says_once_what_takes_long() -> None:
+def test_a_log_reports_a_slow_step_once() -> None:
     """The step ends only once that line has been read."""
     program = subprocess.Popen(
         [sys.executable, "-c", SLOW], stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -118,7 +106,7 @@ def test_a_log_says_once_what_takes_long() -> None:
 
 
 @pytest.mark.slow
-def test_a_terminal_shows_a_clock_that_the_finished_step_takes_the_place_of() -> None:
+def test_a_terminal_shows_a_clock_that_the_finished_step_replaces() -> None:
     ours, theirs = os.openpty()
     program = subprocess.Popen([sys.executable, "-c", SLOW], stdin=subprocess.PIPE, stderr=theirs, text=True)
     os.close(theirs)

@@ -50,7 +50,7 @@ def ask(app: App, command: str, *apps: str, stdin: str = "") -> Result:
 
 
 @pytest.mark.slow
-def test_who_changes_something_here_is_told(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_local_change_is_recorded_with_its_user(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SUDO_USER", "ada")
     monkeypatch.setenv("LOGNAME", "root")
     here(app, "secret", "set", "TOKEN", stdin="hush-hush")
@@ -58,8 +58,8 @@ def test_who_changes_something_here_is_told(app: App, monkeypatch: pytest.Monkey
     here(app, "secret", "unset", "NOTHING")
     here(app, "status")
     here(app, "secret", "list")
-    found = acts(app)
-    assert [(a.by, a.app, a.what, a.words, a.result, a.code, a.detail) for a in found] == [
+    actual = acts(app)
+    assert [(a.by, a.app, a.what, a.words, a.result, a.code, a.detail) for a in actual] == [
         ("root (ada)", "shop", "secret set", "TOKEN", "done", 0, ""),
         ("root (ada)", "shop", "secret import", "-", "done", 0, "A, B"),
         ("root (ada)", "shop", "secret unset", "NOTHING", "failed", 12, "no secret `NOTHING`"),
@@ -67,7 +67,7 @@ def test_who_changes_something_here_is_told(app: App, monkeypatch: pytest.Monkey
     assert not any(word in Audit(app.root).log.read_text() for word in ("hush-hush", "of-a", "of-b"))
 
 
-def test_what_comes_through_the_gate_is_told_whatever_it_is(app: App, through: list[list[str]]) -> None:
+def test_every_call_through_the_gate_is_recorded(app: App, through: list[list[str]]) -> None:
     for command in (
         "",
         "releases",
@@ -82,9 +82,9 @@ def test_what_comes_through_the_gate_is_told_whatever_it_is(app: App, through: l
         "host keys list",
     ):
         ask(app, command, "shop", stdin="value")
-    told = [(a.by, a.address, a.what, a.app, a.result, a.code) for a in acts(app)]
+    lines = [(a.by, a.address, a.what, a.app, a.result, a.code) for a in acts(app)]
     who = ("alice", "192.0.2.7")
-    assert told == [
+    assert lines == [
         (*who, "", "", "done", 0),
         (*who, "releases", "shop", "done", 0),
         (*who, "secret set", "shop", "done", 0),
@@ -101,7 +101,7 @@ def test_what_comes_through_the_gate_is_told_whatever_it_is(app: App, through: l
     assert "--root of `run`" in acts(app)[7].detail
 
 
-def test_a_push_is_one_act_of_the_gate_and_the_hook(app: App, through: list[list[str]]) -> None:
+def test_a_push_is_one_record_of_the_gate_and_the_hook(app: App, through: list[list[str]]) -> None:
     """The hook knows how it ended; the gate knows the key and the address."""
     log = Audit(app.root)
 
@@ -116,7 +116,7 @@ def test_a_push_is_one_act_of_the_gate_and_the_hook(app: App, through: list[list
     assert act.detail == "commit 0123; web-1 ended at boot"
 
 
-def test_words_of_a_program_are_told_without_secrets(app: App, through: list[list[str]]) -> None:
+def test_command_lines_are_recorded_without_secrets(app: App, through: list[list[str]]) -> None:
     here(app, "secret", "set", "TOKEN", stdin="hush-hush")
     for options in ("", "--app zoo ", "--root x "):
         ask(app, f"run {options}-- curl -H hush-hush http://x", "shop")
@@ -124,7 +124,7 @@ def test_words_of_a_program_are_told_without_secrets(app: App, through: list[lis
 
 
 @pytest.mark.slow
-def test_what_a_timer_does_is_nobodys_doing(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_calls_by_a_timer_are_not_recorded(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
     here(app, "db", "backup", "--all")
     monkeypatch.setenv("INVOCATION_ID", "0123")
     here(app, "db", "backup", "--all")
@@ -135,26 +135,28 @@ def test_what_a_timer_does_is_nobodys_doing(app: App, monkeypatch: pytest.Monkey
 @pytest.mark.parametrize(
     "command", ["status \udcff\udcfe", "\udcff", "git-receive-pack '\udcff'", "run \udcff"]
 )
-def test_bytes_that_are_no_text_are_told_too(command: str, app: App, through: list[list[str]]) -> None:
+def test_invalid_bytes_are_recorded_as_question_marks(
+    command: str, app: App, through: list[list[str]]
+) -> None:
     done = ask(app, command, "shop")
     assert isinstance(done.exception, PushrodError | click.ClickException), done.exc_info
     assert acts(app)[-1].words == command.replace("\udcff", "?").replace("\udcfe", "?")
 
 
-def test_a_key_sees_what_was_done_to_its_own_apps(app: App, through: list[list[str]]) -> None:
+def test_a_key_sees_only_the_records_of_its_apps(app: App, through: list[list[str]]) -> None:
     log = Audit(app.root)
     log.end(log.begin(Who("bob", "SHA256:b"), "rollback", "zoo"), "done")
     log.end(log.begin(Who("bob", "SHA256:b"), "rollback", "shop"), "done")
     log.note(Who("root"), "host init", "done")
-    told = ask(app, "audit", "shop").output
-    assert ("bob" in told, "zoo" in told, "host init" in told) == (True, False, False)
+    output = ask(app, "audit", "shop").output
+    assert ("bob" in output, "zoo" in output, "host init" in output) == (True, False, False)
     assert all(word in ask(app, "audit").output for word in ("zoo", "host init"))
     assert "this key is not for `zoo`" in str(ask(app, "audit --app zoo", "shop").exception)
     assert "needs a key for all apps" in str(ask(app, "audit verify", "shop").exception)
     assert ": unchanged" in ask(app, "audit verify").output
 
 
-def test_the_list_is_narrowed_down(app: App) -> None:
+def test_the_list_can_be_filtered(app: App) -> None:
     log = Audit(app.root)
     for who, what, result in (("bob", "push", "failed"), ("eve", "push", "done"), ("eve", "exec", "done")):
         log.end(log.begin(Who(who, f"SHA256:{who}"), what, "shop"), result)  # type: ignore[arg-type]
@@ -165,7 +167,7 @@ def test_the_list_is_narrowed_down(app: App) -> None:
     assert isinstance(here(app, "audit", "--since", "soon").exception, click.BadParameter)
 
 
-def test_a_changed_line_is_said_with_its_place(app: App) -> None:
+def test_a_changed_line_is_reported_with_its_number(app: App) -> None:
     log = Audit(app.root)
     log.end(log.begin(Who("eve", "SHA256:e"), "push", "shop"), "done")
     log.log.write_text(log.log.read_text().replace("eve", "bob"))
@@ -174,19 +176,51 @@ def test_a_changed_line_is_said_with_its_place(app: App) -> None:
     assert (done.exception.exit_code, done.exception.what) == (11, "line 1 was changed")
 
 
-def test_a_log_that_cannot_be_written_keeps_no_owner_from_mending(app: App, through: list[list[str]]) -> None:
+def test_an_unwritable_audit_log_blocks_keys_but_not_the_owner(app: App, through: list[list[str]]) -> None:
     """A key's call is refused, because it would leave no record."""
     (app.root.path / "audit").write_text("no directory")
-    told = here(app, "secret", "set", "TOKEN", stdin="x")
-    assert (told.exception, "not recorded in the audit log" in told.output) == (None, True)
+    done = here(app, "secret", "set", "TOKEN", stdin="x")
+    assert (done.exception, "not recorded in the audit log" in done.output) == (None, True)
     assert isinstance(ask(app, "secret set OTHER", "shop", stdin="y").exception, PushrodError)
     assert "TOKEN\n" in here(app, "secret", "list").output
     assert "OTHER" not in here(app, "secret", "list").output
 
 
-def test_only_what_changes_nothing_is_left_out() -> None:
+def test_only_read_only_verbs_are_not_recorded() -> None:
     """A read-only verb says so in its rule; all others are recorded, including new ones."""
     left_out = [path for path in COMMANDS if not verbs.find(path).recorded]
-    assert sorted(left_out) == ["audit", "gate", "hook", "host edge", "new", "recover"]
+    assert sorted(left_out) == [
+        "audit",
+        "gate",
+        "hook",
+        "host edge",
+        "host notify check",
+        "metrics",
+        "new",
+        "recover",
+        "web call",
+        "web door",
+        "web serve",
+    ]
     for verb, rule in gate.VERBS.items():
         assert rule.read_only == ("as_json" in rule.parameters and "repair" not in rule.parameters), verb
+
+
+@pytest.mark.parametrize("verb", [("notify", "add", "team"), ("alarm", "set")])
+@pytest.mark.parametrize(
+    ("target", "recorded"),
+    [
+        ("https://hooks.example.com/services/T0/token", "https://hooks.example.com/…"),
+        ("https://ann:token@hooks.example.com", "https://hooks.example.com/…"),
+        ("/bin/true --key token", "/bin/true"),
+        ("mailto:ann@example.com", "mailto:ann@example.com"),
+    ],
+)
+def test_the_address_of_a_webhook_is_not_recorded(
+    app: App, verb: tuple[str, ...], target: str, recorded: str
+) -> None:
+    """Whoever knows it can write to the channel, and keys for all apps may read the log."""
+    here(app, "host", *verb, target)
+    (act,) = acts(app)
+    assert act.words.endswith(recorded)
+    assert "token" not in (app.root.path / "audit" / "log").read_text()

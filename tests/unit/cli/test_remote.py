@@ -53,19 +53,19 @@ def asked(tree: Tree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("ssh://[fd00::1]:22/shop", ["-p", "22", "fd00::1"], "shop"),
     ],
 )
-def test_a_url_that_git_reaches_by_ssh(url: str, connects: list[str], app: str) -> None:
+def test_an_ssh_url_is_parsed(url: str, connects: list[str], app: str) -> None:
     assert remote.parse(url) == remote.Remote(("ssh", *connects), app)
 
 
 @pytest.mark.parametrize(
     "url", ["", "/srv/apps/shop/repo.git", "../shop", "https://server/shop.git", "file:///srv/shop", "./a:b"]
 )
-def test_a_url_that_is_none(url: str) -> None:
+def test_other_urls_are_not_remote(url: str) -> None:
     assert remote.parse(url) is None
 
 
 @pytest.mark.parametrize("url", ["-oProxyCommand=id:shop", "ssh://-oProxyCommand=id/shop", "a@-b:shop"])
-def test_a_host_is_never_an_option(url: str) -> None:
+def test_a_host_name_cannot_be_an_option(url: str) -> None:
     with pytest.raises(HostError, match="cannot begin with a dash"):
         remote.parse(url)
 
@@ -93,20 +93,20 @@ def test_a_host_is_never_an_option(url: str) -> None:
         ("run --service web ls '*'", "run --app shop --service web -- ls '*'"),
     ],
 )
-def test_a_verb_is_sent_there_with_its_options(asked: Path, argv: str, sent: str) -> None:
+def test_a_verb_is_sent_to_the_server_with_its_options(asked: Path, argv: str, sent: str) -> None:
     done = CliRunner().invoke(cli, shlex.split(argv))
     assert done.exit_code == 13, done.output
     assert asked.read_text().splitlines()[:2] == ["pushrod@server", sent]
 
 
-def test_a_verb_runs_here_where_a_root_is_given(asked: Path, tmp_path: Path) -> None:
+def test_a_verb_runs_locally_if_a_root_is_given(asked: Path, tmp_path: Path) -> None:
     done = CliRunner().invoke(cli, ["status", "--json", "--root", str(tmp_path / "here")])
     assert (json.loads(done.stdout), asked.exists()) == ([], False)
     done = CliRunner().invoke(cli, ["--root", str(tmp_path / "here"), "status", "--json"])
     assert (json.loads(done.stdout), asked.exists()) == ([], False)
 
 
-def test_the_ssh_that_git_is_told_to_use_is_used(
+def test_the_ssh_command_configured_for_git_is_used(
     asked: Path, tree: Tree, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     program = str(asked.parent / "bin" / "ssh")
@@ -118,7 +118,7 @@ def test_the_ssh_that_git_is_told_to_use_is_used(
     assert asked.read_text().splitlines()[:3] == ["-i", "key", "pushrod@server"]
 
 
-def test_a_secret_goes_through_standard_input_alone(asked: Path, tmp_path: Path) -> None:
+def test_a_secret_is_sent_only_by_standard_input(asked: Path, tmp_path: Path) -> None:
     done = CliRunner().invoke(cli, ["secret", "set", "KEY"], input="hush $HOME\n")
     assert (done.exit_code, "said there" in done.output) == (13, True)
     assert asked.read_text() == "pushrod@server\nsecret set --app shop KEY\nread hush $HOME\n"
@@ -127,7 +127,7 @@ def test_a_secret_goes_through_standard_input_alone(asked: Path, tmp_path: Path)
     assert asked.read_text() == "pushrod@server\nsecret import - --app shop\nread A=1\n"
 
 
-def test_what_is_outside_a_repository_is_here(asked: Path, tmp_path: Path) -> None:
+def test_a_directory_outside_a_repository_has_no_remote(asked: Path, tmp_path: Path) -> None:
     (tmp_path / "outside").mkdir()
     with click.Context(click.Command("pushrod")):
         assert remote.find(None, None, tmp_path / "outside") is None

@@ -18,7 +18,7 @@ FILES = scaffold.template_files("shop")
 OF_STACK = {stack: scaffold.template_files("shop", stack) for stack in STACKS}
 
 
-def test_the_files_a_repository_begins_with() -> None:
+def test_a_new_repository_has_its_essential_files() -> None:
     assert {
         ".env.example",
         ".gitignore",
@@ -28,7 +28,7 @@ def test_the_files_a_repository_begins_with() -> None:
     } <= set(FILES)
 
 
-def test_a_shop_in_java_has_the_same_page_and_stores_and_no_python() -> None:
+def test_the_java_shop_has_the_same_page_and_stores_and_no_python() -> None:
     java = OF_STACK["spring"]
     assert {"backend/pom.xml", "docker/backend/Dockerfile", "compose.yaml", "README.md"} <= set(java)
     assert not [path for path in java if path.endswith((".py", ".in", ".toml"))]
@@ -40,7 +40,7 @@ def test_a_shop_in_java_has_the_same_page_and_stores_and_no_python() -> None:
         assert stores[0][name] == stores[1][name]
 
 
-def test_every_version_of_the_java_shop_is_fixed() -> None:
+def test_every_version_of_the_java_shop_is_pinned() -> None:
     """Maven's enforcer refuses the rest: ranges, snapshots, plugins without a version."""
     pom = OF_STACK["spring"]["backend/pom.xml"]
     versions = re.findall(r"<version>(.*?)</version>", pom)
@@ -50,13 +50,13 @@ def test_every_version_of_the_java_shop_is_fixed() -> None:
 
 
 @pytest.mark.parametrize("stack", STACKS)
-def test_nothing_is_left_of_the_templates_own_notation(stack: str) -> None:
+def test_no_template_placeholder_remains(stack: str) -> None:
     for path, text in OF_STACK[stack].items():
         assert "{{name}}" not in text, path
         assert "dot_" not in path
 
 
-def test_what_tools_leave_in_the_template_is_not_copied(
+def test_files_left_by_tools_in_the_template_are_not_copied(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     left = (
@@ -76,10 +76,10 @@ def test_what_tools_leave_in_the_template_is_not_copied(
 
 
 @pytest.mark.slow
-def test_every_python_file_is_one() -> None:
-    found = {path: text for path, text in FILES.items() if path.endswith(".py")}
-    assert len(found) > 5
-    for path, text in found.items():
+def test_every_python_file_is_valid_syntax() -> None:
+    result = {path: text for path, text in FILES.items() if path.endswith(".py")}
+    assert len(result) > 5
+    for path, text in result.items():
         ast.parse(text, path)
 
 
@@ -104,7 +104,7 @@ def test_a_new_repository_has_one_commit_of_every_file_by_its_user(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("stack", STACKS)
-def test_a_new_repository_can_be_pushed_at_once(home: Path, tmp_path: Path, stack: str) -> None:
+def test_a_new_repository_passes_the_secret_scan(home: Path, tmp_path: Path, stack: str) -> None:
     scaffold.create("shop", tmp_path / "shop", stack)
     secret_scan.check(tmp_path / "shop", git.resolve(tmp_path / "shop", "HEAD"))
 
@@ -118,14 +118,14 @@ def test_a_users_env_file_is_not_committed_by_mistake(home: Path, tmp_path: Path
 
 
 @pytest.mark.slow
-def test_git_needs_not_to_know_its_user(home: Path, tmp_path: Path) -> None:
+def test_a_repository_is_created_without_a_git_user(home: Path, tmp_path: Path) -> None:
     (home / ".gitconfig").write_text("")
     scaffold.create("shop", tmp_path / "shop")
     assert git.git(tmp_path / "shop", "log", "--format=%an").strip() == "pushrod"
 
 
 @pytest.mark.slow
-def test_an_empty_folder_is_taken_and_one_with_files_is_not(home: Path, tmp_path: Path) -> None:
+def test_an_empty_directory_is_used_and_one_with_files_is_refused(home: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     scaffold.create("shop", tmp_path / "empty")
     for taken in (tmp_path / "empty", tmp_path / "empty" / "compose.yaml"):

@@ -13,7 +13,7 @@ def send(monkeypatch: pytest.MonkeyPatch, raw: bytes) -> None:
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(raw), encoding="utf-8"))
 
 
-def test_all_of_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_standard_input_is_read_completely(monkeypatch: pytest.MonkeyPatch) -> None:
     send(monkeypatch, "größe\n".encode())
     assert sent.text() == "größe\n"
     send(monkeypatch, b"A=1\r\n\xff")
@@ -21,7 +21,9 @@ def test_all_of_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("read", [sent.text, sent.exactly])
-def test_more_than_the_bound_is_refused(read: Callable[[], object], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_input_beyond_the_limit_is_refused(
+    read: Callable[[], object], monkeypatch: pytest.MonkeyPatch
+) -> None:
     send(monkeypatch, b"x" * sent.MOST)
     assert len(read()) == sent.MOST  # type: ignore[arg-type]
     send(monkeypatch, b"x" * (sent.MOST + 1))

@@ -6,7 +6,7 @@ from pushrod.core.attempts import Attempts
 from pushrod.core.errors import EdgeError
 
 
-def test_what_fails_is_kept_and_the_next_thing_is_done() -> None:
+def test_a_failure_is_recorded_and_the_next_step_runs() -> None:
     tries = Attempts()
     done: list[str] = []
     with tries.of("the edge"):
@@ -21,12 +21,12 @@ def test_what_fails_is_kept_and_the_next_thing_is_done() -> None:
     )
 
 
-def test_nothing_failed() -> None:
+def test_no_failure_is_an_empty_text() -> None:
     assert str(Attempts()) == ""
 
 
 @pytest.mark.parametrize("error", [KeyError("x"), KeyboardInterrupt()])
-def test_a_defect_and_an_interruption_go_on(error: BaseException) -> None:
+def test_defects_and_interruptions_propagate(error: BaseException) -> None:
     tries = Attempts()
     with pytest.raises(type(error)), tries.of("anything"):
         raise error

@@ -20,22 +20,28 @@ def test_every_limit_is_described() -> None:
     [(1, 1024, 1024, 768), (2, 1024, 1024, 1792), (4, 2048, 2048, 3584), (24, 12288, 13184, 22016)],
 )
 def test_defaults_leave_room_for_the_host(gib: float, memory: int, app: int, everything: int) -> None:
-    found = limits.defaults(machine(gib))
-    assert (found.memory, found.app_memory, found.all_memory) == (memory * MIB, app * MIB, everything * MIB)
-    assert found.store_memory == found.app_memory
+    result = limits.defaults(machine(gib))
+    assert (result.memory, result.app_memory, result.all_memory) == (
+        memory * MIB,
+        app * MIB,
+        everything * MIB,
+    )
+    assert result.store_memory == result.app_memory
     assert limits.defaults(machine(gib - 0.01)).all_memory in (everything * MIB, (everything - 128) * MIB)
 
 
-def test_a_small_kernel_gives_fewer_tasks() -> None:
+def test_a_small_task_limit_of_the_kernel_reduces_the_limits() -> None:
     assert limits.defaults(machine(1, tasks=7900)).app_tasks == 2048
     assert limits.defaults(machine(1, tasks=16000)).app_tasks == 3840
     assert limits.defaults(machine(64, tasks=500_000)).app_tasks == 8192
 
 
-def test_what_the_owner_says_goes_first_and_an_apps_own_before_it() -> None:
-    found = limits.resolve(machine(4), {"memory": 1.0 * GIB, "services": 9.0}, {"services": 3.0, "gone": 1.0})
-    assert (found.memory, found.services, found.volumes) == (GIB, 3, 50)
-    assert isinstance(found.memory, int)
+def test_the_owners_limits_precede_defaults_and_the_apps_precede_both() -> None:
+    result = limits.resolve(
+        machine(4), {"memory": 1.0 * GIB, "services": 9.0}, {"services": 3.0, "gone": 1.0}
+    )
+    assert (result.memory, result.services, result.volumes) == (GIB, 3, 50)
+    assert isinstance(result.memory, int)
 
 
 @pytest.mark.parametrize(
@@ -48,7 +54,7 @@ def test_what_the_owner_says_goes_first_and_an_apps_own_before_it() -> None:
         ("memory=1073741824", ("memory", GIB)),
     ],
 )
-def test_a_change_as_it_is_written(text: str, expected: tuple[str, float]) -> None:
+def test_a_change_is_parsed(text: str, expected: tuple[str, float]) -> None:
     assert limits.parse(text) == expected
 
 
@@ -57,13 +63,13 @@ def test_a_change_as_it_is_written(text: str, expected: tuple[str, float]) -> No
     ["memory", "memory=", "memory=1", "memory=-1", "memory=2X", "memory=0x10", "pids=1G", "pids=1.5", "gone=1", "=1",
      "health-interval=1s", "memory=" + "9" * 40, "cpus=0"],
 )  # fmt: skip
-def test_what_is_no_change(text: str) -> None:
+def test_an_invalid_change_is_refused(text: str) -> None:
     with pytest.raises(UnknownNameError) as error:
         limits.parse(text)
     assert error.value.hint
 
 
-def test_values_as_they_are_read() -> None:
+def test_values_are_written_with_their_units() -> None:
     assert [limits.written("memory", n) for n in (2 * GIB, 2176 * MIB, 5 << 10, 7)] == [
         "2 GiB", "2176 MiB", "5 KiB", "7 bytes",
     ]  # fmt: skip

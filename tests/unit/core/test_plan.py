@@ -22,7 +22,7 @@ def test_everything_is_new_the_first_time() -> None:
     )
 
 
-def test_new_code_alone_changes_nothing_else() -> None:
+def test_new_code_only_changes_nothing_else() -> None:
     changes = compare(LIVE, LIVE.services, LIVE.stores, IMAGES)
     assert {c.action for c in changes} == {"same"}
     assert changes[0].detail == "new code only; runs `alembic upgrade head` first"
@@ -30,7 +30,7 @@ def test_new_code_alone_changes_nothing_else() -> None:
     assert summary(changes, []) == ""
 
 
-def test_every_reason_for_a_change_is_told() -> None:
+def test_every_reason_for_a_change_is_listed() -> None:
     backend = msgspec.structs.replace(LIVE.services[0], replicas=3, command=("serve", "--fast"), release=())
     changes = compare(LIVE, [backend, LIVE.services[1]], LIVE.stores, IMAGES | {"backend": "sha-2"})
     assert changes[0] == Change(
@@ -39,12 +39,12 @@ def test_every_reason_for_a_change_is_told() -> None:
     assert summary(changes, []) == "changed: backend"
 
 
-def test_a_store_that_is_left_out_keeps_its_data_and_a_service_does_not_stay() -> None:
+def test_a_removed_store_keeps_its_data_and_a_removed_service_is_retired() -> None:
     changes = compare(LIVE, [LIVE.services[0], service("mailer", role="worker")], [store("db")], IMAGES)
-    told = {(c.what, c.name): (c.action, c.detail) for c in changes}
-    assert told["service", "worker"] == ("removed", "its instances are retired")
-    assert told["store", "postgres"] == ("removed", "no longer used; it keeps running with its data")
-    assert told["service", "mailer"][0] == told["store", "db"][0] == "new"
+    by_name = {(c.what, c.name): (c.action, c.detail) for c in changes}
+    assert by_name["service", "worker"] == ("removed", "its instances are retired")
+    assert by_name["store", "postgres"] == ("removed", "no longer used; it keeps running with its data")
+    assert by_name["service", "mailer"][0] == by_name["store", "db"][0] == "new"
     assert summary(changes, []) == "new: mailer, db; removed: worker, postgres"
 
 
@@ -54,7 +54,7 @@ def test_a_job_runs_once() -> None:
     assert Change("service", "migrate", "new", "runs once before the instances") in changes
 
 
-def test_on_docker_an_image_is_code_too_and_a_store_is_what_the_manifest_names() -> None:
+def test_on_docker_a_new_image_and_a_new_store_image_are_changes() -> None:
     live = release(
         engine="docker", images={n: Image(id="sha-1", location=f"pushrod/shop/{n}:1") for n in IMAGES}
     )
@@ -67,7 +67,7 @@ def test_on_docker_an_image_is_code_too_and_a_store_is_what_the_manifest_names()
     ]
 
 
-def test_instances_are_counted_as_people_say_it() -> None:
+def test_instances_are_counted_by_service() -> None:
     instances = [Instance(f"a-{n}", "a") for n in (1, 2)] + [Instance("b-1", "b")]
     assert count(instances) == "a ×2, b"
     assert count([]) == ""

@@ -3,7 +3,8 @@
 import msgspec
 import pytest
 
-from pushrod.core.values import Instance, Manifest, Process, Release, Service
+from pushrod.core.processes import Process
+from pushrod.core.values import Instance, Manifest, Release, Service
 from tests.unit.samples import release, service, store
 
 MANIFEST = Manifest(
@@ -11,7 +12,7 @@ MANIFEST = Manifest(
 )
 
 
-def test_services_are_told_apart_by_role() -> None:
+def test_services_are_distinguished_by_role() -> None:
     assert [s.name for s in MANIFEST.stores] == ["postgres"]
     assert [s.name for s in MANIFEST.stateless] == ["backend", "worker"]
     assert MANIFEST.entry.name == "backend"
@@ -26,16 +27,16 @@ def test_a_service_is_found_by_name() -> None:
         release().service("postgres")
 
 
-def test_the_edge_sends_traffic_to_the_entry_alone() -> None:
+def test_only_the_entry_receives_traffic_from_the_edge() -> None:
     assert [i.port for i in release().instances_of("backend")] == [20001, 20002]
 
 
-def test_a_release_comes_back_from_json_as_it_was() -> None:
+def test_a_release_round_trips_through_json() -> None:
     sealed = release(notes=("a note",))
     assert msgspec.json.decode(msgspec.json.encode(sealed), type=Release) == sealed
 
 
-def test_a_release_of_a_version_that_knows_more_is_refused() -> None:
+def test_a_release_with_unknown_fields_is_refused() -> None:
     raw = msgspec.json.encode(msgspec.to_builtins(release()) | {"mirrors": []})
     with pytest.raises(msgspec.ValidationError, match="mirrors"):
         msgspec.json.decode(raw, type=Release)
@@ -53,6 +54,6 @@ def test_defaults_are_not_shared_between_values() -> None:
     assert other.environment == {}
 
 
-def test_a_process_needs_all_that_running_it_takes() -> None:
+def test_every_field_of_a_process_is_required() -> None:
     with pytest.raises(msgspec.ValidationError, match="argv"):
         msgspec.convert({"group": "shop-r1", "name": "backend-1"}, Process)

@@ -11,6 +11,7 @@ from pushrod.core.errors import EdgeError, PushrodError, ReadyError
 from pushrod.core.plan import Change, Need
 from pushrod.core.site import Request, Site
 from pushrod.core.traits import EMBEDDED
+from pushrod.core.upgrades import UpgradePlan
 from pushrod.core.values import (
     Diagnostic,
     Image,
@@ -21,14 +22,15 @@ from pushrod.core.values import (
     ProcessState,
     Program,
     Release,
+    Route,
     Service,
 )
-from pushrod.engines.protocols import Document, Engine, OnLine
+from pushrod.engines.protocols import Document, Engine, OnLine, Upgrade
 from pushrod.ingress.protocol import Places
 from pushrod.manifest.policy import Terms
 from pushrod.state.apps import App, Root
 from pushrod.stores.backup_drivers import Archive
-from pushrod.stores.kinds import Endpoint
+from pushrod.stores.kinds import Endpoint, Server
 from tests.unit.samples import LIMITS
 
 Told = Callable[[str], None]
@@ -42,7 +44,7 @@ class Ticket:
         self._of = of
 
     def wait(self, seconds: float) -> bool:
-        """All has ended."""
+        """As `Drain.wait`."""
         self._record(f"drained {self._of}")
         return True
 
@@ -58,19 +60,19 @@ class Gate:
 
     @property
     def places(self) -> Places:
-        """Below the root."""
+        """As `Ingress.places`."""
         gate = self._root.path / "gate"
         return Places(gate / "static", gate / "passwords", gate / "challenges")
 
     def site(self, app: str) -> Site | None:
-        """As it was given."""
+        """As `Ingress.site`."""
         return self.sites.get(app)
 
     def check(self, site: Site) -> None:
-        """Anything goes."""
+        """As `Ingress.check`."""
 
     def switch(self, app: str, site: Site | None) -> Ticket:
-        """Record it, unless its release is refused."""
+        """As `Ingress.switch`; records it, unless its release is refused."""
         if site and site.release in self.refused:
             raise EdgeError(f"release {site.release} is not led to")
         before = self.sites.pop(app, None)
@@ -80,129 +82,140 @@ class Gate:
         return Ticket(self._record, f"{before.release}" if before else "nothing")
 
     def certificate_shown(self, site: Site) -> str:
-        """None."""
+        """As `Ingress.certificate_shown`."""
         return ""
 
     def certificates_in_use(self, app: str, generations: Collection[str]) -> Collection[str]:
-        """None."""
+        """As `Ingress.certificates_in_use`."""
         return ()
 
     def requests(
         self, app: str, select: Callable[[Request], Request | None], *, lines: int, follow: bool
     ) -> Iterable[Request]:
-        """None."""
+        """As `Ingress.requests`."""
         return ()
 
     def ready_marker(self, app: App, number: int) -> str:
-        """None."""
+        """As `Ingress.ready_marker`."""
         return ""
 
     def repair_sites(self) -> bool:
-        """Never broken."""
+        """As `Ingress.repair_sites`."""
         return False
 
     def remove_app(self, app: str) -> None:
-        """Nothing is kept."""
+        """As `Ingress.remove_app`."""
 
 
 class Nothing:
     """Platform, images, resources and programs in one: needs, refuses, builds and leaves nothing."""
 
     def open(self) -> None:
-        """It is."""
+        """As `Platform.open`."""
 
     def start_at_boot(self, enabled: bool) -> str:
-        """No unit does."""
+        """As `Platform.start_at_boot`."""
         return ""
 
     def stop_if_idle(self) -> None:
-        """There is nothing to stop."""
+        """As `Platform.stop_if_idle`."""
 
     def examine(self) -> Iterator[Diagnostic]:
-        """All is well."""
+        """As `Platform.examine`."""
         return iter(())
 
     def has_environment(self, app: App, release: Release) -> bool:
-        """No files are needed."""
+        """As `Programs.has_environment`."""
         return True
 
     def write_environment(self, app: App, release: Release, manifest: Manifest) -> None:
-        """Nothing."""
+        """As `Programs.write_environment`."""
 
     def check_name(self, name: str) -> None:
-        """Any name."""
+        """As `Platform.check_name`."""
 
     @contextlib.contextmanager
     def choose_port(self, port: int = 0) -> Iterator[int]:
-        """Any port."""
+        """As `Platform.choose_port`."""
         yield port or 8000
 
     def terms(self, app: App, checkout: Path) -> Terms:
-        """As on a small machine."""
+        """As `Platform.terms`."""
         return Terms("embedded", LIMITS)
 
     def check(self, app: App, document: Document, manifest: Manifest, checkout: Path) -> None:
-        """Anything goes."""
+        """As `Platform.check`."""
 
     def explain(self, app: App, error: PushrodError) -> None:
-        """Nothing to add."""
+        """As `Platform.explain`."""
 
     def needed(self, manifest: Manifest) -> Sequence[Service]:
-        """Of each service."""
+        """As `Images.needed`."""
         return manifest.stateless
 
     def build(self, app: App, commit: str, service: Service, checkout: Path, on_line: OnLine) -> Image:
-        """By name."""
+        """As `Images.build`."""
         return Image(id=f"{service.name}:{commit}")
 
     def identify(self, app: App, commit: str, service: Service, checkout: Path) -> str:
-        """By name."""
+        """As `Images.identify`."""
         return f"{service.name}:{commit}"
 
     def preview(
         self, app: App, commit: str, document: Document, manifest: Manifest, checkout: Path
     ) -> tuple[list[Change], list[Need]]:
-        """Nothing more."""
+        """As `Images.preview`."""
         return [], []
+
+    def file_routes(self, app: App, manifest: Manifest, checkout: Path) -> Sequence[Route]:
+        """None."""
+        return ()
+
+    def makes(self, directory: str, checkout: Path) -> bool:
+        """Nothing is built."""
+        return False
+
+    def make(self, directory: str, checkout: Path, on_line: OnLine) -> None:
+        """Nothing to do."""
 
     def notes(
         self, app: App, document: Document, manifest: Manifest, checkout: Path, images: Mapping[str, str]
     ) -> Sequence[str]:
-        """None."""
+        """As `Images.notes`."""
         return ()
 
     @contextlib.contextmanager
     def place(
         self, app: App, number: int, manifest: Manifest, images: Mapping[str, Image]
     ) -> Iterator[Placement]:
-        """One instance each."""
+        """As `Resources.place`; one instance for each service."""
         yield Placement(
             tuple(Instance(f"{s.name}-1", s.name, 20000 + n) for n, s in enumerate(manifest.stateless))
         )
 
     def render(self, app: App, release: Release, document: Document, manifest: Manifest) -> dict[str, str]:
-        """No files."""
+        """As `Resources.render`."""
         return {}
 
     def excess(self, app: App, older: Sequence[Release], live: Release) -> int:
-        """There is room for all."""
+        """As `Resources.excess`; there is room for all."""
         return 0
 
     def remove_unused(self, app: App) -> None:
-        """Nothing is kept."""
+        """As `Resources.remove_unused`."""
 
     def remove_stale_builds(self) -> list[PushrodError]:
-        """Nothing is kept."""
+        """As `Resources.remove_stale_builds`."""
         return []
 
     def remove_release_volumes(self, app: App, number: int) -> None:
-        """There are none."""
+        """As `Resources.remove_release_volumes`."""
 
     def remove_directory(self, app: App, directory: Path) -> None:
-        """Nothing is in there."""
+        """As `Resources.remove_directory`."""
 
     def remove_app(self, app: App) -> None:
-        """Nothing is kept."""
+        """As `Resources.remove_app`."""
 
     def run(
         self,
@@ -213,20 +226,20 @@ class Nothing:
         environment: dict[str, str],
         on_line: OnLine,
     ) -> int:
-        """Report what would run."""
+        """As `Programs.run`; reports what would run."""
         on_line(" ".join(argv))
         return 0
 
     def run_program(
         self, app: App, release: Release, service: Service, argv: Sequence[str], environment: dict[str, str]
     ) -> Program:
-        """As it is."""
+        """As `Programs.run_program`."""
         return Program(tuple(argv), str(app.directory), environment)
 
     def exec(
         self, app: App, release: Release, service: Service, argv: Sequence[str], environment: dict[str, str]
     ) -> Program:
-        """As it is."""
+        """As `Programs.exec`."""
         return self.run_program(app, release, service, argv, environment)
 
 
@@ -240,92 +253,105 @@ class Instances:
         self.since = 3600.0  # seconds for which all of them have been running
 
     def start(self, app: App, release: Release, environments: dict[str, dict[str, str]]) -> None:
-        """Remember it."""
+        """As `Runtime.start`."""
         self.up = sorted({*self.up, release.number})
         self._record(f"started {release.number}")
 
     def ready(self, app: App, release: Release) -> Sequence[str]:
-        """At once, or never."""
+        """As `Runtime.ready`; at once, or never."""
         if release.number in self.sick:
             raise ReadyError("it is sick", where=f"release {release.number}")
         return ()
 
     def stop(self, app: App, number: int) -> Sequence[str]:
-        """Forget it."""
+        """As `Runtime.stop`."""
         self.up = [n for n in self.up if n != number]
         self._record(f"stopped {number}")
         return ()
 
     def stop_instances(self, app: App, release: Release, instances: Collection[str]) -> Sequence[str]:
-        """There is nothing to stop."""
+        """As `Runtime.stop_instances`."""
         return ()
 
     def workers(self, app: App, release: Release) -> Collection[str]:
-        """None."""
+        """As `Runtime.workers`."""
         return ()
 
     def running(self, app: App) -> list[int]:
-        """As remembered."""
+        """As `Runtime.running`."""
         return self.up
 
-    def states(self, app: App) -> list[ProcessState]:
-        """Each release is one process."""
-        return [ProcessState(f"{app.name}-r{n}", "web-1", "running", since=self.since) for n in self.up]
+    def states(self, apps: Sequence[App]) -> Mapping[str, list[ProcessState]]:
+        """As `Runtime.states`; each release is one process."""
+        return {
+            app.name: [
+                ProcessState(f"{app.name}-r{n}", "web-1", "running", since=self.since) for n in self.up
+            ]
+            for app in apps
+        }
 
     def logs(
         self, app: App, service: str = "", release: int = 0, *, lines: int = 50, follow: bool = False
     ) -> Iterator[Line]:
-        """None."""
+        """As `Runtime.logs`."""
         return iter(())
 
     def reached(self, app: App, release: Release) -> bool:
-        """They are nowhere."""
+        """As `Runtime.reached`."""
         return True
 
     def set_autostart(self, app: App, enabled: bool) -> bool:
-        """Nothing outlives the test."""
+        """As `Runtime.set_autostart`."""
         return False
+
+
+class NoUpgrades:
+    """No upgrade."""
+
+    def plan(
+        self, app: App, release: Release, store: Service, after: str, given: str, on_line: OnLine
+    ) -> UpgradePlan:
+        raise NotImplementedError
+
+    def steps(self, app: App, release: Release, plan: UpgradePlan) -> Upgrade:
+        raise NotImplementedError
+
+    def remove_old(self, app: App, store: str) -> Iterator[str]:
+        raise NotImplementedError
 
 
 class NoStores:
     """No store at all."""
 
     def versions(self) -> dict[str, str]:
-        """None."""
+        """As `Stores.versions`."""
         return {}
 
     def at(self, app: App, host: str, port: int) -> str:
-        """None."""
+        """As `Stores.at`."""
         return ""
 
     def endpoints(self, app: App, manifest: Manifest) -> list[Endpoint]:
-        """None."""
+        """As `Stores.endpoints`."""
         return []
 
     def ensure(self, app: App, release: Release, *, ddl: bool) -> str:
-        """Nothing is there."""
+        """As `Stores.ensure`."""
         return ""
-
-    def schema(self, app: App, stores: Sequence[Service]) -> str:
-        """Always the same."""
-        return ""
-
-    def blockers(self, app: App, stores: Sequence[Service]) -> Sequence[str]:
-        """None."""
-        return ()
-
-    def end_migrations(self, app: App, stores: Sequence[Service], since: str) -> None:
-        """None."""
 
     def archives(self, app: App, release: Release, *, ddl: bool) -> Sequence[Archive]:
-        """None."""
+        """As `Stores.archives`."""
         return ()
 
+    def servers(self, app: App, stores: Sequence[Service]) -> Mapping[str, Server]:
+        """As `Stores.servers`."""
+        return {}
+
     def restore(self, app: App, release: Release | None, failed: int, *, running: bool) -> None:
-        """Nothing was made."""
+        """As `Stores.restore`."""
 
     def stop(self, app: App) -> Sequence[str]:
-        """There is nothing to stop."""
+        """As `Stores.stop`."""
         return ()
 
 
@@ -346,5 +372,6 @@ class Memory:
             runtime=self.instances,
             programs=nothing,
             stores=NoStores(),
+            upgrades=NoUpgrades(),
             ingress=self.gate,
         )

@@ -32,7 +32,7 @@ def tree(edge: Edge, generation: str, sites: str) -> None:
     edge.current.symlink_to(f"trees/{generation}")
 
 
-def test_it_is_found_when_it_is_first_asked_for_something(app: App) -> None:
+def test_the_edge_is_looked_up_on_first_use(app: App) -> None:
     def missing() -> Edge:
         raise StateError("no edge here")
 
@@ -42,7 +42,7 @@ def test_it_is_found_when_it_is_first_asked_for_something(app: App) -> None:
         gate.site("shop")
 
 
-def test_a_site_is_that_of_the_current_tree(edge: Edge) -> None:
+def test_a_site_is_read_from_the_current_tree(edge: Edge) -> None:
     tree(edge, "1-00000000", msgspec.json.encode({"shop": SHOP}).decode())
     gate = EdgeIngress(lambda: edge)
     assert gate.site("shop") == SHOP
@@ -60,7 +60,7 @@ def test_an_edge_that_has_no_tree_has_nothing_to_repair(edge: Edge) -> None:
     assert EdgeIngress(lambda: edge).repair_sites() is False
 
 
-def test_sites_that_cannot_be_read_are_begun_anew(edge: Edge, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unreadable_sites_are_rebuilt(edge: Edge, monkeypatch: pytest.MonkeyPatch) -> None:
     done: list[str] = []
     monkeypatch.setattr(Edge, "rebuild", lambda _edge: done.append("anew"))
     tree(edge, "1-00000000", msgspec.json.encode({"shop": SHOP}).decode())
@@ -70,7 +70,7 @@ def test_sites_that_cannot_be_read_are_begun_anew(edge: Edge, monkeypatch: pytes
     assert (gate.repair_sites(), done) == (True, ["anew"])
 
 
-def test_closed_files_belong_to_whoever_the_edge_runs_as(edge: Edge, tmp_path: Path) -> None:
+def test_closed_files_belong_to_the_account_of_the_edge(edge: Edge, tmp_path: Path) -> None:
     places = EdgeIngress(lambda: edge).places
     assert places.owner is None
     assert (places.static, places.passwords) == (edge.static, edge.passwords)

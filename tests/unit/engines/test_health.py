@@ -96,7 +96,7 @@ def test_an_answer_in_the_2xx_or_3xx_is_healthy(answer: bytes, serve: Serve) -> 
 
 
 @pytest.mark.parametrize("status", ["400 Bad Request", "404 Not Found", "500 Oops", "503 Busy"])
-def test_any_other_answer_says_which(status: str, serve: Serve) -> None:
+def test_any_other_answer_is_reported_with_its_status(status: str, serve: Serve) -> None:
     answered = problem(serve(head(status)).instance, PATH)
     name = " (Host: localhost)" if status[0] == "4" else ""
     assert answered == f"GET /healthz?deep=1 answered {status[:3]}{name}"
@@ -108,12 +108,12 @@ def test_any_other_answer_says_which(status: str, serve: Serve) -> None:
     ids=["blank", "binary", "ssh", "no number", "endless"],
 )
 def test_garbage_is_not_healthy_and_not_shown(answer: bytes, serve: Serve) -> None:
-    said = problem(serve(answer).instance, PATH)
-    assert said.startswith("GET /healthz?deep=1 was not answered in HTTP")
-    assert len(said) < 80
+    reported = problem(serve(answer).instance, PATH)
+    assert reported.startswith("GET /healthz?deep=1 was not answered in HTTP")
+    assert len(reported) < 80
 
 
-def test_a_server_that_hangs_up_is_not_healthy(serve: Serve) -> None:
+def test_a_server_that_closes_the_connection_is_unhealthy(serve: Serve) -> None:
     assert (
         problem(serve(b"").instance, PATH)
         == "GET /healthz?deep=1: Remote end closed connection without response"
@@ -121,7 +121,7 @@ def test_a_server_that_hangs_up_is_not_healthy(serve: Serve) -> None:
 
 
 @pytest.mark.parametrize(("path", "asked"), [("/zdraví", "/zdrav%C3%AD"), ("/a b%20c", "/a%20b%20c")])
-def test_any_path_can_be_asked(path: str, asked: str, serve: Serve) -> None:
+def test_any_path_can_be_requested(path: str, asked: str, serve: Serve) -> None:
     server = serve(OK)
     assert problem(server.instance, Health(path=path)) == ""
     assert server.asked[0].startswith(f"GET {asked} HTTP/1.1\r\n".encode())
@@ -142,7 +142,7 @@ def test_without_a_path_accepting_is_enough(serve: Serve) -> None:
 
 
 @pytest.mark.parametrize("given", [PATH, Health()])
-def test_an_instance_without_a_port_has_nothing_to_be_asked(given: Health) -> None:
+def test_an_instance_without_a_port_is_not_probed(given: Health) -> None:
     assert problem(Instance("worker-1", "worker"), given) == ""
 
 
@@ -155,7 +155,7 @@ def first_pages(*servers: Server, deadline: float = 0.3, look: Callable[[], obje
 
 
 @pytest.mark.parametrize(
-    ("answer", "said"),
+    ("answer", "reported"),
     [
         (OK, ""),
         (head("302 Found"), ""),
@@ -168,17 +168,17 @@ def first_pages(*servers: Server, deadline: float = 0.3, look: Callable[[], obje
     ],
     ids=["200", "302", "401", "404", "500", "no http", "hangs up", "silent"],
 )
-def test_an_error_on_the_first_page_is_said(
-    answer: bytes | None, said: str, serve: Serve, monkeypatch: pytest.MonkeyPatch
+def test_an_error_on_the_first_page_is_reported(
+    answer: bytes | None, reported: str, serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(health, "_PATIENCE", 0.2)
     monkeypatch.setattr(health, "_TIMEOUT", 0.2)
-    told = first_pages(serve(answer))
-    assert len(told) == bool(said)
-    assert said in "".join(told)
+    notes = first_pages(serve(answer))
+    assert len(notes) == bool(reported)
+    assert reported in "".join(notes)
 
 
-def test_one_that_is_still_warming_up_has_a_moment(serve: Serve) -> None:
+def test_an_instance_that_warms_up_is_given_time(serve: Serve) -> None:
     server = serve(head("503 Soon"))
 
     def look() -> None:
@@ -188,7 +188,7 @@ def test_one_that_is_still_warming_up_has_a_moment(serve: Serve) -> None:
     assert len(server.asked) > 2
 
 
-def test_one_that_listens_and_then_ends_is_found(serve: Serve) -> None:
+def test_an_instance_that_listens_and_then_ends_is_detected(serve: Serve) -> None:
     """As a server whose workers fail while its own process holds the port."""
 
     def look() -> None:
@@ -198,7 +198,7 @@ def test_one_that_listens_and_then_ends_is_found(serve: Serve) -> None:
         first_pages(serve(b""), deadline=60, look=look)
 
 
-def test_the_first_page_is_asked_by_the_name_of_the_app(serve: Serve) -> None:
+def test_the_first_page_is_requested_with_the_apps_host_name(serve: Serve) -> None:
     server, named = serve(OK), samples.service(health=Health(host="shop.test"))
     release = samples.release(7, services=(named,), instances=(server.instance,))
     assert health.first_pages(release, [server.instance], 1, bool) == []
@@ -213,21 +213,21 @@ PARENT = "import subprocess, sys\nsubprocess.run([sys.executable, '-c', \"print(
 LONG = 600.0  # seconds; longer than any of these tests
 
 
-def test_a_process_that_waits_for_work_has_settled() -> None:
+def test_a_waiting_process_has_settled() -> None:
     with beside(WAITS) as program:
         program.line()
         settling = Settling()
         assert waits.wait_until(lambda: settling.settled(program.pid, LONG), timeout=30)
 
 
-def test_one_look_settles_nothing() -> None:
+def test_one_look_is_not_enough_to_settle() -> None:
     with beside(WAITS) as program:
         program.line()
         assert not Settling().settled(program.pid, LONG)
 
 
 @pytest.mark.slow
-def test_a_process_that_works_has_settled_only_when_its_time_is_up() -> None:
+def test_a_working_process_settles_only_after_its_time() -> None:
     with beside(WORKS) as program:
         program.line()
         settling = Settling()
@@ -236,7 +236,7 @@ def test_a_process_that_works_has_settled_only_when_its_time_is_up() -> None:
 
 
 @pytest.mark.slow
-def test_a_process_whose_child_works_has_not_settled() -> None:
+def test_a_process_with_a_working_child_has_not_settled() -> None:
     with beside(f"import os; os.setsid()\n{PARENT}") as program:
         try:
             program.line()
@@ -246,7 +246,7 @@ def test_a_process_whose_child_works_has_not_settled() -> None:
             os.killpg(program.pid, 9)
 
 
-def test_a_process_that_is_gone_has_not_settled() -> None:
+def test_an_ended_process_has_not_settled() -> None:
     with beside("") as program:
         program.end()
         settling = Settling()

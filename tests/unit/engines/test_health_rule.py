@@ -1,4 +1,4 @@
-"""Whether an instance is well: one answer, whoever asks."""
+"""The health of an instance: one rule for deployments, boots and the watchdog."""
 
 import http.server
 import socket
@@ -13,7 +13,7 @@ from pushrod.engines.health_rule import Probe
 
 
 class _Answers(http.server.BaseHTTPRequestHandler):
-    """The status that is the path's, to whom it may answer: `/200/shop.test` to that Host alone."""
+    """Answers with the status in the path, only to the Host in it: `/200/shop.test`."""
 
     asked: list[str]
 
@@ -24,7 +24,7 @@ class _Answers(http.server.BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Nothing: the test says enough."""
+        """Log nothing."""
 
 
 @pytest.fixture
@@ -61,34 +61,34 @@ def problem(port: int, path: str = "", host: str = "", **more: Any) -> str:
         ("", ""),
     ],
 )
-def test_what_a_path_has_to_answer_and_a_port_alone(port: int, path: str, why: str) -> None:
+def test_the_answer_to_a_path_or_port_decides_health(port: int, path: str, why: str) -> None:
     assert problem(port, path) == why
 
 
 @pytest.mark.parametrize("path", ["", "/up"])
-def test_nobody_listens(closed: int, path: str) -> None:
+def test_a_closed_port_is_unhealthy(closed: int, path: str) -> None:
     assert problem(closed, path) == f"nothing listens on its port ({closed}, given in $PORT)"
 
 
-def test_an_app_may_answer_to_its_own_name_alone(port: int) -> None:
+def test_the_probe_uses_the_apps_host_name(port: int) -> None:
     assert problem(port, "/200/shop.test", "shop.test") == ""
-    told = problem(port, "/200/shop.test", "other.test")
-    assert told == "GET /200/shop.test answered 400 (Host: other.test)"
+    reason = problem(port, "/200/shop.test", "other.test")
+    assert reason == "GET /200/shop.test answered 400 (Host: other.test)"
     assert _Answers.asked == ["shop.test", "other.test"]
 
 
 @pytest.mark.parametrize("name", ["localhost", "127.0.0.1:{}"])
-def test_one_without_a_name_is_asked_as_localhost_then_by_its_address(port: int, name: str) -> None:
+def test_a_probe_without_a_name_uses_localhost_then_the_address(port: int, name: str) -> None:
     assert problem(port, f"/200/{name.format(port)}") == ""
     assert _Answers.asked[-1] == name.format(port)
 
 
-def test_any_answer_can_be_enough(port: int, closed: int) -> None:
+def test_any_answer_can_be_accepted(port: int, closed: int) -> None:
     assert problem(port, "/500", any_answer=True) == ""
     assert problem(closed, "/500", any_answer=True)
 
 
-def test_many_at_once_each_with_its_own_answer(port: int, closed: int) -> None:
+def test_several_probes_run_at_once_with_their_own_results(port: int, closed: int) -> None:
     probes = [
         health_rule.probe("127.0.0.1", at, path)
         for at, path in ((port, "/200"), (port, "/500"), (closed, ""), (port, "/500"))
@@ -105,7 +105,7 @@ def test_many_at_once_each_with_its_own_answer(port: int, closed: int) -> None:
         health_rule.probe("fd00::2", 80, "/up"),
     ],
 )
-def test_labels_say_the_same(one: Probe) -> None:
+def test_a_probe_round_trips_through_labels(one: Probe) -> None:
     assert health_rule.of_labels(one.labels()) == one
 
 
@@ -119,7 +119,7 @@ def test_labels_say_the_same(one: Probe) -> None:
         ("nonsense", None),
     ],
 )
-def test_labels_of_an_older_pushrod(label: str, one: Probe | None) -> None:
+def test_labels_of_an_older_version_are_understood(label: str, one: Probe | None) -> None:
     """It gave `/` to an entry without a check, too, and named no hosts."""
     assert health_rule.of_labels({health_rule.PROBE: label}) == one
     assert health_rule.of_labels(None) is None
@@ -138,6 +138,6 @@ def test_labels_of_an_older_pushrod(label: str, one: Probe | None) -> None:
         (None, "", ""),
     ],
 )
-def test_what_says_it(path: str | None, health: str, way: str) -> None:
+def test_the_way_of_checking_is_described(path: str | None, health: str, way: str) -> None:
     asked = None if path is None else health_rule.probe("10.213.0.2", 80, path)
     assert health_rule.way(asked, health) == way

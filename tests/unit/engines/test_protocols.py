@@ -8,10 +8,11 @@ import pytest
 from pushrod.adapters import git
 from pushrod.core.errors import EdgeError, PushrodError, ReadyError
 from pushrod.core.progress import Progress
-from pushrod.releases import app_lifecycle, pipeline
+from pushrod.releases import app_lifecycle, liveness
 from pushrod.releases.pipeline import Pipeline
 from pushrod.state.apps import App, Root
 from tests.conftest import Tree
+from tests.unit import reads
 from tests.unit.engines.memory import Memory
 
 FILES: Mapping[str, str] = {
@@ -21,7 +22,7 @@ FILES: Mapping[str, str] = {
 
 
 class Silent:
-    """A progress that nobody watches."""
+    """A progress display that prints nothing."""
 
     def begin(self, step: str, detail: str) -> None:
         """Nothing."""
@@ -64,7 +65,7 @@ def live(line: Pipeline) -> int:
     return line.journal.story().live
 
 
-def test_a_release_goes_live_and_the_one_before_is_drained_and_stopped(
+def test_a_release_goes_live_and_the_previous_one_drains_and_stops(
     memory: Memory, shop: App, tree: Tree
 ) -> None:
     line = deploy(memory, shop, tree, "one")
@@ -84,10 +85,10 @@ def test_a_release_goes_live_and_the_one_before_is_drained_and_stopped(
 
 
 @pytest.mark.slow
-def test_another_thread_than_the_main_one_deploys_and_rolls_back(
+def test_deployments_and_rollbacks_work_outside_the_main_thread(
     memory: Memory, shop: App, tree: Tree
 ) -> None:
-    """Only the command line handles signals, and only a main thread may."""
+    """The pipeline changes no signal handler, which only a main thread may."""
     with ThreadPoolExecutor(1) as beside:
         for text in ("one", "two"):
             line = beside.submit(deploy, memory, shop, tree, text).result()
@@ -95,17 +96,17 @@ def test_another_thread_than_the_main_one_deploys_and_rolls_back(
     assert (live(line), memory.instances.up) == (1, [1])
 
 
-@pytest.mark.parametrize(("since", "told"), [(3.0, ["started 1", "switched to 1"]), (3600.0, [])])
+@pytest.mark.parametrize(("since", "expected"), [(3.0, ["started 1", "switched to 1"]), (3600.0, [])])
 @pytest.mark.slow
-def test_an_instance_that_was_started_again_just_now_is_not_taken_for_healthy(
-    memory: Memory, shop: App, tree: Tree, monkeypatch: pytest.MonkeyPatch, since: float, told: list[str]
+def test_a_recently_restarted_instance_does_not_count_as_healthy(
+    memory: Memory, shop: App, tree: Tree, monkeypatch: pytest.MonkeyPatch, since: float, expected: list[str]
 ) -> None:
     line = deploy(memory, shop, tree, "one")
-    monkeypatch.setattr(pipeline, "seconds_since", lambda _at: 7200.0)
+    monkeypatch.setattr(liveness, "seconds_since", lambda _at: 7200.0)
     memory.instances.since = since
     memory.actions.clear()
     line.deploy(line.releases.read(1).commit)
-    assert memory.actions == told
+    assert memory.actions == expected
 
 
 @pytest.mark.parametrize(("what", "error"), [("sick", ReadyError), ("refused", EdgeError)])
@@ -119,3 +120,10 @@ def test_a_release_that_fails_is_undone(
         deploy(memory, shop, tree, "two")
     assert (live(line), memory.gate.sites["shop"].release, memory.instances.up) == (1, 1, [1])
     assert line.releases.numbers() == [1]
+
+
+def test_a_push_reads_the_journal_once(memory: Memory, shop: App, tree: Tree) -> None:
+    deploy(memory, shop, tree, "one")
+    with reads.counted() as paths:
+        deploy(memory, shop, tree, "two")
+    assert paths.count(str(shop.journal)) == 1

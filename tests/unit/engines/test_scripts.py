@@ -19,7 +19,7 @@ def script(checkout: Path, name: str = "entrypoint.sh", text: str = SHELL, mode:
     path.chmod(mode)
 
 
-def found(checkout: Path, *words: str, dockerfile: str = "") -> list[str]:
+def problems(checkout: Path, *words: str, dockerfile: str = "") -> list[str]:
     if dockerfile:
         (checkout / "Dockerfile").write_text(dockerfile)
     build = Build() if dockerfile else None
@@ -34,22 +34,31 @@ def found(checkout: Path, *words: str, dockerfile: str = "") -> list[str]:
         (("sh", "-c", "./entrypoint.sh && serve"), ""),
         ((), 'FROM debian\nCOPY . /srv\nENTRYPOINT ["/srv/entrypoint.sh"]\n'),
         ((), "FROM debian\nCMD ./entrypoint.sh\n"),
+        ((), 'FROM debian\nCOPY --chown=1 entrypoint.sh /start\nENTRYPOINT ["/start"]\n'),
+        ((), 'FROM debian\nCOPY ["entrypoint.sh", "/usr/local/bin/begin"]\nENTRYPOINT ["begin"]\n'),
+        ((), "FROM debian\nWORKDIR /srv\nADD entrypoint.sh run\nCMD exec /srv/run\n"),
     ],
 )
 def test_a_script_that_is_not_executable_is_named(
     tmp_path: Path, words: tuple[str, ...], dockerfile: str
 ) -> None:
     script(tmp_path, mode=0o644)
-    (said,) = set(found(tmp_path, *words, dockerfile=dockerfile))
-    assert said == "entrypoint.sh is not executable in Git: git update-index --chmod=+x entrypoint.sh"
+    (problem,) = set(problems(tmp_path, *words, dockerfile=dockerfile))
+    assert problem == "entrypoint.sh is not executable in Git: git update-index --chmod=+x entrypoint.sh"
     script(tmp_path)
-    assert not found(tmp_path, *words, dockerfile=dockerfile)
+    assert not problems(tmp_path, *words, dockerfile=dockerfile)
 
 
-def test_what_an_interpreter_is_given_need_not_be_executable(tmp_path: Path) -> None:
+def test_a_word_that_no_file_can_be_called_is_none(tmp_path: Path) -> None:
+    assert not problems(
+        tmp_path, "sh", "-c", f"echo {'x' * 300}", dockerfile="FROM debian\nCOPY 5\nCOPY [[ x\n"
+    )
+
+
+def test_a_script_passed_to_an_interpreter_need_not_be_executable(tmp_path: Path) -> None:
     script(tmp_path, "bin/start", mode=0o644)
-    assert not found(tmp_path, "bash", "bin/start")
-    assert found(tmp_path, "bin/start")
+    assert not problems(tmp_path, "bash", "bin/start")
+    assert problems(tmp_path, "bin/start")
 
 
 @pytest.mark.parametrize(
@@ -57,14 +66,14 @@ def test_what_an_interpreter_is_given_need_not_be_executable(tmp_path: Path) -> 
 )
 def test_a_script_with_crlf_is_named(tmp_path: Path, words: tuple[str, ...]) -> None:
     script(tmp_path, text=SHELL.replace("\n", "\r\n"))
-    (said,) = found(tmp_path, *words)
-    assert said.startswith("entrypoint.sh has CRLF line ends")
+    (problem,) = problems(tmp_path, *words)
+    assert problem.startswith("entrypoint.sh has CRLF line ends")
 
 
-def test_what_is_no_script_of_the_commit_is_none_of_it(tmp_path: Path) -> None:
+def test_files_that_are_no_scripts_of_the_commit_are_ignored(tmp_path: Path) -> None:
     (tmp_path / "notes").write_text("no script\r\n")
     (tmp_path / "away").symlink_to("/bin/sh")
-    assert not found(tmp_path, "notes", "away", "/bin/sh", "../../etc/passwd", "gunicorn")
+    assert not problems(tmp_path, "notes", "away", "/bin/sh", "../../etc/passwd", "gunicorn")
 
 
 def test_only_an_error_of_a_program_that_did_not_start_is_explained(tmp_path: Path) -> None:

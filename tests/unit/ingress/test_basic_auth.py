@@ -28,7 +28,7 @@ def right(line: str, password: str) -> bool:
     return hashlib.sha1(password.encode() + raw[20:], usedforsecurity=False).digest() == raw[:20]
 
 
-def test_each_line_of_the_secret_is_one_of_the_file_without_the_password(passwords: Passwords) -> None:
+def test_each_user_of_the_secret_is_written_with_a_hashed_password(passwords: Passwords) -> None:
     passwords.secrets.store({"ADMINS": "ann:correct horse\n\n  bob:pässword:1\n"})
     passwords.check(ROUTING)
     path = passwords.directory / passwords.write(ROUTING)["ADMINS"]
@@ -40,7 +40,7 @@ def test_each_line_of_the_secret_is_one_of_the_file_without_the_password(passwor
     assert "horse" not in path.read_text()
 
 
-def test_a_file_is_its_owners_and_its_directory_can_be_entered(passwords: Passwords) -> None:
+def test_a_password_file_is_private_in_an_accessible_directory(passwords: Passwords) -> None:
     passwords.secrets.store({"ADMINS": "ann:correct horse"})
     before = os.umask(0o077)
     try:
@@ -52,7 +52,7 @@ def test_a_file_is_its_owners_and_its_directory_can_be_entered(passwords: Passwo
     assert stat.S_IMODE(passwords.directory.stat().st_mode) == 0o755
 
 
-def test_the_same_secret_is_the_same_file_and_another_is_another(passwords: Passwords) -> None:
+def test_the_same_secret_gives_the_same_file(passwords: Passwords) -> None:
     passwords.secrets.store({"ADMINS": "ann:correct horse"})
     one = passwords.write(ROUTING)
     written = (passwords.directory / one["ADMINS"]).stat().st_mtime_ns
@@ -78,7 +78,7 @@ def test_the_same_secret_is_the_same_file_and_another_is_another(passwords: Pass
         ],
     ],
 )
-def test_a_secret_that_holds_something_else(passwords: Passwords, text: str, problem: str) -> None:
+def test_an_invalid_secret_is_refused_and_not_shown(passwords: Passwords, text: str, problem: str) -> None:
     passwords.secrets.store({"ADMINS": text})
     for act in (passwords.check, passwords.write):
         with pytest.raises(ManifestError, match=f"the secret ADMINS {problem}") as caught:
@@ -88,12 +88,12 @@ def test_a_secret_that_holds_something_else(passwords: Passwords, text: str, pro
         assert not text.strip() or text not in str(caught.value)
 
 
-def test_without_such_a_route_there_is_no_file(passwords: Passwords) -> None:
+def test_without_basic_auth_no_file_is_written(passwords: Passwords) -> None:
     assert passwords.write(Routing((Route("/", service="web"),))) == {}
     assert not passwords.directory.exists()
 
 
-def test_a_file_that_nginx_looks_through_for_each_request_is_short(passwords: Passwords) -> None:
+def test_the_length_of_a_password_file_is_bounded(passwords: Passwords) -> None:
     many = "".join(f"user{n}:long enough\n" for n in range(501))
     passwords.secrets.store({"ADMINS": many})
     with pytest.raises(ManifestError, match="more than 500 lines"):

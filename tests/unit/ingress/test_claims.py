@@ -39,7 +39,7 @@ def seal(app: App, *domains: str) -> None:
         (app.state / "live").symlink_to("releases/1")
 
 
-def test_a_name_is_its_owners_while_that_is_down(root: Root) -> None:
+def test_a_name_belongs_to_its_app_while_the_app_is_down(root: Root) -> None:
     made(root, "victim", "victim.example", down=True)
     other = made(root, "other", live=False)
     with pytest.raises(EdgeError, match=r"the domain victim\.example is victim's"):
@@ -47,7 +47,7 @@ def test_a_name_is_its_owners_while_that_is_down(root: Root) -> None:
     assert claims.of(other) == ()
 
 
-def test_a_claim_begins_before_the_release_is_live_and_ends_with_it(root: Root) -> None:
+def test_a_claim_precedes_the_live_release_and_ends_with_it(root: Root) -> None:
     app, other = made(root, "app", live=False), made(root, "other", live=False)
     claims.take(app, ["a.example", "b.example"], nobody)
     with pytest.raises(EdgeError, match="is app's"):
@@ -59,7 +59,7 @@ def test_a_claim_begins_before_the_release_is_live_and_ends_with_it(root: Root) 
     claims.take(other, ["a.example"], nobody)
 
 
-def test_one_release_more_gives_up_what_it_does_not_name(root: Root) -> None:
+def test_a_new_release_gives_up_the_names_it_omits(root: Root) -> None:
     app = made(root, "app", "old.example", "kept.example")
     claims.take(app, ["kept.example", "new.example"], nobody)
     assert claims.of(app) == ("kept.example", "new.example", "old.example")
@@ -69,7 +69,7 @@ def test_one_release_more_gives_up_what_it_does_not_name(root: Root) -> None:
 
 
 @pytest.mark.parametrize("damaged", ["app.json", "claims.json"])
-def test_a_damaged_file_gives_no_name_away(root: Root, damaged: str) -> None:
+def test_a_damaged_file_releases_no_name(root: Root, damaged: str) -> None:
     victim, other = made(root, "victim", "victim.example"), made(root, "other", live=False)
     (victim.directory / damaged).write_text("{")
     with pytest.raises(EdgeError, match="is victim's"):
@@ -101,7 +101,7 @@ def test_a_damaged_file_gives_no_name_away(root: Root, damaged: str) -> None:
         ("shop.example", ":80", False),
     ],
 )  # fmt: skip
-def test_what_lies_below_or_above(root: Root, name: str, held: str, near: bool) -> None:
+def test_overlapping_names_need_permission(root: Root, name: str, held: str, near: bool) -> None:
     assert claims.overlaps(name, held) is near
     made(root, "victim", *([] if held == ":80" else [held]))
     other = made(root, "other", live=False)
@@ -124,7 +124,7 @@ def test_what_lies_below_or_above(root: Root, name: str, held: str, near: bool) 
         ("domain:*.api.shop.example", False),
     ],
 )
-def test_the_owners_word(root: Root, allowed: str, may: bool) -> None:
+def test_the_owner_can_allow_an_overlapping_name(root: Root, allowed: str, may: bool) -> None:
     made(root, "victim", "shop.example")
     other = made(root, "other", live=False, allowed=(allowed,))
     if may:
@@ -134,21 +134,21 @@ def test_the_owners_word(root: Root, allowed: str, may: bool) -> None:
             claims.take(other, ["api.shop.example"], nobody)
 
 
-def test_the_same_name_is_nobodys_word_to_give(root: Root) -> None:
+def test_nobody_can_allow_the_same_name(root: Root) -> None:
     made(root, "victim", "shop.example")
     other = made(root, "other", live=False, allowed=("domain:shop.example", "domain:*.example"))
     with pytest.raises(EdgeError, match="is victim's"):
         claims.take(other, ["shop.example"], lambda _app: True)
 
 
-def test_what_an_app_has_already_it_keeps(root: Root) -> None:
+def test_an_app_keeps_the_names_it_already_has(root: Root) -> None:
     """As on an older host, where claims were not checked."""
     made(root, "victim", "shop.example")
     other = made(root, "other", "api.shop.example")
     claims.take(other, ["api.shop.example"], nobody)
 
 
-def test_every_other_name_is_one_apps_too(root: Root) -> None:
+def test_the_catch_all_name_of_a_port_belongs_to_one_app(root: Root) -> None:
     made(root, "victim", down=True)
     other = made(root, "other", live=False)
     with pytest.raises(EdgeError, match="would both answer to every name on port 80"):
@@ -156,7 +156,7 @@ def test_every_other_name_is_one_apps_too(root: Root) -> None:
     claims.take(other, claims.requested_names((), 8000), nobody)
 
 
-def test_of_two_at_once_one_has_it(root: Root) -> None:
+def test_of_concurrent_claims_exactly_one_succeeds(root: Root) -> None:
     apps = [made(root, f"app{n}", live=False) for n in range(8)]
     begin, refused = threading.Barrier(len(apps)), []
 
@@ -176,7 +176,7 @@ def test_of_two_at_once_one_has_it(root: Root) -> None:
     assert [app.name for app in apps if claims.of(app)] == [a.name for a in apps if a.name not in refused]
 
 
-def test_two_owners_of_before_are_told_of(root: Root) -> None:
+def test_a_name_with_two_existing_owners_is_reported(root: Root) -> None:
     made(root, "one", "shop.example", "one.example")
     made(root, "two", "shop.example")
     assert [f.detail for f in claims.examine(root)] == ["shop.example belongs to one and two"]

@@ -20,7 +20,7 @@ ONE, TWO = Instance("backend-1", "backend", 20001), Instance("backend-2", "backe
 
 
 @pytest.mark.parametrize(
-    ("wanted", "fits"),
+    ("selection", "fits"),
     [
         (Filter(), True),
         (Filter(("502",)), True),
@@ -38,9 +38,9 @@ ONE, TWO = Instance("backend-1", "backend", 20001), Instance("backend-2", "backe
         (Filter(("2xx",), 1.0, "backend", 7), False),
     ],
 )
-def test_which_are_wanted(wanted: Filter, fits: bool) -> None:
+def test_requests_are_filtered(selection: Filter, fits: bool) -> None:
     request = Request("", release=7, status=502, seconds=1.25, instance="backend-1, backend-2")
-    assert wanted.fits(request) is fits
+    assert selection.fits(request) is fits
 
 
 def test_instances_have_the_names_of_their_own_release(app: App, edge: Edge) -> None:
@@ -53,22 +53,22 @@ def test_instances_have_the_names_of_their_own_release(app: App, edge: Edge) -> 
     ]
     edge.logs.mkdir(parents=True)
     (edge.logs / "access.log").write_text("".join(lines))
-    found = list(request_log.of(app, EdgeIngress(lambda: edge), Filter(), lines=9, follow=False))
-    assert [r.instance for r in found] == ["backend-1", "127.0.0.1:20001", "backend-2", "127.0.0.1:20002"]
+    result = list(request_log.of(app, EdgeIngress(lambda: edge), Filter(), lines=9, follow=False))
+    assert [r.instance for r in result] == ["backend-1", "127.0.0.1:20001", "backend-2", "127.0.0.1:20002"]
     one = list(
         request_log.of(app, EdgeIngress(lambda: edge), Filter(service="backend-2"), lines=9, follow=False)
     )
     assert [r.release for r in one] == [2]
 
 
-def test_what_an_earlier_app_of_that_name_was_asked_is_not_shown(app: App, edge: Edge) -> None:
+def test_requests_to_an_earlier_app_of_the_same_name_are_not_shown(app: App, edge: Edge) -> None:
     app.save(msgspec.structs.replace(app.settings, created="2026-11-25T10:00:00.900+00:00"))
     edge.logs.mkdir(parents=True)
     times = ("2026-11-25T10:59:59+01:00", NOW, "2026-11-25T10:00:01+00:00")
     lines = [f'{{"time":"{t}","app":"shop"}}\n' for t in times]
     (edge.logs / "access.log").write_text("".join(lines))
-    found = request_log.of(app, EdgeIngress(lambda: edge), Filter(), lines=9, follow=False)
-    assert [r.time for r in found] == list(times[1:])
+    result = request_log.of(app, EdgeIngress(lambda: edge), Filter(), lines=9, follow=False)
+    assert [r.time for r in result] == list(times[1:])
 
 
 @pytest.fixture
@@ -76,12 +76,12 @@ def edge(app: App) -> Edge:
     return Edge(app.root.path / "no-nginx", app.root.edge, app.root.runtime)
 
 
-def test_addresses_are_named_where_they_are_known() -> None:
+def test_known_addresses_are_replaced_by_instance_names() -> None:
     names = {"127.0.0.1:1": "web-1", "127.0.0.1:2": "web-2"}
 
-    def told(upstream: str) -> str:
+    def shown(upstream: str) -> str:
         return request_log._named(Request("", upstream=upstream), names)
 
-    assert told("127.0.0.1:2") == "web-2"
-    assert told("127.0.0.1:1, 127.0.0.1:2 : 127.0.0.1:3") == "web-1, web-2 : 127.0.0.1:3"
-    assert told("") == ""
+    assert shown("127.0.0.1:2") == "web-2"
+    assert shown("127.0.0.1:1, 127.0.0.1:2 : 127.0.0.1:3") == "web-1, web-2 : 127.0.0.1:3"
+    assert shown("") == ""

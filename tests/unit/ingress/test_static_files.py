@@ -43,7 +43,7 @@ def release(static: Static, checkout: Path, number: int, *names: str) -> None:
     static.publish(number, Routing((Route("/", files="dist"),)), checkout)
 
 
-def test_files_are_where_their_route_is(static: Static, checkout: Path) -> None:
+def test_files_are_published_at_the_path_of_their_route(static: Static, checkout: Path) -> None:
     write(checkout, "dist/index.html", "dist/assets/app-BWgbA4nX.js", "other/x.txt")
     static.check(PAGES, checkout)
     static.publish(7, PAGES, checkout)
@@ -54,7 +54,7 @@ def test_files_are_where_their_route_is(static: Static, checkout: Path) -> None:
     ]
 
 
-def test_names_that_begin_with_a_dot_are_left_out(static: Static, checkout: Path) -> None:
+def test_hidden_files_are_not_published_except_well_known(static: Static, checkout: Path) -> None:
     write(
         checkout,
         "dist/.env",
@@ -67,13 +67,13 @@ def test_names_that_begin_with_a_dot_are_left_out(static: Static, checkout: Path
     assert below(static.directory / "1" / "0") == [".well-known/security.txt", "a/b"]
 
 
-def test_what_was_published_is_replaced(static: Static, checkout: Path) -> None:
+def test_published_files_are_replaced(static: Static, checkout: Path) -> None:
     release(static, checkout, 1, "dist/old.txt")
     release(static, checkout, 1, "dist/new.txt")
     assert below(static.directory) == ["1/0/new.txt"]
 
 
-def test_whoever_nginx_runs_as_can_read_them_whatever_the_umask(static: Static, checkout: Path) -> None:
+def test_published_files_are_readable_by_everyone_whatever_the_umask(static: Static, checkout: Path) -> None:
     write(checkout, "dist/a/app-BWgbA4nX.js")
     (checkout / "dist/a").chmod(0o700)
     (checkout / "dist/a/app-BWgbA4nX.js").chmod(0o600)
@@ -88,9 +88,7 @@ def test_whoever_nginx_runs_as_can_read_them_whatever_the_umask(static: Static, 
     assert {stat.S_IMODE(p.stat().st_mode) for p in places if p.is_file()} == {0o644}
 
 
-def test_the_pool_has_what_is_named_by_content_of_the_releases_that_are_kept(
-    static: Static, checkout: Path
-) -> None:
+def test_the_pool_has_the_hashed_files_of_all_kept_releases(static: Static, checkout: Path) -> None:
     release(static, checkout, 1, "dist/a/app-0000aaaa.js", "dist/index.html", "dist/logo.png")
     release(static, checkout, 2, "dist/a/app-0000bbbb.js", "dist/index.html")
     static.pool([1, 2])
@@ -105,7 +103,7 @@ def test_the_pool_has_what_is_named_by_content_of_the_releases_that_are_kept(
 
 
 @pytest.mark.parametrize("numbers", [[1, 2], [2, 1]])
-def test_a_name_that_is_a_directory_in_another_release_is_no_obstacle(
+def test_a_file_that_is_a_directory_in_another_release_is_skipped(
     static: Static, checkout: Path, numbers: list[int]
 ) -> None:
     release(static, checkout, 1, "dist/a-0000aaaa.js")
@@ -127,7 +125,9 @@ def test_a_name_that_is_a_directory_in_another_release_is_no_obstacle(
         ],
     ],
 )
-def test_which_names_say_their_content(static: Static, checkout: Path, name: str, *, pooled: bool) -> None:
+def test_only_file_names_with_a_content_hash_are_pooled(
+    static: Static, checkout: Path, name: str, *, pooled: bool
+) -> None:
     release(static, checkout, 1, f"dist/{name}")
     static.pool([1])
     assert below(static.directory / "pool") == ([name] if pooled else [])
@@ -143,25 +143,34 @@ def refused(static: Static, checkout: Path, **route: Any) -> ManifestError:
     return caught.value
 
 
-def test_a_directory_that_the_commit_lacks(static: Static, checkout: Path) -> None:
+def test_a_missing_directory_is_refused(static: Static, checkout: Path) -> None:
     write(checkout, "frontend/package.json")
     error = refused(static, checkout)
     assert (error.what, error.where) == ("the commit has no directory `dist`", "routes./.files")
     assert "serve them from its image" in error.hint
 
 
-def test_a_file_is_no_directory(static: Static, checkout: Path) -> None:
+def test_a_directory_that_will_be_built_is_not_missed(static: Static, checkout: Path) -> None:
+    routing = Routing((Route("/", files="dist"),))
+    static.check(routing, checkout, lambda directory: directory == "dist")
+    with pytest.raises(ManifestError):
+        static.check(routing, checkout, lambda directory: directory == "other")
+
+
+def test_a_file_instead_of_a_directory_is_refused(static: Static, checkout: Path) -> None:
     write(checkout, "dist")
     assert "no directory" in refused(static, checkout).what
 
 
-def test_a_fallback_that_the_directory_lacks(static: Static, checkout: Path) -> None:
+def test_a_missing_fallback_file_is_refused(static: Static, checkout: Path) -> None:
     write(checkout, "dist/a.txt")
     error = refused(static, checkout, fallback="index.html")
     assert (error.what, error.where) == ("`dist` has no file `index.html`", "routes./.try")
 
 
-def test_a_directory_outside_of_the_repository(static: Static, checkout: Path, tmp_path: Path) -> None:
+def test_a_directory_outside_the_repository_is_refused(
+    static: Static, checkout: Path, tmp_path: Path
+) -> None:
     write(tmp_path, "outside/key.pem", "checkout/x")
     (checkout / "dist").symlink_to("../outside")
     assert "no directory" in refused(static, checkout).what
@@ -170,13 +179,15 @@ def test_a_directory_outside_of_the_repository(static: Static, checkout: Path, t
 @pytest.mark.parametrize(
     "target", ["../secret", "/etc/passwd", "nothing", ".", "..", "a", "loop"], ids=["above", *"rndpal"]
 )
-def test_a_link_leads_to_a_file_of_the_directory(static: Static, checkout: Path, target: str) -> None:
+def test_a_link_to_anything_but_a_file_of_the_directory_is_refused(
+    static: Static, checkout: Path, target: str
+) -> None:
     write(checkout, "secret", "dist/a/b.txt")
     (checkout / "dist/loop").symlink_to(target)
     assert refused(static, checkout).where == "dist/loop"
 
 
-def test_a_link_to_a_file_of_the_directory_is_that_file(static: Static, checkout: Path) -> None:
+def test_a_link_to_a_file_of_the_directory_is_published_as_a_copy(static: Static, checkout: Path) -> None:
     write(checkout, "dist/a/b.txt")
     (checkout / "dist/c.txt").symlink_to("a/b.txt")
     routing = Routing((Route("/", files="dist"),))
@@ -184,3 +195,27 @@ def test_a_link_to_a_file_of_the_directory_is_that_file(static: Static, checkout
     static.publish(1, routing, checkout)
     assert not (static.directory / "1/0/c.txt").is_symlink()
     assert (static.directory / "1/0/c.txt").read_text() == "dist/a/b.txt"
+
+
+def test_data_of_the_app_are_served_by_a_link_beside_the_files_of_the_release(
+    static: Static, app: App, checkout: Path
+) -> None:
+    write(app.directory / "volumes/media", "later-BWgbA4nX.png")
+    write(checkout, "static/a.css")
+    routing = Routing(
+        (
+            Route("/static/", files="static", volume="volumes/static"),
+            Route("/media", volume="volumes/media"),
+            Route("/new/", files="not/built", volume="volumes/new"),
+        )
+    )
+    static.check(routing, checkout)
+    for _ in range(2):
+        static.publish(7, routing, checkout)
+    static.pool([7])
+    assert below(static.directory) == ["7/0/static/a.css"]
+    media = static.directory / "7/data/1/media"
+    assert not media.readlink().is_absolute()
+    assert (media / "later-BWgbA4nX.png").is_file()
+    static.remove(7)
+    assert (app.directory / "volumes/media/later-BWgbA4nX.png").is_file()

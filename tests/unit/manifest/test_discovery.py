@@ -27,8 +27,8 @@ def target(service: dict[str, Any], **others: dict[str, Any]) -> Target:
 def read(services: dict[str, dict[str, Any]], engine: EngineName = "docker", *allowed: str) -> Manifest:
     terms = Terms(engine, LIMITS, allowed)
     document, notes = policy.apply({"name": "shop", "services": services}, terms)
-    found = manifest.read(document, engine=engine)
-    return msgspec.structs.replace(found, notes=(*notes, *found.notes))
+    result = manifest.read(document, engine=engine)
+    return msgspec.structs.replace(result, notes=(*notes, *result.notes))
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def read(services: dict[str, dict[str, Any]], engine: EngineName = "docker", *al
         ),
     ],
 )
-def test_what_is_said(service: dict[str, Any], expected: Target) -> None:
+def test_the_target_is_read_from_labels_and_variables(service: dict[str, Any], expected: Target) -> None:
     assert target(service) == expected
 
 
@@ -79,13 +79,17 @@ def test_what_is_said(service: dict[str, Any], expected: Target) -> None:
         {"traefik.http.routers.web.middlewares": "c", "traefik.http.middlewares.c.chain.middlewares": "d",
          "traefik.http.middlewares.d.ipallowlist.sourcerange": "10.0.0.0/8"},
         {"traefik.http.routers.web.middlewares": "authelia@file"},
+        {"traefik.http.routers.web.middlewares": "secured@file"},
+        {"traefik.http.routers.web.middlewares": "compress, vpn-only@file,sso@docker"},
+        {"traefik.http.routers.web.middlewares": "lan@file"},
+        {"traefik.http.routers.web.middlewares": "Private@file"},
         {"traefik.frontend.auth.basic.users": "x"},
         {"caddy": "a.b", "caddy.basic_auth.bob": "x"},
         {"caddy": "a.b", "caddy.1_forward_auth": "x", "caddy.route.forward_auth": "y"},
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("engine", ["docker", "embedded"])
-def test_what_keeps_somebody_out_is_not_dropped(labels: dict[str, str], engine: EngineName) -> None:
+def test_labels_that_restrict_access_are_not_ignored(labels: dict[str, str], engine: EngineName) -> None:
     web = {"build": {"context": "."}, "command": ["serve"], "labels": ROUTER | labels}
     with pytest.raises(ManifestError, match="would restrict access to web") as refused:
         read({"web": web, "traefik": TRAEFIK}, engine)
@@ -94,7 +98,7 @@ def test_what_keeps_somebody_out_is_not_dropped(labels: dict[str, str], engine: 
     assert read({"web": web, "traefik": TRAEFIK}, "docker", "docker-socket").entry.name == "web"
 
 
-def test_middlewares_that_only_shape_requests_are_no_matter() -> None:
+def test_middlewares_that_only_transform_requests_are_ignored() -> None:
     labels = {
         "traefik.http.routers.web.middlewares": "https-redirect,compress",
         "traefik.http.middlewares.https-redirect.redirectscheme.scheme": "https",
@@ -103,7 +107,23 @@ def test_middlewares_that_only_shape_requests_are_no_matter() -> None:
     assert target({"labels": ROUTER | labels}).guard == ""
 
 
-def test_a_chain_that_holds_itself_ends() -> None:
+@pytest.mark.parametrize("engine", ["docker", "embedded"])
+def test_middlewares_that_the_file_does_not_define_are_named(engine: EngineName) -> None:
+    middlewares = "to-https@file,secure-headers@file,chain-7@file,r,gzip,redirect-to-https"
+    labels = {
+        "traefik.http.routers.web.middlewares": middlewares,
+        "traefik.http.middlewares.r.ratelimit.average": "100",
+    }
+    web = {"build": {"context": "."}, "command": ["serve"], "labels": ROUTER | labels}
+    notes = [n for n in read({"web": web, "traefik": TRAEFIK}, engine).notes if "middlewares" in n]
+    assert [n.partition(";")[0] for n in notes] == [
+        "web: its labels name middlewares that the file does not define (chain-7@file)"
+    ]
+    routes: dict[str, Any] = {"x-pushrod": {"routes": {"/": {}}}}
+    assert not any("middlewares" in n for n in read({"web": web | routes}, engine).notes)
+
+
+def test_a_recursive_chain_terminates() -> None:
     labels = {
         "traefik.http.routers.web.middlewares": "c",
         "traefik.http.middlewares.c.chain.middlewares": "c",
@@ -118,30 +138,30 @@ class TestOnDocker:
         "depends_on": {"traefik": {"condition": "service_started"}},
     }
 
-    def test_the_edge_takes_the_place_of_a_proxy_that_asks_docker(self) -> None:
-        found = read({"web": self.WEB, "traefik": TRAEFIK, "other": {"build": {"context": "."}}})
-        assert ({s.name: s.role for s in found.services}, found.entry.depends_on) == (
+    def test_the_edge_replaces_a_proxy_that_uses_the_docker_socket(self) -> None:
+        result = read({"web": self.WEB, "traefik": TRAEFIK, "other": {"build": {"context": "."}}})
+        assert ({s.name: s.role for s in result.services}, result.entry.depends_on) == (
             {"web": "entry", "other": "worker"},
             (),
         )
-        assert found.notes[0].startswith("traefik: the edge replaces it, because it uses Docker's socket")
-        assert "pushrod apps allow shop docker-socket" in found.notes[0]
-        assert any("domains: [a.example.com]" in note for note in found.notes)
-        assert found.because == "web is the entry, because it alone has labels for a proxy"
-        assert not found.ours
+        assert result.notes[0].startswith("traefik: the edge replaces it, because it uses Docker's socket")
+        assert "pushrod apps allow shop docker-socket" in result.notes[0]
+        assert any("domains: [a.example.com]" in note for note in result.notes)
+        assert result.because == "web is the entry, because it alone has labels for a proxy"
+        assert not result.ours
 
-    def test_not_where_the_owner_gives_it_the_socket(self) -> None:
+    def test_the_proxy_is_kept_if_the_owner_allows_the_socket(self) -> None:
         traefik = {**TRAEFIK, "ports": [{"target": 80, "published": "80", "protocol": "tcp"}]}
-        found = read({"web": self.WEB, "traefik": traefik}, "docker", "docker-socket")
-        assert (found.entry.name, found.service("web").role) == ("traefik", "worker")
-        assert not any("domains" in note or "replaces it" in note for note in found.notes)
+        result = read({"web": self.WEB, "traefik": traefik}, "docker", "docker-socket")
+        assert (result.entry.name, result.service("web").role) == ("traefik", "worker")
+        assert not any("domains" in note or "replaces it" in note for note in result.notes)
 
     @pytest.mark.parametrize("image", ["containrrr/watchtower", "portainer/portainer-ce", "nginx", "caddy:2"])
-    def test_nothing_else_is_let_off(self, image: str) -> None:
+    def test_other_services_with_the_socket_are_refused(self, image: str) -> None:
         with pytest.raises(ManifestError, match="it asks for the Docker socket"):
             read({"web": self.WEB, "traefik": {"image": image, **SOCKET}})
 
-    def test_one_that_has_a_file_for_it_runs(self) -> None:
+    def test_a_proxy_without_the_socket_runs(self) -> None:
         published = {"ports": [{"target": 80, "published": "80", "protocol": "tcp"}]}
-        found = read({"web": {"build": {"context": "."}}, "traefik": {"image": "traefik", **published}})
-        assert found.entry.name == "traefik"
+        result = read({"web": {"build": {"context": "."}}, "traefik": {"image": "traefik", **published}})
+        assert result.entry.name == "traefik"

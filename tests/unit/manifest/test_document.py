@@ -27,21 +27,21 @@ from pushrod.manifest.document import Key, duration
         ("1m30", None),
     ],
 )
-def test_duration(text: str, seconds: float | None) -> None:
+def test_durations_are_parsed(text: str, seconds: float | None) -> None:
     assert duration(text) == (None if seconds is None else pytest.approx(seconds))
 
 
 @given(st.integers(0, 99), st.integers(0, 59), st.integers(0, 59), st.integers(0, 999))
 @pytest.mark.slow
 def test_duration_adds_its_parts(hours: int, minutes: int, seconds: int, milliseconds: int) -> None:
-    found = duration(f"{hours}h{minutes}m{seconds}s{milliseconds}ms")
-    assert found == pytest.approx(hours * 3600 + minutes * 60 + seconds + milliseconds / 1000)
+    result = duration(f"{hours}h{minutes}m{seconds}s{milliseconds}ms")
+    assert result == pytest.approx(hours * 3600 + minutes * 60 + seconds + milliseconds / 1000)
 
 
 @given(st.text())
-def test_duration_never_fails(text: str) -> None:
-    found = duration(text)
-    assert found is None or found >= 0
+def test_parsing_a_duration_never_fails(text: str) -> None:
+    result = duration(text)
+    assert result is None or result >= 0
 
 
 def refusal(key: Key, method: str, *arguments: object) -> ManifestError:
@@ -80,25 +80,25 @@ def test_an_absent_key_has_defaults_and_a_path() -> None:
         (3, "choice", ("a", "b"), "expected a or b, found 3 (a number)"),
     ],
 )
-def test_a_wrong_value_says_what_was_expected_and_found(
+def test_a_wrong_value_is_reported_with_the_expected_one(
     value: object, method: str, arguments: tuple[object, ...], what: str
 ) -> None:
     refused = refusal(Key("a.b", value), method, *arguments)
     assert (refused.what, refused.where) == (what, "a.b")
 
 
-def test_an_unknown_key_names_the_nearest() -> None:
+def test_an_unknown_key_is_refused_with_the_nearest_valid_one() -> None:
     refused = refusal(Key("x-pushrod", {"helth": 1}), "only", "health", "release", "role")
     assert refused.what == "unknown key `helth`"
     assert refused.where == "x-pushrod.helth"
     assert refused.hint == "did you mean `health`? valid here: health, release, role"
 
 
-def test_an_unknown_key_like_none_lists_all() -> None:
+def test_an_unknown_key_without_a_similar_one_lists_all() -> None:
     assert refusal(Key("x", {"zzz": 1}), "only", "health", "role").hint == "valid here: health, role"
 
 
-def test_words_are_split_as_a_shell_would_or_taken_as_they_are() -> None:
+def test_words_are_split_as_by_a_shell_or_taken_from_a_list() -> None:
     assert Key("", "sh -c 'a && b'").words() == ("sh", "-c", "a && b")
     assert Key("", ["sh", "-c", "a && b"]).words() == ("sh", "-c", "a && b")
 

@@ -8,18 +8,18 @@ from pushrod.manifest.grants import check_word, covered
 
 
 @pytest.mark.parametrize("word", [*grants.WORDS, "NET_ADMIN", "volume:shop-data", "/srv/media", "/"])
-def test_a_word_stays_as_it_is(word: str) -> None:
+def test_a_valid_word_is_unchanged(word: str) -> None:
     assert check_word(word) == word
 
 
-def test_servers_of_submodules() -> None:
+def test_servers_of_submodules_are_read() -> None:
     words = [
         check_word(f"submodules:{at}") for at in ("Git.Example.com:443", "git.example.com:8443", "10.0.0.1")
     ]
     assert grants.servers([*words, "/srv"]) == ["git.example.com", "git.example.com:8443", "10.0.0.1"]
 
 
-def test_its_normal_form() -> None:
+def test_words_are_normalized() -> None:
     assert [check_word(w) for w in ("CAP_NET_ADMIN", "sys_time")] == ["NET_ADMIN", "SYS_TIME"]
     assert [check_word(w) for w in ("/srv//media/", "//srv/../etc", "/var/run/x")] == [
         "/srv/media",
@@ -43,7 +43,7 @@ def test_its_normal_form() -> None:
         "submodules:https://x",
     ],
 )
-def test_what_is_no_word(text: str) -> None:
+def test_an_invalid_word_is_refused(text: str) -> None:
     with pytest.raises(UnknownNameError) as error:
         check_word(text)
     assert "docker-socket" in error.value.hint
@@ -55,7 +55,7 @@ def test_the_nearest_word_is_named() -> None:
     assert error.value.hint.startswith("did you mean `privileged`?")
 
 
-def test_capabilities_are_told_apart() -> None:
+def test_default_and_other_capabilities_are_distinguished() -> None:
     assert len(grants.DEFAULT_CAPABILITIES) == 14
     assert len(grants.DEFAULT_CAPABILITIES | grants.CAPABILITIES) == 41  # CAP_LAST_CAP is 40
 
@@ -78,5 +78,5 @@ def test_capabilities_are_told_apart() -> None:
         ("volume:x", ["/", "privileged"], False),
     ],
 )
-def test_what_a_word_covers(word: str, allowed: list[str], answer: bool) -> None:
+def test_each_permission_covers_the_expected_requests(word: str, allowed: list[str], answer: bool) -> None:
     assert covered(word, allowed) is answer

@@ -9,31 +9,40 @@ from pushrod.manifest.document import Key
 
 
 def read(
-    check: object = None, own: object = None, *, probe: bool = True, name: str = ""
+    check: object = None, own: object = None, *, probe: bool = True, name: str = "", java: bool = False
 ) -> tuple[Health, int]:
     return healthcheck.read(
         Key("services.web.healthcheck", check),
         Key("services.web.x-pushrod.health", own),
         probe=probe,
         name=name,
+        java=java,
     )
 
 
-def test_none_is_the_default() -> None:
+def test_the_default_is_no_check() -> None:
     assert read() == (Health(), 0)
 
 
+def test_java_has_longer_unless_something_else_is_written() -> None:
+    assert read(java=True)[0].deadline == 90
+    assert read(own="/healthz", java=True)[0] == Health(path="/healthz", deadline=90)
+    assert read(own={"path": "/healthz", "deadline": "10s"}, java=True)[0].deadline == 10
+    check = {"test": ["CMD", "true"], "interval": "5s", "retries": 2, "start_period": "2m"}
+    assert read(check, java=True)[0].deadline == 130
+
+
 @pytest.mark.parametrize("check", [{"disable": True}, {"test": ["NONE"]}, {"test": "NONE"}, {}])
-def test_disabled(check: object) -> None:
+def test_a_disabled_check_is_the_default(check: object) -> None:
     assert read(check) == (Health(), 0)
 
 
-def test_a_command_and_how_long_docker_would_wait() -> None:
+def test_a_command_has_the_deadline_that_docker_would_use() -> None:
     check = {"test": ["CMD", "python", "check.py"], "interval": "10s", "retries": 2, "start_period": "1m30s"}
     assert read(check) == (Health(command=("python", "check.py"), deadline=110, interval=0.5), 0)
 
 
-def test_composes_defaults() -> None:
+def test_composes_defaults_determine_the_deadline() -> None:
     assert read({"test": ["CMD", "true"]})[0].deadline == 90
 
 
@@ -66,13 +75,15 @@ def test_a_script_is_run_by_a_shell() -> None:
         ("wget -qO- --header='Host: shop.test:8443' http://[::1]:3000/up", "/up", "shop.test:8443", 3000),
     ],
 )
-def test_fetching_its_own_url_is_a_path(test: object, path: str, host: str, port: int) -> None:
+def test_a_command_that_fetches_its_own_url_becomes_a_path(
+    test: object, path: str, host: str, port: int
+) -> None:
     """With the host of the check's URL: under Compose that is the one that works."""
     assert read({"test": test, "retries": 1}, name="shop.example.com") == (Health(path=path, host=host), port)
 
 
 @pytest.mark.parametrize("test", ["curl http://localhost:8000/", "curl -sI localhost:8000/ || exit 1"])
-def test_curl_is_content_with_any_status_unless_it_is_told_otherwise(test: str) -> None:
+def test_curl_without_fail_accepts_any_status(test: str) -> None:
     assert read({"test": test})[0].any_answer
 
 
@@ -91,7 +102,7 @@ def test_curl_is_content_with_any_status_unless_it_is_told_otherwise(test: str) 
         ["CMD", "python", "-c", "fetch('http://localhost:8000/health')"],
     ],
 )
-def test_anything_more_stays_a_command(test: object) -> None:
+def test_a_more_complex_command_stays_a_command(test: object) -> None:
     health, port = read({"test": test})
     assert (health.path, port) == ("", 0)
     assert health.command
@@ -104,7 +115,7 @@ def test_an_engine_with_containers_keeps_the_command() -> None:
     )
 
 
-def test_its_own_path_wins_and_keeps_the_time_the_check_allows() -> None:
+def test_an_explicit_path_wins_and_keeps_the_time_of_the_check() -> None:
     check = {"test": ["CMD", "true"], "interval": "5s", "retries": 4}
     assert read(check, "/healthz")[0] == Health(path="/healthz", deadline=20)
     assert read(None, "/healthz")[0] == Health(path="/healthz", deadline=30)
@@ -123,14 +134,14 @@ def test_its_own_path_wins_and_keeps_the_time_the_check_allows() -> None:
         (None, "shop.example.com", "shop.example.com"),
     ],
 )
-def test_the_name_by_which_it_is_asked(own: object, name: str, host: str) -> None:
+def test_the_host_name_of_the_probe_is_chosen(own: object, name: str, host: str) -> None:
     assert read(None, own, name=name)[0].host == host
 
 
-def test_a_deadline_or_host_alone_leaves_the_check() -> None:
+def test_a_deadline_or_host_alone_keeps_the_check() -> None:
     check = {"test": ["CMD", "curl", "-f", "http://localhost:8000/up"]}
-    found = Health(path="/up", host="shop.test", deadline=120)
-    assert read(check, {"deadline": "2m", "host": "shop.test"})[0] == found
+    result = Health(path="/up", host="shop.test", deadline=120)
+    assert read(check, {"deadline": "2m", "host": "shop.test"})[0] == result
     assert read({"test": ["CMD", "true"]}, {"deadline": 7})[0].command == ("true",)
 
 
@@ -142,7 +153,8 @@ def test_a_deadline_or_host_alone_leaves_the_check() -> None:
                 None,
                 {"path": "/", "host": host},
                 "services.web.x-pushrod.health.host",
-                f"expected a host name such as shop.example.com, or one with a port, found `{host}` (text)",
+                "expected a host name such as shop.example.com, or one with a port, found "
+                + (f"`{host}` (text)" if host else "nothing"),
             )
             for host in ("http://shop.test", "a b", "shop.test/x", "a\r\nX: y", "shop.test:http", "")
         ),
@@ -168,7 +180,7 @@ def test_a_deadline_or_host_alone_leaves_the_check() -> None:
         ),
     ],
 )
-def test_refusals(check: object, own: object, where: str, what: str) -> None:
+def test_invalid_values_are_refused(check: object, own: object, where: str, what: str) -> None:
     with pytest.raises(ManifestError) as refused:
         read(check, own)
     assert (refused.value.where, refused.value.what) == (where, what)

@@ -4,7 +4,11 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+import pytest
+
+from pushrod import manifest
 from pushrod.manifest import keys
+from tests.unit.engines.docker.test_used_keys import VALUES, base, with_key
 from tests.unit.manifest.schema import compose_schema
 
 
@@ -49,3 +53,30 @@ def test_every_key_of_the_loaders_schema_is_classified() -> None:
     }
     theirs = {re.sub(r"^(configs|secrets)", "configs", path) for path in known}
     assert ours <= theirs
+
+
+def embedded(document: dict[str, Any]) -> dict[str, Any]:
+    """A document of the Docker engine's test, as the embedded engine can run it: built, and without data."""
+    for name, service in document["services"].items():
+        service |= {"command": ["serve"], "build": service.get("build", {"context": "."})}
+        del service["image"]
+        if name == "other":
+            del service["volumes"]
+    return document
+
+
+EMBEDDED = [row for row in keys.rows() if row.path.startswith("services.*.") and row.path in VALUES]
+
+
+@pytest.mark.parametrize("row", EMBEDDED, ids=[row.path for row in EMBEDDED])
+def test_what_the_page_says_of_the_embedded_engine_holds(row: keys.Row) -> None:
+    given = embedded(base(row.path))
+    before = manifest.read(given, engine="embedded")
+    after = manifest.read(with_key(given, row.path, VALUES[row.path]), engine="embedded")
+    word = row.path.split(".")[2]
+    if row.embedded == "noted":
+        assert any(word in note for note in after.notes), after.notes
+    elif row.embedded == "ignored":
+        assert after.notes == before.notes
+    else:
+        assert after != before

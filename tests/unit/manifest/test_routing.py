@@ -47,7 +47,7 @@ EVERYTHING = {
 }
 
 
-def test_every_key_of_a_route_to_a_service() -> None:
+def test_every_key_of_a_proxied_route_is_read() -> None:
     assert read({"/api": EVERYTHING}, api={}).routes == (
         Route(
             prefix="/api",
@@ -78,7 +78,7 @@ def test_a_key_with_a_plain_value_sets_its_field(name: str) -> None:
         route(**{name: ["no"]})
 
 
-def test_the_short_forms() -> None:
+def test_short_forms_are_read() -> None:
     assert route() == Route("/a/", service="web")
     assert route(files="./dist/", **{"try": "index.html"}) == Route(
         "/a/", files="dist", fallback="index.html"
@@ -94,36 +94,36 @@ def test_the_short_forms() -> None:
     assert route(auth={"path": "/check"}).auth == Auth(service="web", path="/check")
 
 
-def test_a_route_for_grpc() -> None:
-    found = read({"/": {"grpc": True, "timeout": "5m"}}, api={"/api/": {}})
-    assert found.called == {"web"}
-    assert found.routes[-1] == Route("/", service="web", grpc=True, timeout=300.0)
+def test_a_grpc_route_is_read() -> None:
+    result = read({"/": {"grpc": True, "timeout": "5m"}}, api={"/api/": {}})
+    assert result.called == {"web"}
+    assert result.routes[-1] == Route("/", service="web", grpc=True, timeout=300.0)
 
 
 @pytest.mark.parametrize(
     ("key", "value"), [("cache", "1m"), ("stream", True), ("strip_prefix", True), ("websocket", True)]
 )
-def test_what_grpc_has_no_use_for_is_refused(key: str, value: object) -> None:
+def test_a_key_that_grpc_cannot_use_is_refused(key: str, value: object) -> None:
     error = refused({"/a/": {"grpc": True, key: value}})
     assert error.where == f"services.web.x-pushrod.routes./a/.{key}"
     assert route(grpc=False, **{key: value}).grpc is False
 
 
-def test_the_longest_prefix_is_first_and_each_knows_its_service() -> None:
-    found = read({"/": {}, "/api/v2": {}}, api={"/api/": {}, "/abc/": {}})
-    assert [(r.prefix, r.service) for r in found.routes] == [
+def test_routes_are_sorted_by_prefix_length_and_know_their_service() -> None:
+    result = read({"/": {}, "/api/v2": {}}, api={"/api/": {}, "/abc/": {}})
+    assert [(r.prefix, r.service) for r in result.routes] == [
         *[("/api/v2", "web"), ("/abc/", "api"), ("/api/", "api"), ("/", "web")]
     ]
-    assert found.services == ("api", "web")
+    assert result.services == ("api", "web")
 
 
-def test_what_sticks_and_who_is_believed() -> None:
+def test_sticky_services_and_trusted_proxies_are_read() -> None:
     keys = {
         "web": Key("services.web.x-pushrod", {"sticky": True}),
         "api": Key("services.api.x-pushrod", None),
     }
-    found = routing.read(keys, Key("x-pushrod", {"trusted_proxies": ["198.51.100.0/24"]}))
-    assert (found.sticky, found.proxies) == (("web",), ("198.51.100.0/24",))
+    result = routing.read(keys, Key("x-pushrod", {"trusted_proxies": ["198.51.100.0/24"]}))
+    assert (result.sticky, result.proxies) == (("web",), ("198.51.100.0/24",))
 
 
 # ---- what is refused ------------------------------------------------------------------------------------------
@@ -136,13 +136,13 @@ def test_what_sticks_and_who_is_believed() -> None:
         *["/a\nb", "/a?b", "/a#b", "~ /a", "= /a", "@a", "/.pushrod", "/.pushrod/x", "/.well-known/acme-challenge/"],
     ],
 )  # fmt: skip
-def test_what_is_no_path(prefix: str) -> None:
+def test_an_invalid_prefix_is_refused(prefix: str) -> None:
     error = refused({prefix: {}})
     assert error.what in (f"`{prefix}` is not a route", f"`{prefix}` is reserved by pushrod")
     assert error.where == f"services.web.x-pushrod.routes.{prefix}"
 
 
-def test_an_unknown_key_and_the_nearest_that_is_known() -> None:
+def test_an_unknown_key_is_refused_with_the_nearest_valid_one() -> None:
     error = refused({"/a/": {"ratelimit": "50/s"}})
     assert (error.what, error.where) == (
         "unknown key `ratelimit`",
@@ -152,19 +152,19 @@ def test_an_unknown_key_and_the_nearest_that_is_known() -> None:
 
 
 @pytest.mark.parametrize("other", ["/api/", "/api"])
-def test_a_path_stands_once_in_the_whole_file(other: str) -> None:
+def test_a_duplicate_route_in_the_file_is_refused(other: str) -> None:
     error = refused({"/api/": {}}, api={other: {}})
     assert error.what == f"two routes for `{other}`"
     assert error.where == f"services.api.x-pushrod.routes.{other}"
     assert error.hint == "the other is services.web.x-pushrod.routes./api/: leave one of them out"
 
 
-def test_a_path_with_and_without_its_slash_in_one_service() -> None:
+def test_a_path_with_and_without_its_slash_is_refused() -> None:
     assert refused({"/api/": {}, "/api": {}}).what == "two routes for `/api`"
 
 
 @pytest.mark.parametrize(
-    ("keys", "key", "said"),
+    ("keys", "key", "message"),
     [
         *[
             ({"rate_limit": rate}, "rate_limit", "a rate such as 50/s or 300/min")
@@ -228,31 +228,31 @@ def test_a_path_with_and_without_its_slash_in_one_service() -> None:
         ],
     ],
 )  # fmt: skip
-def test_what_a_key_cannot_be(keys: Any, key: str, said: str) -> None:
+def test_invalid_values_of_a_key_are_refused(keys: Any, key: str, message: str) -> None:
     error = refused({"/a/": keys})
     assert error.where == f"services.web.x-pushrod.routes./a/.{key}"
-    assert said in error.what
+    assert message in error.what
 
 
 @pytest.mark.parametrize(
     "name", ["Content-Length", "transfer-encoding", "Connection", "X A", "X-A;", "", "Server"]
 )
-def test_what_is_no_header_to_add(name: str) -> None:
+def test_a_reserved_header_is_refused(name: str) -> None:
     assert refused({"/a/": {"headers": {name: "x"}}}).what == f"`{name}` is not a header that can be added"
 
 
 @pytest.mark.parametrize("key", ["rate_limit", "auth", "allow", "deny"])
-def test_nginx_redirects_before_it_asks_who_may(key: str) -> None:
+def test_access_control_on_a_redirect_is_refused(key: str) -> None:
     value = {"rate_limit": "1/s", "auth": {"basic": "A"}}.get(key, ["203.0.113.0/24"])
     assert "this route redirects" in refused({"/a/": {"redirect": "/b", key: value}}).what
 
 
-def test_a_proxy_is_an_address() -> None:
+def test_a_trusted_proxy_must_be_an_address() -> None:
     assert refused({}, {"trusted_proxies": ["lb.example"]}).where == "x-pushrod.trusted_proxies[0]"
 
 
 @pytest.mark.parametrize("value", [["/api/"], "/api/", {"/api/": "web"}, {"/api/": []}])
-def test_routes_are_mappings(value: Any) -> None:
+def test_routes_must_be_a_mapping(value: Any) -> None:
     assert "expected a mapping" in refused(value).what
 
 
@@ -290,14 +290,14 @@ def test_any_document_is_read_or_refused(routes: Any) -> None:
         (["a.conf", "b/../c.conf"], ("a.conf", "c.conf")),
     ],
 )
-def test_patterns_of_snippets(value: Any, patterns: tuple[str, ...]) -> None:
+def test_patterns_of_snippets_are_read(value: Any, patterns: tuple[str, ...]) -> None:
     assert routing.snippets(Key("x-pushrod", {"nginx": value})) == patterns
 
 
 @pytest.mark.parametrize(
     "value", ["/etc/nginx/*.conf", "../*.conf", "a/../../*.conf", "", [""], {"a": 1}, [None]]
 )
-def test_snippets_are_in_the_repository(value: Any) -> None:
+def test_a_pattern_of_a_snippet_outside_the_repository_is_refused(value: Any) -> None:
     with pytest.raises(ManifestError, match="expected") as caught:
         routing.snippets(Key("x-pushrod", {"nginx": value}))
     assert caught.value.where.startswith("x-pushrod.nginx")
@@ -313,10 +313,12 @@ def whole(services: dict[str, Any], engine: Any = "embedded", **top: Any) -> Man
 WEB = {"build": ".", "ports": ["80"], "x-pushrod": {"role": "entry"}}
 
 
-def test_a_service_with_routes_runs_and_a_pattern_is_kept_for_the_checkout() -> None:
-    found = whole({"web": WEB, "api": {"build": ".", "x-pushrod": {"routes": {"/api/": {}}}}}, nginx="a.conf")
-    assert found.routing.services == ("api",)
-    assert found.snippets == ("a.conf",)
+def test_a_service_with_routes_and_its_snippet_patterns_are_kept() -> None:
+    result = whole(
+        {"web": WEB, "api": {"build": ".", "x-pushrod": {"routes": {"/api/": {}}}}}, nginx="a.conf"
+    )
+    assert result.routing.services == ("api",)
+    assert result.snippets == ("a.conf",)
 
 
 @pytest.mark.parametrize(
@@ -327,7 +329,7 @@ def test_a_service_with_routes_runs_and_a_pattern_is_kept_for_the_checkout() -> 
         ({"image": "nginx:1"}, "api"),
     ],
 )
-def test_requests_go_to_what_runs_as_instances(service: dict[str, Any], problem: str) -> None:
+def test_a_route_needs_a_service_with_instances(service: dict[str, Any], problem: str) -> None:
     with pytest.raises(ManifestError) as caught:
         whole({"web": WEB, "api": {**service, "x-pushrod": {"routes": {"/api/": {}}}}})
     assert problem in caught.value.where
@@ -371,17 +373,17 @@ def test_requests_go_to_what_runs_as_instances(service: dict[str, Any], problem:
         ({"/" + "a" * 1000: {}}, "is not a route"),
     ],
 )
-def test_an_app_has_its_share_of_the_edge(routes: Any, what: str) -> None:
+def test_the_configuration_size_of_an_app_is_limited(routes: Any, what: str) -> None:
     assert what in refused(routes).what
 
 
-def test_trusted_proxies_are_not_without_end() -> None:
+def test_the_number_of_trusted_proxies_is_limited() -> None:
     networks = [f"10.{n // 256}.{n % 256}.0/24" for n in range(300)]
     assert len(read({}, {"trusted_proxies": networks}).proxies) == 300
     assert "at most 300" in refused({}, {"trusted_proxies": [*networks, "192.0.2.1"]}).what
 
 
-def test_a_share_is_more_than_what_people_write() -> None:
+def test_the_limits_allow_large_ordinary_manifests() -> None:
     routes: Any = {
         f"/r{n}/": {"headers": {"X-A": "a", "X-B": "b"}, "allow": ["10.0.0.0/8"] * 9} for n in range(200)
     }

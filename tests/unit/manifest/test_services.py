@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from pushrod import manifest
 from pushrod.core.errors import ManifestError
-from pushrod.core.values import Build, EngineName, Health, Manifest, Service
+from pushrod.core.values import Build, EngineName, Health, Manifest, Service, Volume
 
 
 def read(service: dict[str, Any], **top: Any) -> Manifest:
@@ -21,7 +21,7 @@ def refused(service: dict[str, Any], **top: Any) -> ManifestError:
     return error.value
 
 
-def test_a_file_nobody_wrote_for_pushrod() -> None:
+def test_a_file_not_written_for_pushrod_is_read() -> None:
     """As the loader returns it: nginx in front of a built backend, PostgreSQL and Redis."""
     started = {"condition": "service_started", "required": True}
     document = {
@@ -42,19 +42,25 @@ def test_a_file_nobody_wrote_for_pushrod() -> None:
         },
         "networks": {"default": {"name": "shop_default"}},
     }
-    found = manifest.read(document, store_versions={"postgres": "PostgreSQL 18.6", "redis": "Valkey 9.1.2"})
-    assert found == Manifest(
+    result = manifest.read(document, store_versions={"postgres": "PostgreSQL 18.6", "redis": "Valkey 9.1.2"})
+    assert result == Manifest(
         services=(
             Service(
                 name="backend", role="entry", build=Build(context="backend"), depends_on=("postgres", "redis")
             ),
-            Service(name="nginx", role="edge", image="nginx:latest", port=80),
+            Service(
+                name="nginx",
+                role="edge",
+                image="nginx:latest",
+                port=80,
+                volumes=(Volume("nginx.conf", "/etc/nginx/nginx.conf", bind=True),),
+            ),
             Service(name="postgres", role="store", image="postgres:16", store="postgres"),
             Service(name="redis", role="store", image="redis:7", store="redis"),
         ),
         notes=(
-            "nginx: pushrod's edge (nginx) replaces it; its own configuration and files are not used on the "
-            "embedded engine",
+            "nginx: pushrod's edge (nginx) replaces it; of its configuration only files and paths of services are "
+            "used on the embedded engine",
             "postgres: the manifest names PostgreSQL 16; the embedded engine runs PostgreSQL 18.6",
             "redis: the manifest names Redis 7; the embedded engine runs Valkey 9.1.2",
         ),
@@ -64,8 +70,8 @@ def test_a_file_nobody_wrote_for_pushrod() -> None:
     )
 
 
-def test_every_key_that_is_read() -> None:
-    found = read(
+def test_every_supported_key_is_read() -> None:
+    result = read(
         {
             "build": {"context": "./backend/", "dockerfile": "docker/Dockerfile", "target": "prod"},
             "image": "shop:dev",
@@ -80,8 +86,8 @@ def test_every_key_that_is_read() -> None:
         },
         **{"x-pushrod": {"keep": 9}},
     )
-    assert found.keep == 9
-    assert found.entry == Service(
+    assert result.keep == 9
+    assert result.entry == Service(
         name="web",
         role="entry",
         image="shop:dev",
@@ -98,8 +104,8 @@ def test_every_key_that_is_read() -> None:
     )
 
 
-def test_short_forms() -> None:
-    found = read(
+def test_short_forms_are_read() -> None:
+    result = read(
         {
             "build": "backend",
             "command": "sh -c 'a b'",
@@ -110,12 +116,12 @@ def test_short_forms() -> None:
             "x-pushrod": {"release": ["alembic", "upgrade", "head"]},
         }
     ).entry
-    assert found.command == ("sh", "-c", "a b")
-    assert (found.port, found.replicas, found.environment) == (8000, 2, {"A": "1=2", "B": None})
-    assert found.release == ("alembic", "upgrade", "head")
+    assert result.command == ("sh", "-c", "a b")
+    assert (result.port, result.replicas, result.environment) == (8000, 2, {"A": "1=2", "B": None})
+    assert result.release == ("alembic", "upgrade", "head")
 
 
-def test_what_docker_limits() -> None:
+def test_memory_limits_and_read_only_are_read() -> None:
     limits = {"resources": {"limits": {"memory": "268435456"}}}
     assert read({"build": ".", "deploy": limits, "mem_limit": "1"}).entry.memory == 268435456
     assert read({"build": ".", "mem_limit": 1048576}).entry.memory == 1048576
@@ -125,14 +131,14 @@ def test_what_docker_limits() -> None:
     assert read({"build": ".", "x-pushrod": {"read_only": True}}).entry.read_only
 
 
-def test_what_a_built_image_begins_from_says_that_it_is_java() -> None:
+def test_the_base_image_determines_whether_a_service_is_java() -> None:
     document = {"services": {"web": {"build": "."}}}
     assert not manifest.read(document, bases={"web": "python:3.13-slim"}).entry.java
     assert manifest.read(document, bases={"web": "eclipse-temurin:21-jre"}).entry.java
     assert manifest.read({"services": {"web": {"image": "tomcat:11"}}}).entry.java
 
 
-def test_the_arguments_of_a_build() -> None:
+def test_build_arguments_are_read() -> None:
     for arguments in ({"A": "1", "B": None, "C": 2}, ["A=1", "B", "C=2"]):
         build = read({"build": {"context": ".", "args": arguments}}).entry.build
         assert build is not None
@@ -140,7 +146,7 @@ def test_the_arguments_of_a_build() -> None:
 
 
 @pytest.mark.parametrize("engine", ["embedded", "docker"])
-def test_whether_it_was_written_for_pushrod(engine: EngineName) -> None:
+def test_x_pushrod_keys_mark_a_manifest_as_written_for_pushrod(engine: EngineName) -> None:
     service = {"build": "."}
     assert not manifest.read({"services": {"web": service}}, engine=engine).ours
     assert manifest.read({"services": {"web": {**service, "x-pushrod": {}}}}, engine=engine).ours
@@ -148,7 +154,7 @@ def test_whether_it_was_written_for_pushrod(engine: EngineName) -> None:
     assert not manifest.read({"services": {"web": service}, "x-other": {}}, engine=engine).ours
 
 
-def test_on_docker_the_containers_own_check_stays() -> None:
+def test_on_docker_the_containers_own_check_is_kept() -> None:
     check = {
         "test": ["CMD", "curl", "http://localhost:80/up"],
         "interval": "5s",
@@ -159,30 +165,30 @@ def test_on_docker_the_containers_own_check_stays() -> None:
         "web": {"build": ".", "healthcheck": check},
         "db": {"image": "postgres", "healthcheck": check},
     }
-    found = manifest.read({"services": services}, engine="docker")
-    for service in found.services:
+    result = manifest.read({"services": services}, engine="docker")
+    for service in result.services:
         assert service.health.command == ("curl", "http://localhost:80/up")
         assert (service.health.path, service.health.deadline) == ("", 80.0)
     del check["test"]
-    found = manifest.read({"services": services}, engine="docker")
-    assert (found.entry.health.command, found.entry.health.deadline) == ((), 80.0)
+    result = manifest.read({"services": services}, engine="docker")
+    assert (result.entry.health.command, result.entry.health.deadline) == ((), 80.0)
     assert manifest.read({"services": services}).entry.health == Health()
     services["web"]["x-pushrod"] = {"health": "/healthz"}
     assert manifest.read({"services": services}, engine="docker").entry.health.path == "/healthz"
 
 
-def test_a_port_that_only_the_healthcheck_names() -> None:
+def test_the_port_is_read_from_the_healthcheck() -> None:
     check = {"test": ["CMD", "curl", "-f", "http://localhost:8000/up"], "retries": 1}
-    found = read({"build": ".", "healthcheck": check}).entry
-    assert (found.port, found.health) == (8000, Health(path="/up", host="localhost:8000"))
+    result = read({"build": ".", "healthcheck": check}).entry
+    assert (result.port, result.health) == (8000, Health(path="/up", host="localhost:8000"))
 
 
 def test_the_stores_own_healthcheck_is_not_used() -> None:
     check = {"test": ["CMD", "pg_isready"], "interval": "1s"}
-    found = manifest.read(
+    result = manifest.read(
         {"services": {"web": {"build": "."}, "db": {"image": "postgres", "healthcheck": check}}}
     )
-    assert found.service("db").health == Health()
+    assert result.service("db").health == Health()
 
 
 @pytest.mark.parametrize(
@@ -197,7 +203,7 @@ def test_the_stores_own_healthcheck_is_not_used() -> None:
         (
             {"build": ".", "x-pushrod": {"release": ""}},
             "services.web.x-pushrod.release",
-            "expected a command such as `alembic upgrade head`, found `` (text)",
+            "expected a command such as `alembic upgrade head`, found nothing",
         ),
         (
             {"build": ".", "x-pushrod": {"release": {"a": 1}}},
@@ -206,6 +212,11 @@ def test_the_stores_own_healthcheck_is_not_used() -> None:
         ),
         ({"build": ".", "x-pushrod": 3}, "services.web.x-pushrod", "expected a mapping, found 3 (a number)"),
         ({}, "services.web", "expected a service with `image` or `build`, found a mapping"),
+        (
+            {"build": {"context": "/~/app"}},
+            "services.web.build.context",
+            "`~/app` begins with `~`, which on a server is the home of pushrod's account, not yours",
+        ),
         (
             {"build": {"context": "/srv/elsewhere"}},
             "services.web.build.context",
@@ -253,16 +264,17 @@ def test_the_stores_own_healthcheck_is_not_used() -> None:
         ),
     ],
 )
-def test_refusals(service: dict[str, Any], where: str, what: str) -> None:
+def test_invalid_services_are_refused(service: dict[str, Any], where: str, what: str) -> None:
     error = refused(service)
     assert (error.where, error.what) == (where, what)
 
 
-def test_refusals_at_the_top() -> None:
+def test_invalid_top_level_keys_are_refused() -> None:
     error = refused({"build": "."}, **{"x-pushrod": {"keeps": 3}})
     assert (error.where, error.hint) == (
         "x-pushrod.keeps",
-        "did you mean `keep`? valid here: backups, domains, keep, nginx, redirects, tls, trusted_proxies",
+        "did you mean `keep`? valid here: backups, domains, keep, nginx, notify, redirects, tls, "
+        "trusted_proxies",
     )
     error = refused({"build": "."}, **{"x-pushrod": {"keep": "many"}})
     assert (error.where, error.what) == (
@@ -323,14 +335,14 @@ def test_any_document_gives_a_manifest_or_a_manifest_error(
     document: Any, engine: Any, bases: dict[str, str]
 ) -> None:
     try:
-        found = manifest.read(
+        result = manifest.read(
             document, engine=engine, bases=bases, store_versions={"postgres": "18.6", "redis": "9"}
         )
     except ManifestError as error:
         assert error.what
         return
-    assert [s for s in found.services if s.role == "entry"] == [found.entry]
-    assert len({s.name for s in found.services}) == len(found.services)
+    assert [s for s in result.services if s.role == "entry"] == [result.entry]
+    assert len({s.name for s in result.services}) == len(result.services)
 
 
 _GOOD = st.fixed_dictionaries(
@@ -360,19 +372,19 @@ _GOOD = st.fixed_dictionaries(
 @pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(st.dictionaries(st.sampled_from("abcd"), _GOOD, min_size=1))
-def test_nearly_right_documents(services: dict[str, Any]) -> None:
+def test_nearly_valid_documents_give_a_manifest_or_an_error(services: dict[str, Any]) -> None:
     try:
-        found = manifest.read({"services": services})
+        result = manifest.read({"services": services})
     except ManifestError as error:
         assert error.what
         assert error.where
         assert error.hint or "expected" in error.what
         return
-    assert found.entry.replicas
-    assert all(s.store in ("postgres", "redis") for s in found.stores)
+    assert result.entry.replicas
+    assert all(s.store in ("postgres", "redis") for s in result.stores)
 
 
-def test_a_service_runs_what_another_builds_under_the_name_that_compose_gives_it() -> None:
+def test_composes_image_name_refers_to_the_service_that_builds_it() -> None:
     web = {"build": {"context": "."}, "ports": [{"target": 80}]}
     for image, builder in {
         "shop-web": "web",
@@ -385,7 +397,7 @@ def test_a_service_runs_what_another_builds_under_the_name_that_compose_gives_it
         assert (build and build.of) == builder, image
 
 
-def test_a_service_runs_what_another_builds_under_that_name() -> None:
+def test_an_explicit_image_name_refers_to_the_service_that_builds_it() -> None:
     services = {
         "worker": {"image": "docker.io/library/master-image:latest", "command": ["work"]},
         "server": {
@@ -395,10 +407,29 @@ def test_a_service_runs_what_another_builds_under_that_name() -> None:
         },
         "other": {"image": "master-image:2"},
     }
-    found = manifest.read({"services": services}, engine="docker", bases={"server": "python:3.13"})
-    assert found.service("worker").build == Build(arguments={"A": "1"}, of="server")
-    assert found.service("server").build == Build(arguments={"A": "1"})
-    assert found.service("other").build is None
+    result = manifest.read({"services": services}, engine="docker", bases={"server": "python:3.13"})
+    assert result.service("worker").build == Build(arguments={"A": "1"}, of="server")
+    assert result.service("server").build == Build(arguments={"A": "1"})
+    assert result.service("other").build is None
+
+
+def test_a_service_that_names_the_image_of_a_built_store_runs_that_image() -> None:
+    services = {
+        "web": {"build": ".", "ports": [{"target": 80, "published": "80"}]},
+        "db": {"build": "./db", "image": "shop-db"},
+        "second": {"image": "shop-db"},
+        "seed": {"build": "./seed", "restart": "no"},
+        "dump": {"image": "shop-db", "command": ["pg_dump", "-h", "db"], "restart": "no"},
+    }
+    bases = {"web": "python:3.13", "db": "postgres:17", "seed": "shop-db"}
+    result = manifest.read({"services": services}, engine="docker", bases=bases)
+    builds = {s.name: s.build for s in result.services}
+    assert builds["db"] == Build("db")
+    assert builds["second"] == builds["dump"] == Build("db", of="db", stores={"db": "db"})
+    assert builds["seed"] == Build("seed", siblings={"shop-db": "db"}, stores={"db": "db"})
+    assert {s.name: s.role for s in result.services} == {
+        "web": "entry", "db": "store", "second": "store", "dump": "worker", "seed": "store",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -409,5 +440,5 @@ def test_a_service_runs_what_another_builds_under_that_name() -> None:
         {"image": "pushrod/victim/web:1"},
     ],
 )
-def test_an_image_that_no_app_may_name(service: dict[str, Any]) -> None:
+def test_a_reserved_image_name_is_refused(service: dict[str, Any]) -> None:
     assert refused(service).where.startswith("services.web.")

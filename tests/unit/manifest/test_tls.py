@@ -29,24 +29,24 @@ def read(value: Any = None, *domains: str, engine: EngineName = "docker") -> Man
         (("shop.localhost", "shop.org"), "acme"),
     ],
 )
-def test_what_a_host_does_unasked(domains: tuple[str, ...], source: str) -> None:
+def test_a_host_has_a_default_certificate_source(domains: tuple[str, ...], source: str) -> None:
     assert read(None, *domains).tls == Encryption(source)  # type: ignore[arg-type]
 
 
-def test_the_embedded_engine_does_nothing_unasked() -> None:
+def test_the_embedded_engine_issues_no_certificate_by_default() -> None:
     assert read(None, "shop.org", engine="embedded").tls.source == "off"
     assert read({"source": "local"}, engine="embedded").tls.source == "local"
-    found = read({"source": "acme"}, engine="embedded")
-    assert found.tls.source == "off"
+    result = read({"source": "acme"}, engine="embedded")
+    assert result.tls.source == "off"
     assert (
         "`x-pushrod.tls.source: acme` works on a Docker host only; `local` creates a certificate here"
-        in found.notes
+        in result.notes
     )
 
 
-def test_the_keys() -> None:
-    found = read({"source": "acme", "email": "ops@shop.org", "hsts": 0}, "shop.org").tls
-    assert found == Encryption("acme", "ops@shop.org", 0)
+def test_the_keys_are_read() -> None:
+    result = read({"source": "acme", "email": "ops@shop.org", "hsts": 0}, "shop.org").tls
+    assert result == Encryption("acme", "ops@shop.org", 0)
     assert read({"hsts": 63072000}, "shop.org").tls == Encryption("acme", "", 63072000)
     assert read({"source": False}, "shop.org").tls.source == "off"
     assert read({"source": "off"}, "shop.org").tls.source == "off"
@@ -67,7 +67,7 @@ def test_the_keys() -> None:
         ("acme", ("shop.org",), "x-pushrod.tls"),
     ],
 )
-def test_what_cannot_be_is_refused(value: Any, domains: tuple[str, ...], where: str) -> None:
+def test_invalid_values_are_refused(value: Any, domains: tuple[str, ...], where: str) -> None:
     with pytest.raises(ManifestError) as caught:
         read(value, *domains)
     assert caught.value.where == where
@@ -75,6 +75,6 @@ def test_what_cannot_be_is_refused(value: Any, domains: tuple[str, ...], where: 
 
 
 @pytest.mark.parametrize("name", ["example.com", "shop.example.org", "a.home.arpa", "a.onion", "localhost"])
-def test_a_name_that_nobody_owns_is_not_public(name: str) -> None:
+def test_a_reserved_name_is_not_public(name: str) -> None:
     assert not tls.is_public(name)
     assert tls.is_public(f"{name}.shop.org")

@@ -1,6 +1,7 @@
 """The checks of `doctor`, on a machine and apps with something wrong."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -8,6 +9,7 @@ import pytest
 
 from pushrod.adapters import git
 from pushrod.core.values import Diagnostic
+from pushrod.engines.protocols import Engine
 from pushrod.observe import diagnostics
 from pushrod.state.apps import App, Root
 from pushrod.state.journal import Journal
@@ -26,8 +28,8 @@ def of(root: Root, what: str) -> list[Diagnostic]:
 
 
 def one(app: App) -> Diagnostic:
-    (found,) = of(app.root, f"app {app.name}")
-    return found
+    (result,) = of(app.root, f"app {app.name}")
+    return result
 
 
 def contents(directory: Path) -> dict[str, bytes]:
@@ -37,17 +39,17 @@ def contents(directory: Path) -> dict[str, bytes]:
 # ---- the machine ------------------------------------------------------------------------------------------------
 
 
-def test_a_machine_where_all_is_well(app: App) -> None:
-    found = {f.what: f for f in diagnostics.examine(app.root)}
-    assert {"python", "git", "disk", "nginx", "postgres", "redis", "compose", "uv", "account"} <= set(found)
+def test_a_healthy_machine_has_no_findings(app: App) -> None:
+    result = {f.what: f for f in diagnostics.examine(app.root)}
+    assert {"python", "git", "disk", "nginx", "postgres", "redis", "compose", "uv", "account"} <= set(result)
     for name in ("python", "git", "nginx", "postgres", "redis", "compose", "uv"):
-        assert found[name].state == "ok", found[name]
-        assert any(c.isdigit() for c in found[name].detail)
-    assert found["app shop"] == Diagnostic("app shop", "ok", "nothing deployed yet")
+        assert result[name].state == "ok", result[name]
+        assert any(c.isdigit() for c in result[name].detail)
+    assert result["app shop"] == Diagnostic("app shop", "ok", "nothing deployed yet")
 
 
 @pytest.mark.slow
-def test_looking_changes_nothing(app: App, tmp_path: Path) -> None:
+def test_the_checks_change_nothing(app: App, tmp_path: Path) -> None:
     make_live(app, 1)
     before = contents(app.root.path)
     diagnostics.examine(app.root)
@@ -56,64 +58,64 @@ def test_looking_changes_nothing(app: App, tmp_path: Path) -> None:
     assert not (tmp_path / "nowhere").exists()
 
 
-def test_a_root_that_is_not_there_yet_is_no_fault(tmp_path: Path) -> None:
-    (found,) = of(Root(tmp_path / "nowhere"), "root")
-    assert (found.state, "pushrod up" in found.detail) == ("ok", True)
+def test_a_missing_root_is_not_an_error(tmp_path: Path) -> None:
+    (result,) = of(Root(tmp_path / "nowhere"), "root")
+    assert (result.state, "pushrod up" in result.detail) == ("ok", True)
 
 
 @pytest.mark.parametrize(
     ("printed", "state"), [("git version 2.28.1", "broken"), ("git version 2.29.0", "ok")]
 )
-def test_a_git_that_is_too_old_is_named(
+def test_a_git_version_that_is_too_old_is_reported(
     printed: str, state: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     program = tmp_path / "bin" / "git"
     files.write(program, f"#!/bin/sh\necho '{printed}'\n", mode=0o755)
     monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
-    (found,) = of(Root(tmp_path / "nowhere"), "git")
-    assert (found.state, printed.split()[2] in found.detail) == (state, True)
+    (result,) = of(Root(tmp_path / "nowhere"), "git")
+    assert (result.state, printed.split()[2] in result.detail) == (state, True)
 
 
-def test_a_git_that_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_git_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    (found,) = of(Root(tmp_path / "nowhere"), "git")
-    assert (found.state, found.remedy) == ("broken", "install git 2.29 or newer")
+    (result,) = of(Root(tmp_path / "nowhere"), "git")
+    assert (result.state, result.remedy) == ("broken", "install git 2.29 or newer")
 
 
-def test_a_part_that_cannot_be_used_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unusable_program_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PUSHROD_NGINX", str(tmp_path / "none"))
-    (found,) = of(Root(tmp_path / "nowhere"), "nginx")
-    assert found.state == "broken"
-    assert "PUSHROD_NGINX" in found.remedy
+    (result,) = of(Root(tmp_path / "nowhere"), "nginx")
+    assert result.state == "broken"
+    assert "PUSHROD_NGINX" in result.remedy
 
 
 # ---- apps -------------------------------------------------------------------------------------------------------
 
 
-def test_an_app_that_should_be_live_and_does_not_run(app: App) -> None:
+def test_a_live_app_that_does_not_run_is_reported(app: App) -> None:
     make_live(app, 1)
-    found = one(app)
-    assert (found.state, found.detail) == ("broken", "release 1 should be live, but nothing runs")
-    assert "pushrod up" in found.remedy
+    result = one(app)
+    assert (result.state, result.detail) == ("broken", "release 1 should be live, but nothing runs")
+    assert "pushrod up" in result.remedy
 
 
-def test_an_app_that_is_down_is_well(app: App) -> None:
+def test_an_app_that_is_down_is_ok(app: App) -> None:
     make_live(app, 1)
     app.save(msgspec.structs.replace(app.settings, down=True))
     assert one(app) == Diagnostic("app shop", "ok", "down")
 
 
 @pytest.mark.slow
-def test_a_command_under_way_is_told_from_one_that_was_cut_off(app: App) -> None:
+def test_a_running_command_is_distinguished_from_an_interrupted_one(app: App) -> None:
     Journal(app.journal).append("prepare", 1, commit=COMMIT)
-    found = one(app)
-    assert (found.state, found.detail) == ("warning", "prepare of release 1 was cut off")
+    result = one(app)
+    assert (result.state, result.detail) == ("warning", "prepare of release 1 was cut off")
     with locks.lock(app.lock, purpose="deploying", timeout=0):
-        found = one(app)
-        assert (found.state, found.detail) == ("ok", "prepare of release 1 is under way")
+        result = one(app)
+        assert (result.state, result.detail) == ("ok", "prepare of release 1 is under way")
 
 
-def test_a_pointer_that_does_not_follow_the_journal(app: App) -> None:
+def test_a_live_pointer_that_contradicts_the_journal_is_reported(app: App) -> None:
     make_live(app, 1)
     app.save(msgspec.structs.replace(app.settings, down=True))
     Releases(app).point(0)
@@ -123,13 +125,29 @@ def test_a_pointer_that_does_not_follow_the_journal(app: App) -> None:
 
 @pytest.mark.parametrize("path", ["app.json", "journal", "state/releases/1/release.json"])
 @pytest.mark.slow
-def test_a_damaged_file_is_named_and_the_other_apps_are_looked_at(path: str, app: App) -> None:
+def test_a_damaged_file_is_reported_and_other_apps_are_checked(path: str, app: App) -> None:
     make_live(app, 1)
     other = App(app.root, "zoo")
     other.save(msgspec.structs.replace(app.settings, name="zoo"))
     (app.directory / path).write_bytes(b"{\n")
-    found = one(app)
-    assert found.state == "broken"
-    assert str(app.directory / path) in found.detail
-    assert "a copy is kept as" in found.remedy
+    result = one(app)
+    assert result.state == "broken"
+    assert str(app.directory / path) in result.detail
+    assert "a copy is kept as" in result.remedy
     assert one(other).state == "ok"
+
+
+def test_what_nobody_expected_of_one_app_does_not_end_the_alarm(
+    app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = App(app.root, "zoo")
+    other.save(msgspec.structs.replace(app.settings, name="zoo"))
+
+    def checks(which: App, engine: Engine) -> Iterator[Diagnostic]:
+        if which.name == "shop":
+            raise ValueError("a time that its image answered")
+        yield Diagnostic(f"app {which.name}", "ok", "fine")
+
+    monkeypatch.setattr(diagnostics, "_app", checks)
+    shop, zoo = (d for d in diagnostics.urgent(app.root) if d.what.startswith("app"))
+    assert (shop.state, "ValueError: a time" in shop.detail, zoo.state) == ("broken", True, "ok")

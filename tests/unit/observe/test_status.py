@@ -32,28 +32,33 @@ def rows(app: App) -> list[tuple[int, str, str, str]]:
     return [(r.number, r.state, r.subject, r.why) for r in status.history(app)]
 
 
-def test_a_new_app(app: App) -> None:
-    found = status.of(app, [])
-    assert (found.condition, found.release, found.url) == ("new", 0, "http://127.0.0.1:8123")
-    assert (found.commit, found.since, found.under_way) == ("", "", "")
+def test_a_new_app_has_an_empty_status(app: App) -> None:
+    result = status.of(app, [])
+    assert (result.condition, result.release, result.url) == ("new", 0, "http://127.0.0.1:8123")
+    assert (result.commit, result.since, result.under_way) == ("", "", "")
     assert rows(app) == []
 
 
-def test_a_live_app(app: App, journal: Journal) -> None:
+def test_a_live_app_has_its_release_and_processes(app: App, journal: Journal) -> None:
     deploy(app, 1)
-    found = status.of(app, [RUNS])
-    assert (found.condition, found.release, found.commit, found.subject) == ("live", 1, COMMIT, "change 1")
-    assert found.since == next(e.at for e in journal.entries() if e.event == "live")
-    assert found.processes == (RUNS,)
+    result = status.of(app, [RUNS])
+    assert (result.condition, result.release, result.commit, result.subject) == (
+        "live",
+        1,
+        COMMIT,
+        "change 1",
+    )
+    assert result.since == next(e.at for e in journal.entries() if e.event == "live")
+    assert result.processes == (RUNS,)
 
 
-def test_an_app_with_names_is_told_by_the_first(app: App) -> None:
+def test_an_app_with_domains_is_shown_with_the_first(app: App) -> None:
     Releases(app).seal(release(1, domains=("shop.example", "www.shop.example")))
     for event in ("prepare", "promote", "live", "done"):
         Journal(app.journal).append(event, 1, commit=COMMIT)
     app.save(msgspec.structs.replace(app.settings, port=80, allowed=("privileged",)))
-    found = status.of(app, [RUNS])
-    assert (found.url, found.allowed) == ("http://shop.example", ("privileged",))
+    result = status.of(app, [RUNS])
+    assert (result.url, result.allowed) == ("http://shop.example", ("privileged",))
 
 
 @pytest.mark.parametrize("state", ["backoff", "failed", "stopping", "stopped"])
@@ -63,7 +68,7 @@ def test_one_process_that_does_not_run_makes_it_degraded(state: str, app: App) -
     assert status.of(app, [RUNS, bad]).condition == "degraded"
 
 
-def test_nothing_that_runs_makes_it_degraded_or_down(app: App) -> None:
+def test_an_app_without_processes_is_degraded_or_down(app: App) -> None:
     deploy(app, 1)
     assert status.of(app, []).condition == "degraded"
     app.save(msgspec.structs.replace(app.settings, down=True))
@@ -71,19 +76,19 @@ def test_nothing_that_runs_makes_it_degraded_or_down(app: App) -> None:
 
 
 @pytest.mark.parametrize(
-    ("event", "told"), [("prepare", "prepare of release 2"), ("promote", "promote of release 2")]
+    ("event", "expected"), [("prepare", "prepare of release 2"), ("promote", "promote of release 2")]
 )
-def test_what_is_under_way_is_told_while_the_old_release_serves(
-    event: str, told: str, app: App, journal: Journal
+def test_a_running_operation_is_shown_while_the_old_release_serves(
+    event: str, expected: str, app: App, journal: Journal
 ) -> None:
     deploy(app, 1)
     journal.append(event, 2)  # type: ignore[arg-type]
-    found = status.of(app, [RUNS])
-    assert (found.under_way, found.release, found.condition) == (told, 1, "live")
+    result = status.of(app, [RUNS])
+    assert (result.under_way, result.release, result.condition) == (expected, 1, "live")
     assert rows(app)[0] == (2, "under way", "", "")
 
 
-def test_the_history_says_what_became_of_each_release(app: App, journal: Journal) -> None:
+def test_the_history_shows_the_outcome_of_each_release(app: App, journal: Journal) -> None:
     deploy(app, 1)
     journal.append("prepare", 2, commit="b" * 40)
     journal.append("failed", 2, step="prepare", why="no lock file")
@@ -99,7 +104,7 @@ def test_the_history_says_what_became_of_each_release(app: App, journal: Journal
     assert [r.commit for r in status.history(app)] == [COMMIT, COMMIT, "b" * 40, COMMIT]
 
 
-def test_a_release_that_is_live_again_says_since_when(app: App, journal: Journal) -> None:
+def test_a_release_that_is_live_again_has_its_new_time(app: App, journal: Journal) -> None:
     deploy(app, 1)
     deploy(app, 2, previous=1)
     journal.append("promote", 1, previous=2, fresh=False, commit=COMMIT)
@@ -110,7 +115,7 @@ def test_a_release_that_is_live_again_says_since_when(app: App, journal: Journal
     assert status.of(app, [RUNS]).since == status.history(app)[1].at == again
 
 
-def test_a_rollback_that_failed_does_not_make_the_release_a_failed_one(app: App, journal: Journal) -> None:
+def test_a_failed_rollback_does_not_mark_the_release_as_failed(app: App, journal: Journal) -> None:
     deploy(app, 1)
     deploy(app, 2, previous=1)
     journal.append("promote", 1, previous=2, fresh=False)

@@ -20,10 +20,10 @@ def test_a_new_account_has_no_password_and_is_not_locked() -> None:
     assert joined == ["usermod", "--append", "--groups", "docker", "pushrod"]
 
 
-def test_an_account_made_for_something_else_is_brought_up_to_it() -> None:
+def test_an_existing_account_is_adapted() -> None:
     (command,) = account.argv(ROOT, entry("/nonexistent", "/usr/sbin/nologin"), True)
     assert command[:5] == ["usermod", "--home", "/var/lib/pushrod", "--shell", "/bin/sh"]
 
 
-def test_an_account_that_is_right_is_left_alone() -> None:
+def test_a_correct_account_is_unchanged() -> None:
     assert account.argv(ROOT, entry("/var/lib/pushrod", "/bin/sh"), True) == []

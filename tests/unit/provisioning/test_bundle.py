@@ -14,7 +14,7 @@ from pushrod.system import processes
 
 
 @pytest.mark.slow
-def test_the_wheel_is_what_is_running() -> None:
+def test_the_wheel_contains_the_running_package() -> None:
     with zipfile.ZipFile(BytesIO(bundle.render(bundle.files()))) as wheel:
         names = set(wheel.namelist())
         assert wheel.testzip() is None
@@ -31,7 +31,7 @@ def test_the_same_files_give_the_same_bytes() -> None:
 
 
 @pytest.mark.slow
-def test_it_can_be_installed(tmp_path: Path) -> None:
+def test_the_wheel_can_be_installed(tmp_path: Path) -> None:
     """uv checks RECORD against the files, as the format requires."""
     wheel = bundle.write(tmp_path)
     target = tmp_path / "target"
@@ -49,10 +49,10 @@ def test_it_can_be_installed(tmp_path: Path) -> None:
     ]
     done = processes.run(argv, timeout=60)
     assert done.status == 0, done.stderr
-    (found,) = metadata.distributions(path=[str(target)])
-    assert (found.name, found.version) == ("pushrod", metadata.version("pushrod"))
-    assert {e.name for e in found.entry_points} == {"pushrod"}
-    told = processes.run(
+    (actual,) = metadata.distributions(path=[str(target)])
+    assert (actual.name, actual.version) == ("pushrod", metadata.version("pushrod"))
+    assert {e.name for e in actual.entry_points} == {"pushrod"}
+    result = processes.run(
         [sys.executable, "-c", "import pushrod; print(pushrod.__file__)"], env={"PYTHONPATH": str(target)}
     )
-    assert told.stdout.startswith(str(target))
+    assert result.stdout.startswith(str(target))

@@ -27,14 +27,14 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Root:
     return root
 
 
-def only(found: list[Diagnostic]) -> Diagnostic:
-    (one,) = found
+def only(result: list[Diagnostic]) -> Diagnostic:
+    (one,) = result
     assert bool(one.remedy) == (one.state != "ok")
     return one
 
 
 @pytest.mark.parametrize(
-    ("settings", "state", "said"),
+    ("settings", "state", "message"),
     [
         (docker_daemon.desired(pool.CANDIDATES[0]), "ok", "live-restore is on"),
         (
@@ -45,26 +45,26 @@ def only(found: list[Diagnostic]) -> Diagnostic:
         ({"live-restore": True}, "warning", "lacks: log-driver"),
     ],
 )
-def test_the_settings_of_the_engine(
-    settings: dict[str, object], state: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_the_engines_settings_are_checked(
+    settings: dict[str, object], state: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(docker_daemon.read, "__defaults__", (tmp_path / "daemon.json",))
     (tmp_path / "daemon.json").write_text(json.dumps(settings))
-    found = only(list(diagnostics._daemon()))
-    assert (found.state, said in found.detail) == (state, True)
+    result = only(list(diagnostics._daemon()))
+    assert (result.state, message in result.detail) == (state, True)
 
 
-def test_an_account_that_is_right(root: Root) -> None:
+def test_a_correct_account_is_ok(root: Root) -> None:
     assert only(list(diagnostics._account(root))).state == "ok"
 
 
-def test_an_account_without_its_group(root: Root, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_account_without_the_docker_group_is_reported(root: Root, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(account, "is_member", lambda: False)
-    found = only(list(diagnostics._account(root)))
-    assert (found.state, "cannot reach the Docker engine" in found.detail) == ("broken", True)
+    result = only(list(diagnostics._account(root)))
+    assert (result.state, "cannot reach the Docker engine" in result.detail) == ("broken", True)
 
 
-def test_keys_that_others_could_change(root: Root) -> None:
+def test_keys_writable_by_others_are_reported(root: Root) -> None:
     assert only(list(diagnostics._keys(root))).state == "ok"
     path = root.path / ".ssh" / "authorized_keys"
     path.write_text("")
@@ -74,7 +74,7 @@ def test_keys_that_others_could_change(root: Root) -> None:
     assert only(list(diagnostics._keys(root))).state == "ok"
 
 
-def test_a_pool_that_something_else_uses(root: Root, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pool_that_overlaps_another_route_is_reported(root: Root, monkeypatch: pytest.MonkeyPatch) -> None:
     """Networks inside the pool are the releases' own."""
     monkeypatch.setattr(pool, "routes", lambda: [IPv4Network("10.213.4.0/24"), IPv4Network("10.9.0.0/16")])
     assert only(list(diagnostics._pool(root))).state == "ok"
@@ -83,13 +83,13 @@ def test_a_pool_that_something_else_uses(root: Root, monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.slow
-def test_a_look_that_cannot_be_taken_is_a_finding_and_the_others_go_on(
+def test_a_failed_check_is_a_finding_and_the_others_continue(
     root: Root, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken() -> None:
-        raise HostError("it broke", where="here", hint="mend it")
+        raise HostError("it broke", where="here", hint="fix it")
 
     monkeypatch.setattr(docker_daemon, "read", broken)
-    found = {f.what: f for f in diagnostics.examine(root)}
-    assert found["daemon"] == Diagnostic("daemon", "broken", "here: it broke", "mend it")
-    assert {"account", "programs", "units", "keys", "pool", "files"} <= set(found)
+    result = {f.what: f for f in diagnostics.examine(root)}
+    assert result["daemon"] == Diagnostic("daemon", "broken", "here: it broke", "fix it")
+    assert {"account", "programs", "units", "keys", "pool", "files"} <= set(result)

@@ -27,21 +27,21 @@ def idle(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(systemd, "is_active", lambda _unit: False)
 
 
-def test_all_is_added_where_nothing_is_said() -> None:
+def test_missing_settings_are_added() -> None:
     merged = docker_daemon.merge({}, BLOCK)
     assert merged.settings == OURS
     assert (merged.added, merged.kept) == (tuple(OURS), ())
 
 
-def test_what_was_added_needs_nothing_more() -> None:
+def test_complete_settings_are_unchanged() -> None:
     merged = docker_daemon.merge(OURS, IPv4Network("10.220.0.0/16"))
     assert (merged.settings, merged.added, merged.kept) == (OURS, (), ())
 
 
-def test_a_key_that_is_there_is_kept_and_said() -> None:
-    found = {"live-restore": False, "dns": ["10.0.0.2"], "log-opts": {"max-size": "1g"}}
-    merged = docker_daemon.merge(found, BLOCK)
-    assert {key: merged.settings[key] for key in found} == found
+def test_existing_keys_are_kept_and_reported() -> None:
+    result = {"live-restore": False, "dns": ["10.0.0.2"], "log-opts": {"max-size": "1g"}}
+    merged = docker_daemon.merge(result, BLOCK)
+    assert {key: merged.settings[key] for key in result} == result
     assert merged.kept == ("live-restore", "log-opts")
 
 
@@ -62,7 +62,7 @@ def test_a_file_that_is_no_json_object_is_refused_and_untouched(text: str, tmp_p
 
 
 @pytest.mark.parametrize("text", [None, "", "\n", "{}"])
-def test_a_file_that_says_nothing_is_no_error(text: str | None, tmp_path: Path, idle: None) -> None:
+def test_a_missing_or_empty_file_is_no_error(text: str | None, tmp_path: Path, idle: None) -> None:
     path = tmp_path / "daemon.json"
     if text is not None:
         path.write_text(text)
@@ -73,7 +73,7 @@ def test_a_file_that_says_nothing_is_no_error(text: str | None, tmp_path: Path, 
     assert again.change.action == "same"
 
 
-def test_the_old_settings_stand_beside_the_new(tmp_path: Path, idle: None) -> None:
+def test_the_previous_settings_are_kept_next_to_the_new_ones(tmp_path: Path, idle: None) -> None:
     path = tmp_path / "daemon.json"
     path.write_text('{"dns":["10.0.0.2"]}')
     work, *_ = docker_daemon.plan(BLOCK, lambda: None, path)
@@ -83,7 +83,7 @@ def test_the_old_settings_stand_beside_the_new(tmp_path: Path, idle: None) -> No
 
 
 @pytest.mark.parametrize(
-    ("found", "running", "told"),
+    ("result", "running", "expected"),
     [
         ({}, None, ""),
         ({}, 0, "the Docker engine is restarted"),
@@ -95,16 +95,16 @@ def test_the_old_settings_stand_beside_the_new(tmp_path: Path, idle: None) -> No
         ),
     ],
 )
-def test_a_restart_is_said_before(
-    found: dict[str, Any], running: int | None, told: str, tmp_path: Path
+def test_a_restart_is_announced_in_the_plan(
+    result: dict[str, Any], running: int | None, expected: str, tmp_path: Path
 ) -> None:
     path = tmp_path / "daemon.json"
-    path.write_text(json.dumps(found))
+    path.write_text(json.dumps(result))
     work, *_ = docker_daemon.plan(BLOCK, lambda: running, path)
-    assert work.change.detail.partition("; ")[2] == told
+    assert work.change.detail.partition("; ")[2] == expected
 
 
-def test_an_engine_that_does_not_come_back_gets_its_old_settings(
+def test_an_engine_that_does_not_restart_gets_its_old_settings_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "daemon.json"
@@ -127,7 +127,7 @@ def test_an_engine_that_does_not_come_back_gets_its_old_settings(
     assert asked == ["reload", "asked", "restart", "reset-failed", "start"]
 
 
-def test_pools_that_cannot_be_read_are_none() -> None:
+def test_unreadable_pools_are_ignored() -> None:
     for value in ({"base": "x"}, [{"size": 24}], 3, [3]):
         assert docker_daemon.pools({docker_daemon.POOLS: value}) == []
     assert docker_daemon.pools(OURS) == [BLOCK]

@@ -12,21 +12,21 @@ from pushrod.provisioning.kinds import Reach
 ALL, SHOP = Reach(), Reach(("shop",))
 
 
-def asked(command: str, reach: Reach = ALL) -> Git | None:
+def parse_call(command: str, reach: Reach = ALL) -> Git | None:
     return gate.git_call(gate.divide(command), reach)
 
 
 @pytest.mark.parametrize("path", ["shop", "/shop", "shop.git", "/shop.git", "~/shop", "shop/"])
-def test_a_push_and_a_fetch(path: str) -> None:
-    assert asked(f"git-receive-pack '{path}'") == Git("receive-pack", "shop", makes=True)
-    assert asked(f"git-upload-pack '{path}'", SHOP) == Git("upload-pack", "shop")
-    assert asked(f"git receive-pack '{path}'") == Git("receive-pack", "shop", makes=True)
+def test_a_push_and_a_fetch_are_accepted(path: str) -> None:
+    assert parse_call(f"git-receive-pack '{path}'") == Git("receive-pack", "shop", makes=True)
+    assert parse_call(f"git-upload-pack '{path}'", SHOP) == Git("upload-pack", "shop")
+    assert parse_call(f"git receive-pack '{path}'") == Git("receive-pack", "shop", makes=True)
 
 
-def test_a_push_that_must_not_make_the_app() -> None:
-    assert asked("git-receive-pack --there 'shop'") == Git("receive-pack", "shop")
+def test_a_push_can_require_an_existing_app() -> None:
+    assert parse_call("git-receive-pack --there 'shop'") == Git("receive-pack", "shop")
     with pytest.raises(UnknownNameError, match="takes one app"):
-        asked("git-receive-pack --there")
+        parse_call("git-receive-pack --there")
 
 
 @pytest.mark.parametrize(
@@ -49,44 +49,44 @@ def test_a_push_that_must_not_make_the_app() -> None:
         "git-upload-pack --strict /",
     ],
 )
-def test_no_other_repository_and_no_option_of_git(command: str) -> None:
+def test_other_repositories_and_git_options_are_refused(command: str) -> None:
     with pytest.raises(UnknownNameError):
-        asked(command)
+        parse_call(command)
 
 
 @pytest.mark.parametrize("command", ["git-upload-archive shop", "git daemon", "git", "gitreceive-pack shop"])
-def test_no_other_half_of_git(command: str) -> None:
-    assert asked(command) is None
+def test_other_git_commands_are_not_git_calls(command: str) -> None:
+    assert parse_call(command) is None
 
 
 @pytest.mark.parametrize(
     "command", ["git-lfs-authenticate shop.git upload", "git-lfs-transfer /shop.git upload"]
 )
-def test_a_client_of_lfs_is_told_how_to_push(command: str) -> None:
+def test_the_error_for_an_lfs_client_explains_a_push_without_lfs(command: str) -> None:
     with pytest.raises(UnknownNameError, match="accepts no Git LFS files") as refused:
-        asked(command)
+        parse_call(command)
     assert "git push --no-verify pushrod HEAD:main" in refused.value.hint
 
 
-def test_a_key_of_some_apps_is_for_those() -> None:
-    assert asked("git-receive-pack shop", Reach(("blog", "shop"))) == Git("receive-pack", "shop")
+def test_a_key_restricted_to_apps_works_only_for_them() -> None:
+    assert parse_call("git-receive-pack shop", Reach(("blog", "shop"))) == Git("receive-pack", "shop")
     with pytest.raises(UnknownNameError, match="this key is not for `zoo`") as refused:
-        asked("git-receive-pack zoo", Reach(("shop", "blog")))
+        parse_call("git-receive-pack zoo", Reach(("shop", "blog")))
     assert refused.value.hint == "it is for blog, shop"
 
 
-def test_words_are_divided_and_never_run_by_a_shell() -> None:
+def test_words_are_split_without_running_a_shell() -> None:
     assert gate.divide("pushrod logs '; id' $(id) `id`") == ["logs", "; id", "$(id)", "`id`"]
     assert gate.divide(" \n") == []
 
 
 @pytest.mark.parametrize("command", ["unbalanced '", "x " * (gate.MOST_WORDS + 1)])
-def test_what_are_no_words_is_refused(command: str) -> None:
+def test_a_malformed_command_is_refused(command: str) -> None:
     with pytest.raises(UnknownNameError, match="this key may not do that"):
         gate.divide(command)
 
 
-def test_a_parameter_that_nobody_has_classified_is_refused() -> None:
+def test_an_unclassified_parameter_is_refused() -> None:
     gate.judge("restart", {"app_name": "shop", "root": None}, SHOP)
     with pytest.raises(UnknownNameError, match="`restart` accepts no host_directory from a key"):
         gate.judge("restart", {"app_name": "shop", "host_directory": None}, SHOP)
@@ -95,13 +95,13 @@ def test_a_parameter_that_nobody_has_classified_is_refused() -> None:
 
 
 @pytest.mark.parametrize("path", [path for path, rule in gate.VERBS.items() if rule.all_apps])
-def test_what_is_about_every_app_is_for_a_key_of_all(path: str) -> None:
+def test_a_verb_about_every_app_needs_a_key_for_all(path: str) -> None:
     assert gate.rule(path, ALL)
     with pytest.raises(UnknownNameError, match="needs a key for all apps"):
         gate.rule(path, SHOP)
 
 
-def test_who_asks_for_nothing_is_told_who_they_are() -> None:
+def test_the_greeting_names_the_key_and_its_permissions() -> None:
     assert gate.greeting("alice", ["shop"]).startswith("alice: you may push to shop, and run down, plan")
     assert "every app" in gate.greeting("alice", ())
     assert "\n" not in gate.greeting("alice", ())
@@ -109,16 +109,16 @@ def test_who_asks_for_nothing_is_told_who_they_are() -> None:
 
 @given(st.text())
 @pytest.mark.slow
-def test_no_words_are_anything_but_a_half_of_git_or_not(command: str) -> None:
+def test_any_words_give_a_git_call_or_none(command: str) -> None:
     try:
-        found = asked(command, SHOP)
+        result = parse_call(command, SHOP)
     except UnknownNameError:
         return
-    assert found is None or found.app == "shop"
+    assert result is None or result.app == "shop"
 
 
 @pytest.mark.parametrize("path", ["deploy/compose.yaml", "docker-compose.prod.yml", ""])
-def test_a_compose_file_is_a_path_in_the_repository(path: str) -> None:
+def test_a_key_may_set_a_compose_file_only_inside_the_repository(path: str) -> None:
     """Whoever pushes to an app decides about it anyway, so a key for some apps may set it for these."""
     gate.judge("apps set", {"name": "shop", "settings": (f"file={path}",), "root": None}, SHOP)
     for wrong in ("/etc/passwd", "../x.yaml", "/x.yaml", "-", "--root.yaml", "oci://x/y.yaml"):
@@ -131,17 +131,17 @@ def test_a_compose_file_is_a_path_in_the_repository(path: str) -> None:
 @pytest.mark.parametrize(
     "setting", ["port=1", "allowed=privileged", "file", "=x", "name=zoo", "file=a.yaml x"]
 )
-def test_no_other_setting_of_an_app_is_for_a_key(setting: str) -> None:
+def test_a_key_may_not_set_other_settings_of_an_app(setting: str) -> None:
     with pytest.raises(UnknownNameError):
         gate.judge("apps set", {"name": "shop", "settings": ("file=a.yaml", setting), "root": None}, SHOP)
 
 
-def test_the_compose_file_of_another_app_is_not_for_a_key() -> None:
+def test_a_key_may_not_set_the_compose_file_of_another_app() -> None:
     with pytest.raises(UnknownNameError, match="this key is not for `zoo`"):
         gate.judge("apps set", {"name": "zoo", "settings": ("file=a.yaml",), "root": None}, SHOP)
 
 
-def test_a_commit_of_either_hash_is_planned() -> None:
+def test_a_plan_accepts_sha1_and_sha256_commit_names() -> None:
     for digits in (40, 64):
         gate.judge("plan", {"ref": "a" * digits}, SHOP)
     for digits in (39, 41, 63, 65):
@@ -150,7 +150,7 @@ def test_a_commit_of_either_hash_is_planned() -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "expected"),
     [
         ("secret set KEY=value --app shop", "secret set KEY --app shop"),
         ("secret set KEY value", "secret set KEY …"),
@@ -165,5 +165,5 @@ def test_a_commit_of_either_hash_is_planned() -> None:
         ("run echo secret set", "run echo secret set"),
     ],
 )
-def test_a_value_that_was_typed_is_not_told(words: str, told: str) -> None:
-    assert gate.without_values(words.split()) == told.split()
+def test_typed_values_are_not_recorded(words: str, expected: str) -> None:
+    assert gate.without_values(words.split()) == expected.split()

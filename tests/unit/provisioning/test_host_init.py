@@ -20,13 +20,13 @@ def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
-def test_the_pool_meets_no_route_and_not_the_engines_own(quiet: None, tmp_path: Path) -> None:
+def test_the_pool_avoids_all_routes_and_the_engines_own_pool(quiet: None, tmp_path: Path) -> None:
     settings = host_init._settings(Root(tmp_path))
     assert settings.pool == "10.215.0.0/16"
     assert str(docker_daemon.block(settings)) == "10.214.0.0/16"
 
 
-def test_builds_may_reach_neither_the_pool_nor_what_the_engine_will_have(
+def test_builds_may_reach_neither_the_pool_nor_the_engines_networks(
     quiet: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = HostSettings("10.215.0.0/16")
@@ -39,18 +39,18 @@ def test_builds_may_reach_neither_the_pool_nor_what_the_engine_will_have(
     assert docker_daemon.blocks(settings) == [docker_daemon.block(settings)]
 
 
-def test_what_is_decided_stays(quiet: None, tmp_path: Path) -> None:
+def test_an_earlier_decision_is_kept(quiet: None, tmp_path: Path) -> None:
     (tmp_path / "host.json").write_text('{"pool": "172.30.0.0/16"}')
     assert host_init._settings(Root(tmp_path)).pool == "172.30.0.0/16"
 
 
-def test_a_decision_that_cannot_be_read_is_not_made_anew(quiet: None, tmp_path: Path) -> None:
+def test_an_unreadable_decision_is_an_error(quiet: None, tmp_path: Path) -> None:
     (tmp_path / "host.json").write_text("{")
     with pytest.raises(StateError):
         host_init._settings(Root(tmp_path))
 
 
-def test_only_what_is_pending_is_carried_out_in_order() -> None:
+def test_only_pending_work_is_done_in_order() -> None:
     done: list[str] = []
     works = [
         Work(Change(what, action), lambda what=what: done.append(what))  # type: ignore[arg-type,misc]

@@ -8,7 +8,7 @@ from pushrod.provisioning import installer
 from pushrod.system import files, processes
 
 
-def test_what_is_there_already_is_left_alone(tmp_path: Path) -> None:
+def test_an_installed_version_is_left_alone(tmp_path: Path) -> None:
     """Run by a bare Python as over SSH, with its text on standard input."""
     wheel = tmp_path / "pushrod-0-py3-none-any.whl"
     wheel.write_bytes(b"wheel")
@@ -21,7 +21,7 @@ def test_what_is_there_already_is_left_alone(tmp_path: Path) -> None:
     assert [p.name for p in prefix.iterdir()] == [installer.NAME]
 
 
-def test_an_installation_that_was_cut_off_is_not_taken_for_whole(tmp_path: Path) -> None:
+def test_an_interrupted_installation_does_not_count_as_complete(tmp_path: Path) -> None:
     """The mark is removed first and written last."""
     (tmp_path / "wheel").write_bytes(b"no wheel at all")
     prefix = tmp_path / "prefix"

@@ -13,7 +13,7 @@ def place(directory: Path, **values: int) -> Path:
     return directory
 
 
-def test_what_is_lower_is_to_be_raised(tmp_path: Path) -> None:
+def test_lower_kernel_limits_are_raised(tmp_path: Path) -> None:
     place(tmp_path, fs__inotify__max_user_instances=128, fs__epoll__max_user_watches=1 << 41)
     assert kernel.lower(tmp_path) == ["fs.inotify.max_user_instances"]
     settings, raised = kernel.plan(tmp_path)
@@ -24,7 +24,7 @@ def test_what_is_lower_is_to_be_raised(tmp_path: Path) -> None:
     )
 
 
-def test_what_is_high_enough_or_not_there_is_left_alone(tmp_path: Path) -> None:
+def test_sufficient_and_missing_kernel_limits_are_left_alone(tmp_path: Path) -> None:
     place(
         tmp_path, fs__inotify__max_user_watches=(1 << 31) - 1, net__ipv4__neigh__default__gc_thresh3=1 << 20
     )
@@ -33,5 +33,5 @@ def test_what_is_high_enough_or_not_there_is_left_alone(tmp_path: Path) -> None:
     assert len(kernel.plan(tmp_path)) == 1
 
 
-def test_a_kernel_without_any_of_them_is_no_trouble(tmp_path: Path) -> None:
+def test_a_kernel_without_these_limits_is_no_error(tmp_path: Path) -> None:
     assert kernel.lower(tmp_path) == []

@@ -51,10 +51,10 @@ def test_a_key_may_run_one_command_and_nothing_else(file: KeyFile, alice: str) -
     add(file, alice, apps=["shop", "blog"])
     _kind, body, _comment = alice.split()
     gate = "/opt/pushrod/bin/pushrod --root /var/lib/pushrod gate alice@laptop --app shop --app blog"
-    assert file.path.read_text() == f'restrict,command="{gate}" ssh-ed25519 {body} alice@laptop\n'
+    assert file.path.read_text() == f'restrict,pty,command="{gate}" ssh-ed25519 {body} alice@laptop\n'
 
 
-def test_a_key_is_named_by_its_comment_or_as_one_says(file: KeyFile, made: Path, alice: str) -> None:
+def test_a_key_is_named_by_its_comment_or_explicitly(file: KeyFile, made: Path, alice: str) -> None:
     add(file, alice)
     add(file, (made / "bob.pub").read_text(), name="bob", apps=["shop"])
     assert [(k.name, k.apps) for k in file.all()] == [("alice@laptop", ()), ("bob", ("shop",))]
@@ -62,13 +62,13 @@ def test_a_key_is_named_by_its_comment_or_as_one_says(file: KeyFile, made: Path,
     assert file.all()[0].fingerprint in shown
 
 
-def test_the_file_is_closed_to_others(file: KeyFile, alice: str) -> None:
+def test_the_file_is_readable_only_by_its_owner(file: KeyFile, alice: str) -> None:
     add(file, alice)
     assert stat.S_IMODE(file.path.stat().st_mode) == 0o600
     assert stat.S_IMODE(file.path.parent.stat().st_mode) == 0o700
 
 
-def test_lines_of_others_stay_as_they_are(file: KeyFile, alice: str) -> None:
+def test_other_lines_are_unchanged(file: KeyFile, alice: str) -> None:
     file.path.parent.mkdir()
     file.path.write_text(FOREIGN)
     add(file, alice)
@@ -78,14 +78,14 @@ def test_lines_of_others_stay_as_they_are(file: KeyFile, alice: str) -> None:
 
 
 @pytest.mark.parametrize("by", ["name", "fingerprint"])
-def test_a_key_is_taken_out(by: str, file: KeyFile, made: Path, alice: str) -> None:
+def test_a_key_is_removed(by: str, file: KeyFile, made: Path, alice: str) -> None:
     key = add(file, alice)
     add(file, (made / "bob.pub").read_text())
     assert file.remove(getattr(key, by)).name == key.name
     assert [k.name for k in file.all()] == ["bob@laptop"]
 
 
-def test_a_key_that_is_not_there_cannot_be_taken_out(file: KeyFile, alice: str) -> None:
+def test_removing_an_unknown_key_is_refused(file: KeyFile, alice: str) -> None:
     add(file, alice)
     with pytest.raises(UnknownNameError, match="no key `bob`") as refused:
         file.remove("bob")
@@ -100,14 +100,14 @@ def test_a_key_given_twice_is_refused_and_nothing_changes(file: KeyFile, alice: 
     assert file.path.read_bytes() == before
 
 
-def test_a_key_that_somebody_wrote_by_hand_is_not_added_beside_it(file: KeyFile, alice: str) -> None:
+def test_a_key_that_was_added_by_hand_is_not_added_again(file: KeyFile, alice: str) -> None:
     file.path.parent.mkdir()
     file.path.write_text(alice)
     with pytest.raises(UnknownNameError, match="exists already, added by hand"):
         add(file, alice)
 
 
-def test_two_keys_have_two_names(file: KeyFile, made: Path, alice: str) -> None:
+def test_two_keys_cannot_have_the_same_name(file: KeyFile, made: Path, alice: str) -> None:
     add(file, alice, name="us")
     with pytest.raises(UnknownNameError, match="another key is called `us`"):
         add(file, (made / "bob.pub").read_text(), name="us")
@@ -128,30 +128,30 @@ def test_options_before_the_key_are_refused(alice: str) -> None:
     "text",
     ["hello\n", "ssh-ed25519\n", "ssh-ed25519 AAAA alice\n", "ssh-ed25519 !!! alice\n", "<html></html>\n"],
 )
-def test_what_is_no_key_is_refused(text: str) -> None:
+def test_text_that_is_no_public_key_is_refused(text: str) -> None:
     with pytest.raises(HostError, match="this is not an SSH public key"):
         keys.parse(text)
 
 
 @pytest.mark.parametrize("times", [0, 2])
-def test_one_key_at_a_time(times: int, alice: str) -> None:
+def test_exactly_one_key_is_accepted(times: int, alice: str) -> None:
     with pytest.raises(HostError, match=f"expected one public key, found {times} lines"):
         keys.parse(alice * times)
 
 
 @pytest.mark.parametrize("name", ["", "a b", 'a"b', "-a", "a\nb", "x" * 65, "a;id"])
-def test_a_name_that_cannot_be_used(name: str, alice: str) -> None:
+def test_an_invalid_name_is_refused(name: str, alice: str) -> None:
     bare = " ".join(alice.split()[:2])
     with pytest.raises(UnknownNameError):
         keys.parse(bare, name=name)
 
 
-def test_an_app_that_cannot_be_one(alice: str) -> None:
+def test_an_invalid_app_name_is_refused(alice: str) -> None:
     with pytest.raises(UnknownNameError, match="cannot be an app's name"):
         keys.parse(alice, apps=["--root"])
 
 
-def test_a_file_that_is_no_text_is_left_alone(file: KeyFile, alice: str) -> None:
+def test_a_file_that_is_not_text_is_refused_and_unchanged(file: KeyFile, alice: str) -> None:
     file.path.parent.mkdir()
     file.path.write_bytes(b"\xff\xfe")
     with pytest.raises(StateError, match="it is not text"):

@@ -28,7 +28,7 @@ BAD: list[tuple[kinds.Kind, list[Any]]] = [
 
 
 @pytest.mark.parametrize(("kind", "value"), [(kind, value) for kind, values in BAD for value in values])
-def test_what_is_not_of_its_kind_is_refused(kind: kinds.Kind, value: Any) -> None:
+def test_a_value_of_the_wrong_kind_is_refused(kind: kinds.Kind, value: Any) -> None:
     try:
         assert kind(value, SHOP)
     except UnknownNameError as refused:
@@ -56,5 +56,5 @@ def test_what_is_not_of_its_kind_is_refused(kind: kinds.Kind, value: Any) -> Non
         (kinds.program, ("sh", "-c", "--root /x")),
     ],
 )
-def test_what_is_of_its_kind_is_not(kind: kinds.Kind, value: Any) -> None:
+def test_a_value_of_the_right_kind_is_accepted(kind: kinds.Kind, value: Any) -> None:
     assert kind(value, SHOP) == ""

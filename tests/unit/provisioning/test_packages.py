@@ -26,26 +26,26 @@ def plain(monkeypatch: pytest.MonkeyPatch) -> None:
         (NOBLE, ["docker.io", "docker-compose-v2", "docker-buildx"]),
     ],
 )
-def test_a_bare_system_needs_all(system: System, expected: list[str]) -> None:
+def test_a_bare_system_needs_all_packages(system: System, expected: list[str]) -> None:
     assert packages.missing(system, lambda _thing: False) == [*COMMON, *expected]
 
 
 @pytest.mark.parametrize("system", [TRIXIE, BOOKWORM, NOBLE])
-def test_an_engine_that_is_there_is_used_as_it_is(system: System) -> None:
+def test_an_existing_engine_is_kept(system: System) -> None:
     """Docker CE has its client and plugins in its own packages, which conflict with the distribution's."""
     assert packages.missing(system, lambda thing: thing == "dockerd") == COMMON
 
 
-def test_nothing_is_missing_where_all_is_there() -> None:
+def test_nothing_is_missing_if_everything_is_installed() -> None:
     assert packages.missing(TRIXIE, lambda _thing: True) == []
 
 
-def test_apt_that_fails_is_one_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_failure_of_apt_is_one_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     program = tmp_path / "apt-get"
     program.write_text("#!/bin/sh\necho 'E: no network'; exit 100\n")
     program.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
-    said: list[str] = []
+    lines: list[str] = []
     with pytest.raises(HostError, match="apt-get update failed"):
-        packages.install(["git"], said.append)
-    assert said == ["E: no network"]
+        packages.install(["git"], lines.append)
+    assert lines == ["E: no network"]

@@ -30,7 +30,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Root:
     return root
 
 
-def test_what_an_older_pushrod_left_open_is_closed(root: Root) -> None:
+def test_directories_left_open_by_an_older_version_are_closed(root: Root) -> None:
     assert list(places.problems(root)) == []
     assert {path.stat().st_mode & 0o777 for path in places._closed(root)} == {0o700}
     assert not any(work.change.pending for work in places.plan(root, HostSettings()))
@@ -39,19 +39,19 @@ def test_what_an_older_pushrod_left_open_is_closed(root: Root) -> None:
 @pytest.mark.parametrize(
     "name", ["root", "root/apps", "root/edge", "root/run", "root/.ssh", "gates", "images", "docker.sock"]
 )
-def test_what_is_open_is_found(root: Root, tmp_path: Path, name: str) -> None:
+def test_an_open_directory_is_reported(root: Root, tmp_path: Path, name: str) -> None:
     (tmp_path / name).chmod(0o755 if name != "docker.sock" else 0o666)
-    (found,) = places.problems(root)
-    assert str(tmp_path / name) in found
+    (result,) = places.problems(root)
+    assert str(tmp_path / name) in result
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make another's")
-def test_what_belongs_to_another_is_found(root: Root) -> None:
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to make a file that another user owns")
+def test_a_directory_of_another_owner_is_reported(root: Root) -> None:
     os.chown(root.edge, 65534, -1)
     assert list(places.problems(root)) == [f"{root.edge} is open to other accounts"]
 
 
-def test_data_that_releases_mount_as_a_tree_are_moved_once(root: Root) -> None:
+def test_nested_data_directories_are_moved_once(root: Root) -> None:
     app = App(root, "shop")
     app.directory.mkdir()
     app.save(Settings("shop", 80, "docker", ""))

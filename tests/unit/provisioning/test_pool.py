@@ -27,11 +27,11 @@ def test_the_first_free_block_is_taken() -> None:
     assert str(pool.choose(pool.parse(TABLE))) == "10.215.0.0/16"
 
 
-def test_no_block_is_free_below_a_route_to_all_of_them() -> None:
+def test_a_route_to_all_blocks_leaves_no_free_block() -> None:
     with pytest.raises(HostError, match="no free block") as refused:
         pool.choose([IPv4Network("10.0.0.0/8")])
     assert "host.json" in refused.value.hint
 
 
-def test_this_machine_has_routes_that_can_be_read() -> None:
+def test_the_routes_of_this_machine_are_readable() -> None:
     assert all(network.prefixlen for network in pool.routes())

@@ -1,11 +1,12 @@
 """The programs of a host: copied if they would disappear with pushrod, linked if they stay, never too old."""
 
+import ast
 import sys
 from pathlib import Path
 
 import pytest
 
-from pushrod.adapters import compose
+from pushrod.adapters import compose_loader
 from pushrod.core.errors import HostError
 from pushrod.provisioning import packages, programs, work
 from pushrod.system import files, processes
@@ -40,7 +41,9 @@ def test_an_installed_compose_is_linked(
 
 
 @pytest.mark.parametrize("version", ["1.29.2", "2.19.1", "2.2.3"])
-def test_a_compose_that_is_too_old(version: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_compose_version_that_is_too_old_is_refused(
+    version: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PUSHROD_COMPOSE", str(fake(tmp_path / "docker-compose", version)))
     with pytest.raises(HostError, match=f"Docker Compose {version} is too old: 2.20 or newer"):
         programs.composer(tmp_path / "here", installing=False)
@@ -56,16 +59,27 @@ def test_the_compose_of_the_package_is_copied(tmp_path: Path, monkeypatch: pytes
     assert not (tmp_path / "here").is_symlink()
 
 
-def test_no_compose_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compose, "loader", lambda: ())
+def test_a_missing_compose_is_refused_or_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compose_loader, "argv_of", lambda: ())
     monkeypatch.setattr(packages, "_PLUGINS", ())
     with pytest.raises(HostError, match="no Docker Compose"):
         programs.composer(tmp_path / "here", installing=False)
     assert programs.composer(tmp_path / "here", installing=True).change.action == "new"
 
 
+@pytest.mark.parametrize("path", programs.SCRIPTS, ids=lambda path: path.name)
+def test_every_script_does_without_pushrod_if_it_is_not_there(path: Path) -> None:
+    """Its copy has the modules that it imports in its own directory."""
+    tree = ast.parse(path.read_text())
+    attempts = [node for node in tree.body if isinstance(node, ast.Try)]
+    tried = {id(node) for attempt in attempts for node in attempt.body}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("pushrod"):
+            assert id(node) in tried, ast.unparse(node)
+
+
 @pytest.mark.slow
-def test_every_script_is_there_and_stands_alone(tmp_path: Path) -> None:
+def test_every_script_runs_with_the_standard_library_only(tmp_path: Path) -> None:
     """They are run by the system's Python with `-I -S`: only the standard library is available."""
     for path in programs.SCRIPTS:
         (tmp_path / path.name).write_bytes(path.read_bytes())
@@ -74,6 +88,6 @@ def test_every_script_is_there_and_stands_alone(tmp_path: Path) -> None:
         assert "ModuleNotFoundError" not in done.stderr, done.stderr
 
 
-def test_a_file_without_capabilities(tmp_path: Path) -> None:
+def test_a_file_without_capabilities_has_an_empty_attribute(tmp_path: Path) -> None:
     (tmp_path / "x").write_text("")
     assert programs.capability(tmp_path / "x") == b""

@@ -42,51 +42,51 @@ def answer(ssh: Path, cases: str) -> None:
         ("", "cannot be reached: ssh gave no reason"),
     ],
 )
-def test_a_server_that_does_not_let_one_in(words: str, expected: str, ssh: Path) -> None:
+def test_a_refused_login_is_reported_with_a_hint(words: str, expected: str, ssh: Path) -> None:
     answer(ssh, f"*) echo '{words}' >&2; exit 255;;")
     with pytest.raises(HostError, match=expected) as refused:
         Server("root@server").open()
     assert refused.value.hint
 
 
-def test_nobody_is_asked_anything(ssh: Path) -> None:
+def test_ssh_never_prompts(ssh: Path) -> None:
     argv = Server("root@server").argv("id", "-u")
     assert argv[:3] == [str(ssh), "-i", "key"]
     assert "BatchMode=yes" in argv
     assert any(word.startswith("ConnectTimeout=") for word in argv)
 
 
-def test_words_reach_the_other_side_as_they_are() -> None:
+def test_arguments_reach_the_server_unchanged() -> None:
     assert Server("root@server").argv("sh", "-c", "a; $b")[-1] == "sh -c 'a; $b'"
 
 
-def test_somebody_whom_sudo_asks_for_a_password(ssh: Path) -> None:
+def test_a_user_whose_sudo_needs_a_password_is_refused(ssh: Path) -> None:
     answer(ssh, '"id -u") echo 1000;; sudo*) exit 1;;')
     with pytest.raises(HostError, match="no root on me@server"):
         Server("me@server").open()
 
 
-def test_somebody_whom_sudo_asks_for_none(ssh: Path) -> None:
+def test_a_user_with_passwordless_sudo_is_accepted(ssh: Path) -> None:
     answer(ssh, '"id -u") echo 1000;; "sudo -n true") ;; python3*) ;; "sudo -n x y") echo done;;')
     server = Server("me@server")
     server.open()
-    said: list[str] = []
-    assert (server.run("x", "y", on_line=said.append), said) == (0, ["done"])
+    lines: list[str] = []
+    assert (server.run("x", "y", on_line=lines.append), lines) == (0, ["done"])
 
 
-def test_a_server_without_python(ssh: Path) -> None:
+def test_a_server_without_python_is_refused(ssh: Path) -> None:
     answer(ssh, '"id -u") echo 0;; *) exit 127;;')
     with pytest.raises(HostError, match="no python3 on root@server"):
         Server("root@server").open()
 
 
-def test_a_target_that_ssh_would_take_for_an_option() -> None:
+def test_a_target_that_looks_like_an_option_is_refused() -> None:
     with pytest.raises(HostError, match="is not a server"):
         Server("-oProxyCommand=x")
 
 
 @pytest.mark.slow
-def test_the_status_of_the_other_side_comes_back_and_nothing_stays(ssh: Path) -> None:
+def test_the_remote_exit_status_is_returned_and_temporary_files_removed(ssh: Path) -> None:
     """The wheel that arrives is that of the running pushrod, and is removed."""
     place = ssh.with_name("place")
     place.mkdir()
@@ -99,20 +99,58 @@ def test_the_status_of_the_other_side_comes_back_and_nothing_stays(ssh: Path) ->
     */bin/pushrod*) echo it said; exit 10;;
     """
     answer(ssh, cases)
-    said: list[str] = []
-    assert server.initialise("root@server", [], plan=False, on_line=said.append, out=said.append) == 10
-    assert said == ["it said"]
+    lines: list[str] = []
+    assert server.initialise("root@server", [], plan=False, on_line=lines.append, out=lines.append) == 10
+    assert lines == ["it said"]
     assert ssh.with_name("wheel").read_bytes() == bundle.render(bundle.files())
     assert "apt-get" in ssh.with_name("installer").read_text()
     assert list(place.iterdir()) == []
 
 
 @pytest.mark.slow
-def test_a_plan_installs_nothing_that_stays(ssh: Path) -> None:
+def test_a_plan_leaves_nothing_installed(ssh: Path) -> None:
     answer(ssh, '"id -u") echo 0;; cat*) exit 1;; mktemp*) echo /tmp/place;; */bin/pushrod*) echo planned;;')
-    said: list[str] = []
-    assert server.initialise("root@server", ["--plan"], plan=True, on_line=said.append, out=said.append) == 0
+    lines: list[str] = []
+    assert (
+        server.initialise("root@server", ["--plan"], plan=True, on_line=lines.append, out=lines.append) == 0
+    )
     asked = ssh.with_name("asked").read_text()
     assert "/opt/pushrod/bin" not in asked
     assert "/tmp/place/pushrod/bin/pushrod host init --plan" in asked
     assert asked.splitlines()[-1].endswith("rm -rf /tmp/place")
+
+
+@pytest.mark.slow
+def test_a_host_is_rebuilt_on_a_server_that_gets_what_it_lacks(ssh: Path) -> None:
+    """The credentials are on no command line."""
+    got = ssh.with_name("got")
+    cases = f"""
+    "id -u") echo 0;;
+    mktemp*) echo /tmp/place;;
+    "sh -c 'cat > "*|"python3 -I - "*) cat >/dev/null;;
+    "restic version") exit 127;;
+    *"host restore"*) cat > {got}; echo restored; exit 6;;
+    """
+    answer(ssh, cases)
+    lines: list[str] = []
+    given = ("root@server", ["--from", "s3:https://x/y"], "RESTIC_PASSWORD=p\n")
+    assert server.rebuild(*given, on_line=lines.append, out=lines.append) == 6
+    assert (lines, got.read_text()) == (["restored"], "RESTIC_PASSWORD=p\n")
+    asked = [line.partition(" -- ")[2] for line in ssh.with_name("asked").read_text().splitlines()]
+    begun = [n for n, line in enumerate(asked) if line.endswith("pushrod host init")]
+    assert begun and [line.rpartition("-y ")[2] for line in asked[-3:-1]] == [
+        "update",
+        "install --no-install-recommends restic",
+    ]
+    assert asked[-1].endswith("pushrod host restore --from s3:https://x/y --credentials -")
+    assert "RESTIC_PASSWORD" not in "".join(asked)
+
+
+@pytest.mark.slow
+def test_a_server_that_cannot_become_a_host_is_not_restored(ssh: Path) -> None:
+    answer(
+        ssh,
+        '"id -u") echo 0;; mktemp*) echo /tmp/p;; "sh -c"*|"python3 -I -"*) cat >/dev/null;; *init) exit 9;;',
+    )
+    assert server.rebuild("root@server", [], "", on_line=print, out=print) == 9
+    assert "host restore" not in ssh.with_name("asked").read_text()

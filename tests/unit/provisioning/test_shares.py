@@ -16,14 +16,14 @@ from pushrod.system import processes, waits
 
 
 @pytest.mark.parametrize("key", ["alice", "alice@laptop", "ci.deploy_2-x", "a+b@c", "A" * 64])
-def test_a_unit_has_a_name_that_systemd_takes(key: str) -> None:
+def test_a_unit_name_is_valid_for_systemd_and_distinct(key: str) -> None:
     """Letters, digits and `:-_.\\` are valid in a unit name (systemd.unit(5)), `@` separates; names must stay
     distinct."""
     assert re.fullmatch(r"pushrod-gate@[A-Za-z0-9:_.\\@-]+\.service", shares.unit(key))
     assert shares.unit("a+b") != shares.unit("a-b") != shares.unit("a.b")
 
 
-def test_only_so_many_turns_and_each_key_has_its_own(root: Root) -> None:
+def test_the_number_of_slots_is_limited_per_key(root: Root) -> None:
     root.create()
     with contextlib.ExitStack() as taken:
         first = contextlib.ExitStack()
@@ -38,7 +38,7 @@ def test_only_so_many_turns_and_each_key_has_its_own(root: Root) -> None:
         assert _free(root)
 
 
-def test_a_turn_is_held_by_whoever_still_has_it(root: Root) -> None:
+def test_a_slot_is_held_while_an_inherited_process_lives(root: Root) -> None:
     """Git goes on if the gate is killed: its slot is still taken then."""
     root.create()
     stays = [sys.executable, "-c", "import os; os.fork() or os.read(0, 1)"]
@@ -66,7 +66,7 @@ def _free(root: Root) -> bool:
     return False
 
 
-def test_a_unit_that_is_not_there_is_an_error_with_a_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_unit_is_an_error_with_a_hint(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(systemd, "attach", lambda _unit, _process: "Call failed: Unit is not loaded.")
     monkeypatch.setattr(shares, "_PATIENCE", 0.0)
     monkeypatch.setattr(shares, "_RLIMITS", ())
@@ -75,7 +75,7 @@ def test_a_unit_that_is_not_there_is_an_error_with_a_remedy(monkeypatch: pytest.
     assert "host init" in lacking.value.hint
 
 
-def test_keys_that_were_there_before_get_a_unit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_existing_keys_get_a_unit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(systemd, "WANTED", tmp_path)
     (work,) = shares.plan(["alice", "bob+x"])
     assert (work.change.action, work.change.detail) == ("new", "alice, bob+x")

@@ -72,19 +72,21 @@ def ask(tmp_path: Path, text: str, init: str = "systemd") -> System:
         ("Ubuntu", "26.04", (26, 4)),
     ],
 )
-def test_a_system_that_will_do(name: str, version: str, numbers: tuple[int, ...], tmp_path: Path) -> None:
+def test_a_supported_system_is_accepted(
+    name: str, version: str, numbers: tuple[int, ...], tmp_path: Path
+) -> None:
     assert ask(tmp_path, release(name, version)) == System(name.lower(), numbers)
 
 
-def test_the_systems_themselves(tmp_path: Path) -> None:
+def test_the_supported_systems_have_their_packages(tmp_path: Path) -> None:
     """Each with the packages that a bare system gets."""
-    found = [ask(tmp_path, text) for text in (BOOKWORM, NOBLE)]
-    assert found == [System("debian", (12,)), System("ubuntu", (24, 4))]
-    docker = [[p for p in missing(s, lambda _thing: False) if p.startswith("docker")] for s in found]
+    result = [ask(tmp_path, text) for text in (BOOKWORM, NOBLE)]
+    assert result == [System("debian", (12,)), System("ubuntu", (24, 4))]
+    docker = [[p for p in missing(s, lambda _thing: False) if p.startswith("docker")] for s in result]
     assert docker == [["docker.io"], ["docker.io", "docker-compose-v2", "docker-buildx"]]
 
 
-def test_one_whose_python_is_too_old_is_refused_by_its_name(tmp_path: Path) -> None:
+def test_a_system_whose_python_is_too_old_is_refused_with_its_name(tmp_path: Path) -> None:
     assert system.parse(JAMMY) == System("ubuntu", (22, 4))
     with pytest.raises(HostError, match=r"Ubuntu 22\.04\.5 LTS cannot be a host") as refused:
         ask(tmp_path, JAMMY)
@@ -94,12 +96,12 @@ def test_one_whose_python_is_too_old_is_refused_by_its_name(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     "text", [release("Debian", "11"), release("Ubuntu", "23.10"), release("Fedora", "43"), "", "ID=debian\n"]
 )
-def test_a_system_that_will_not_do(text: str, tmp_path: Path) -> None:
+def test_an_unsupported_system_is_refused(text: str, tmp_path: Path) -> None:
     with pytest.raises(HostError, match="cannot be a host") as refused:
         ask(tmp_path, text)
     assert "Debian 12 or newer" in refused.value.hint
 
 
-def test_another_first_process_than_systemd(tmp_path: Path) -> None:
+def test_an_init_system_other_than_systemd_is_refused(tmp_path: Path) -> None:
     with pytest.raises(HostError, match="tini is the first process here, not systemd"):
         ask(tmp_path, release("Debian", "13"), init="tini")

@@ -16,10 +16,10 @@ from pushrod.state.apps import App, HostSettings, Root
 ROOT = Root(Path("/var/lib/pushrod"))
 
 
-def test_every_unit_is_a_file_of_the_administrator() -> None:
-    found = [work.change.what for work in units.files(ROOT, HostSettings())]
-    assert f"{systemd.DIRECTORY}/pushrod-edge.service" in found
-    assert set(found) == {
+def test_every_unit_is_a_file_in_etc() -> None:
+    result = [work.change.what for work in units.files(ROOT, HostSettings())]
+    assert f"{systemd.DIRECTORY}/pushrod-edge.service" in result
+    assert set(result) == {
         *(f"{systemd.DIRECTORY}/{name}" for name in systemd.render(units.layout(ROOT, HostSettings()))),
         *(work.change.what for work in units.slices(HostSettings())),
         "/etc/systemd/system/pushrod.target.wants",
@@ -32,7 +32,7 @@ def test_every_unit_is_a_file_of_the_administrator() -> None:
     [(True, False, False, "same"), (True, True, False, "changed"), (True, False, True, "changed"),
      (False, False, False, "changed")],
 )  # fmt: skip
-def test_systemd_is_told_of_what_is_new(
+def test_systemd_is_called_only_for_changes(
     active: bool, load: bool, restart: bool, action: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(systemd, "is_active", lambda _unit: active)
@@ -49,7 +49,7 @@ def test_the_unit_of_a_key_that_is_stopped_is_started_again(monkeypatch: pytest.
     assert work.change.pending
 
 
-def test_a_port_that_something_else_has_is_found_before_anything_is_changed(
+def test_an_occupied_port_is_reported_before_anything_changes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with socket.create_server(("", 0)) as squatter:
@@ -64,13 +64,13 @@ def test_a_port_that_something_else_has_is_found_before_anything_is_changed(
     units.check_port(ROOT)
 
 
-def test_apps_are_bounded_by_slices_that_need_no_root_to_be_made() -> None:
+def test_slices_limit_apps_and_need_no_root_to_be_created() -> None:
     settings = HostSettings(
         limits={"app_memory": 2.0**30, "app_tasks": 500}, app_limits={"my-shop": {"app_tasks": 9}}
     )
-    found = {work.change.what.removeprefix(f"{systemd.DIRECTORY}/") for work in units.slices(settings)}
-    assert {"pushrod.slice", "pushrod-app-.slice.d/10-pushrod.conf", "pushrod-store-.slice.d"} <= found
-    assert "pushrod-app-my_shop.slice.d/50-app.conf" in found
+    result = {work.change.what.removeprefix(f"{systemd.DIRECTORY}/") for work in units.slices(settings)}
+    assert {"pushrod.slice", "pushrod-app-.slice.d/10-pushrod.conf", "pushrod-store-.slice.d"} <= result
+    assert "pushrod-app-my_shop.slice.d/50-app.conf" in result
     limits = machine.limits(settings)
     texts = systemd.slices(limits, {"my-shop": machine.limits(settings, "my-shop")})
     assert "MemoryMax=1073741824\nTasksMax=500\n" in texts["pushrod-app-.slice.d/10-pushrod.conf"]
@@ -87,6 +87,6 @@ def test_a_slice_is_in_no_other_apps_slice() -> None:
     for name in ("my", "my-shop", "a-b-c"):
         app = App(ROOT, name)
         for store, prefix in ((False, systemd.INSTANCES), (True, systemd.STORES)):
-            found = names.slice(app, store=store)
-            assert found.startswith(prefix)
-            assert "-" not in found.removeprefix(prefix)
+            result = names.slice(app, store=store)
+            assert result.startswith(prefix)
+            assert "-" not in result.removeprefix(prefix)

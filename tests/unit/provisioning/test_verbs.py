@@ -5,7 +5,7 @@ import pytest
 from pushrod.provisioning import gate, verbs
 
 
-def test_a_row_is_for_what_lies_below_it_too() -> None:
+def test_a_row_covers_the_verbs_below_it() -> None:
     assert verbs.find("host keys add") is verbs.VERBS["host"]
     assert verbs.find("host edge") is verbs.VERBS["host edge"]
     assert verbs.find("hook pre-receive") is verbs.VERBS["hook"]
@@ -14,12 +14,12 @@ def test_a_row_is_for_what_lies_below_it_too() -> None:
             verbs.find(nothing)
 
 
-def test_no_key_may_run_what_has_no_rule() -> None:
+def test_a_key_may_not_run_a_verb_without_a_rule() -> None:
     for path, verb in verbs.VERBS.items():
         assert (path in gate.VERBS) == (verb.key is not None)
     assert not {"up", "deploy", "apps allow", "host", "hook", "gate", "prune"} & {*gate.VERBS}
 
 
-def test_all_that_have_a_first_word_together_are_in_one_module() -> None:
+def test_verbs_with_the_same_first_word_are_in_one_module() -> None:
     for path, verb in verbs.VERBS.items():
         assert verbs.MODULES[path.split()[0]] == verb.module

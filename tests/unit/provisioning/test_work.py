@@ -15,7 +15,7 @@ def me() -> tuple[int, int]:
 
 
 @pytest.mark.parametrize("content", [b"text\n", None])
-def test_made_once(content: bytes | None, tmp_path: Path) -> None:
+def test_a_file_is_created_once(content: bytes | None, tmp_path: Path) -> None:
     path = tmp_path / "there"
     made = work.file(path, content, mode=0o750, owner=me)
     assert (made.change.action, made.change.pending) == ("new", True)
@@ -27,17 +27,17 @@ def test_made_once(content: bytes | None, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("spoil", [lambda p: p.write_text("other"), lambda p: p.chmod(0o666)])
-def test_what_was_changed_is_mended(spoil: Callable[[Path], None], tmp_path: Path) -> None:
+def test_a_changed_file_is_corrected(spoil: Callable[[Path], None], tmp_path: Path) -> None:
     path = tmp_path / "file"
     work.file(path, b"text\n", owner=me).carry_out()
     spoil(path)
-    found = work.file(path, b"text\n", owner=me)
-    assert found.change.action == "changed"
-    found.carry_out()
+    result = work.file(path, b"text\n", owner=me)
+    assert result.change.action == "changed"
+    result.carry_out()
     assert work.file(path, b"text\n", owner=me).change.action == "same"
 
 
-def test_an_account_that_is_still_to_come(tmp_path: Path) -> None:
+def test_a_plan_works_before_the_account_exists(tmp_path: Path) -> None:
     """A plan is made before the account exists; only carrying it out needs its number."""
 
     def nobody() -> tuple[int, int]:

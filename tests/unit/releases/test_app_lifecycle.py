@@ -32,7 +32,7 @@ def port() -> int:
         return int(s.getsockname()[1])
 
 
-def test_a_new_app_has_all_its_places_and_is_down(engine: Engine, tree: Tree, port: int) -> None:
+def test_a_new_app_has_its_directories_and_is_down(engine: Engine, tree: Tree, port: int) -> None:
     app = app_lifecycle.create(engine, "shop", source=tree.path, port=port)
     settings = app.settings
     assert (settings.name, settings.port, settings.engine) == ("shop", port, "embedded")
@@ -44,12 +44,12 @@ def test_a_new_app_has_all_its_places_and_is_down(engine: Engine, tree: Tree, po
 
 
 @pytest.mark.parametrize("sha256", [True, False])
-def test_its_repository_has_the_format_that_is_asked_for(engine: Engine, sha256: bool) -> None:
+def test_the_repository_has_the_requested_hash(engine: Engine, sha256: bool) -> None:
     app = app_lifecycle.create(engine, "shop", sha256=sha256)
     assert git.uses_sha256(app.repository) is sha256
 
 
-def test_its_hooks_call_this_pushrod_with_this_root(engine: Engine, tree: Tree) -> None:
+def test_the_hooks_call_this_installation_with_its_root(engine: Engine, tree: Tree) -> None:
     app = app_lifecycle.create(engine, "shop", source=tree.path)
     hook = (app.repository / "hooks" / "pre-receive").read_text()
     command = [
@@ -66,7 +66,7 @@ def test_its_hooks_call_this_pushrod_with_this_root(engine: Engine, tree: Tree) 
 
 
 @pytest.mark.slow
-def test_places_of_an_older_pushrod_are_known(engine: Engine, tree: Tree) -> None:
+def test_directories_of_an_older_version_are_recognized(engine: Engine, tree: Tree) -> None:
     """They are made anew at the next push: what Git may be asked for and what its hooks call has grown."""
     app = app_lifecycle.create(engine, "shop", source=tree.path)
     for name in ("pushrod.config", "hooks/pre-receive", "hooks/proc-receive"):
@@ -78,12 +78,12 @@ def test_places_of_an_older_pushrod_are_known(engine: Engine, tree: Tree) -> Non
     assert not app_lifecycle.are_current(app)
 
 
-def test_making_it_again_gives_the_same_app(engine: Engine, tree: Tree) -> None:
+def test_creating_an_app_again_changes_nothing(engine: Engine, tree: Tree) -> None:
     first = app_lifecycle.create(engine, "shop", source=tree.path).settings
     assert app_lifecycle.create(engine, "shop", source=tree.path).settings == first
 
 
-def test_what_an_interrupted_attempt_left_is_taken_up(engine: Engine, tree: Tree) -> None:
+def test_an_interrupted_creation_is_completed(engine: Engine, tree: Tree) -> None:
     app = app_lifecycle.create(engine, "shop", source=tree.path)
     app.settings_path.unlink()
     assert list(engine.root.apps()) == []
@@ -97,7 +97,7 @@ def test_an_app_can_move_to_another_port(engine: Engine, tree: Tree, port: int) 
     assert app.settings.port == port
 
 
-def test_a_port_that_is_taken_is_refused_before_anything_is_made(engine: Engine, tree: Tree) -> None:
+def test_a_port_in_use_is_refused_before_anything_is_created(engine: Engine, tree: Tree) -> None:
     with socket.create_server(("127.0.0.1", 0)) as s:
         taken = s.getsockname()[1]
         with pytest.raises(HostError, match=f"port {taken} "):
@@ -113,7 +113,7 @@ def test_two_apps_never_have_the_same_port(engine: Engine, tree: Tree, port: int
     assert app_lifecycle.create(engine, "blog", source=tree.path).settings.port != port
 
 
-def test_a_name_that_another_work_tree_has_is_refused(engine: Engine, tree: Tree, tmp_path: Path) -> None:
+def test_a_name_used_by_another_work_tree_is_refused(engine: Engine, tree: Tree, tmp_path: Path) -> None:
     app = app_lifecycle.create(engine, "shop", source=tree.path)
     other = Tree(tmp_path / "other")
     other.path.mkdir()
@@ -128,7 +128,7 @@ def test_a_name_that_another_work_tree_has_is_refused(engine: Engine, tree: Tree
     assert app.settings.source == str(other.path)
 
 
-def test_a_destroyed_app_leaves_nothing_but_the_users_own(engine: Engine, tree: Tree) -> None:
+def test_a_destroyed_app_leaves_only_the_users_own_files(engine: Engine, tree: Tree) -> None:
     app = app_lifecycle.create(engine, "shop", source=tree.path)
     other = app_lifecycle.create(engine, "blog", source=tree.path)
     git.set_remote(tree.path, str(app.repository))
@@ -140,14 +140,14 @@ def test_a_destroyed_app_leaves_nothing_but_the_users_own(engine: Engine, tree: 
     assert tree.path.is_dir()
 
 
-def test_destroying_leaves_a_remote_that_is_another_apps(engine: Engine, tree: Tree) -> None:
+def test_destroying_keeps_a_remote_of_another_app(engine: Engine, tree: Tree) -> None:
     app = app_lifecycle.create(engine, "shop", source=tree.path)
     git.set_remote(tree.path, "/elsewhere/repo.git")
     app_lifecycle.destroy(app, engine)
     assert git.remote_url(tree.path) == "/elsewhere/repo.git"
 
 
-def test_the_port_of_an_app_that_is_down_still_is_its_own(engine: Engine, tree: Tree) -> None:
+def test_an_app_that_is_down_keeps_its_port(engine: Engine, tree: Tree) -> None:
     app = app_lifecycle.create(engine, "shop", source=tree.path)
     assert app.settings.port in ports.taken(engine.root)
     assert json.loads(app.settings_path.read_bytes())["port"] == app.settings.port
@@ -163,14 +163,14 @@ def test_an_app_that_is_pushed_from_elsewhere_has_no_work_tree(engine: Engine, t
     assert list(engine.root.apps()) == []
 
 
-def test_the_engine_forgets_an_app_while_its_files_are_still_there(
+def test_the_engine_removes_an_app_before_its_files_are_deleted(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is cut off there can be done again: the app is still known."""
     app = app_lifecycle.create(engine, "shop")
 
-    def forget(found: App) -> None:
-        assert found.settings_path.exists()
+    def forget(result: App) -> None:
+        assert result.settings_path.exists()
         raise HostError("a volume is in use")
 
     monkeypatch.setattr(engine.resources, "remove_app", forget)
@@ -179,7 +179,7 @@ def test_the_engine_forgets_an_app_while_its_files_are_still_there(
     assert [a.name for a in engine.root.apps()] == ["shop"]
 
 
-def test_the_last_app_takes_the_sockets_directory_with_it(engine: Engine) -> None:
+def test_destroying_the_last_app_removes_the_socket_directory(engine: Engine) -> None:
     shop, blog = app_lifecycle.create(engine, "shop"), app_lifecycle.create(engine, "blog")
     app_lifecycle.destroy(shop, engine)
     assert engine.root.runtime.is_dir()
@@ -187,7 +187,7 @@ def test_the_last_app_takes_the_sockets_directory_with_it(engine: Engine) -> Non
     assert not engine.root.runtime.exists()
 
 
-def test_what_is_allowed_is_added_and_taken_away(engine: Engine) -> None:
+def test_permissions_are_added_and_removed(engine: Engine) -> None:
     app = app_lifecycle.create(engine, "shop")
     assert app_lifecycle.allow(app, ["privileged", "/srv/media"]) == ("/srv/media", "privileged")
     assert app_lifecycle.allow(app, ["NET_ADMIN", "privileged"]) == ("/srv/media", "NET_ADMIN", "privileged")
@@ -195,8 +195,8 @@ def test_what_is_allowed_is_added_and_taken_away(engine: Engine) -> None:
     assert app.settings.allowed == ("/srv/media", "NET_ADMIN")
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to somebody else")
-def test_what_root_allows_stays_the_accounts_own(engine: Engine) -> None:
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to change the owner of a file")
+def test_files_changed_by_root_keep_their_owner(engine: Engine) -> None:
     app = app_lifecycle.create(engine, "shop")
     for path in (app.directory, app.settings_path):
         os.chown(path, 12345, 12345)

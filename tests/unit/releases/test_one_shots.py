@@ -1,4 +1,4 @@
-"""What runs once for each release, and how it is told."""
+"""What runs once for each release, and how it is reported."""
 
 from pushrod.releases.one_shots import one_shots
 from tests.unit.samples import release, service

@@ -1,5 +1,9 @@
 """What goes once nothing needs it, and what stays."""
 
+import os
+import time
+from pathlib import Path
+
 import pytest
 
 from pushrod.adapters import git
@@ -8,38 +12,54 @@ from pushrod.releases import pruning
 from pushrod.state.apps import App
 from pushrod.state.journal import Journal
 from pushrod.state.releases import RELEASE, Releases
+from tests.conftest import Tree
 from tests.unit.samples import make_live
 
 
 @pytest.mark.slow
-def test_the_thousandth_deployment_finds_no_more_than_the_fiftieth(
-    app: App, monkeypatch: pytest.MonkeyPatch
+def test_the_size_of_records_does_not_grow_with_deployments(
+    app: App, tree: Tree, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With a history of four instead of the usual one, of which the fiftieth deployment has seen twice as much."""
     assert 2 * pruning.HISTORY <= 50
     monkeypatch.setattr(pruning, "HISTORY", 4)
     line, releases = context.pipeline(app), Releases(app)
-    files, sizes, events = [], [], []
+    git.create_bare(app.repository)
+    commit = tree.commit("every release is of this commit", a="1")
+    git.transfer(tree.path, app.repository, commit)
+    git.move_branch(app.repository, commit)
+    seen: dict[Path, list[tuple[int, int]]] = {app.state: [], app.repository: []}
+    events = []
     for number in range(1, 41):
         make_live(app, number)
         releases.remove(number - 3)
         releases.record(f"release {number} is live")
+        git.tag(app.repository, f"release/{number}", commit, f"release {number} is live")
+        hours_ago = time.time() - 7200  # only then does Git remove what is unreachable
+        for path in (app.repository / "objects").rglob("*"):
+            os.utime(path, (hours_ago, hours_ago))
         before = line.journal.story()
         line.pruning.shorten_records()
         assert line.journal.story() == Journal(app.journal).story() == before
-        found = [path.stat().st_size for path in app.state.rglob("*") if path.is_file()]
-        files.append(len(found))
-        sizes.append(sum(found))
+        for directory, sizes in seen.items():
+            result = [path.stat().st_size for path in directory.rglob("*") if path.is_file()]
+            sizes.append((len(result), sum(result)))
         events.append(len(line.journal.entries()))
     assert max(events[8:]) <= max(events[:8])
-    assert max(files[16:]) <= max(files[:16])
-    assert max(sizes[16:]) <= 1.05 * max(sizes[:16])
+    for sizes in seen.values():
+        assert max(count for count, _ in sizes[16:]) <= max(count for count, _ in sizes[:16])
+        assert max(size for _, size in sizes[16:]) <= 1.05 * max(size for _, size in sizes[:16])
     # What stays is whole: a file that is gone comes back from the history, which Git finds in order.
+    for directory in seen:
+        git.git(directory, "fsck", "--strict")
     assert git.is_sound(app.state)
-    git.git(app.state, "fsck", "--strict")
     (releases.directory / "39" / RELEASE).unlink()
     assert git.restore(app.state, git.history(app.state, "releases/39")[0], "releases/39")
     assert releases.read(39).number == 39
+    tags = git.git(app.repository, "tag").split()
+    assert {f"release/{number}" for number in releases.numbers()} <= set(tags)
+    assert len(tags) <= 2 * pruning.HISTORY
+    assert git.branch_commit(app.repository) == git.resolve(app.repository, "release/40") == commit
 
 
 @pytest.fixture
@@ -50,25 +70,27 @@ def damaged(app: App) -> App:
     return app
 
 
-def test_a_release_that_cannot_be_read_keeps_no_other_from_being_pruned(
+def test_an_unreadable_release_does_not_prevent_pruning_of_others(
     damaged: App, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for _ in range(2):
         context.pipeline(damaged).prune()
         assert Releases(damaged).numbers() == [4, 5, 6, 7, 8]
-        (said,) = [line for line in capsys.readouterr().err.splitlines() if "cannot be read" in line]
-        assert "shop: release 6 cannot be read" in said
-        assert "doctor --repair" in said
+        (message,) = [line for line in capsys.readouterr().err.splitlines() if "cannot be read" in line]
+        assert "shop: release 6 cannot be read" in message
+        assert "doctor --repair" in message
 
 
-def test_it_goes_itself_when_its_turn_has_come(damaged: App, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unreadable_release_is_pruned_in_its_turn(
+    damaged: App, capsys: pytest.CaptureFixture[str]
+) -> None:
     make_live(damaged, *range(9, 12))
     context.pipeline(damaged).prune()
     assert Releases(damaged).numbers() == [7, 8, 9, 10, 11]
     assert "cannot be read" not in capsys.readouterr().err
 
 
-def test_what_can_go_goes_where_the_live_one_cannot_be_read(
+def test_pruning_continues_if_the_live_release_cannot_be_read(
     damaged: App, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (damaged.state / "releases" / "8" / "release.json").write_text("{")
@@ -80,9 +102,9 @@ def test_what_can_go_goes_where_the_live_one_cannot_be_read(
     assert "shop: release 6, 8 cannot be read" in capsys.readouterr().err
 
 
-def test_what_waits_to_be_mended_finds_its_passwords(damaged: App) -> None:
+def test_password_files_are_kept_until_a_damaged_release_is_repaired(damaged: App) -> None:
     line = context.pipeline(damaged)
-    file = line.sealing.passwords.directory / "0123456789abcdef"
+    file = line.context.sealing.passwords.directory / "0123456789abcdef"
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text("")
     line.prune()

@@ -44,23 +44,21 @@ def bomb(tree: Tree, levels: int, width: int = 2, content: str = "") -> str:
     return commit_of(tree, oid)
 
 
-def test_an_ordinary_commit_passes(tree: Tree) -> None:
+def test_an_ordinary_commit_is_accepted(tree: Tree) -> None:
     commit = tree.commit("one", a="1", **{"b/c": "22"})
     assert [(b.path, b.size) for b in push_limits.measure(tree.path, commit, MOST)] == [("a", 1), ("b/c", 2)]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("levels, width", [(17, 2), (10, 10), (40, 8)])
-def test_few_objects_that_name_many_files_are_refused_without_naming_them_all(
-    levels: int, width: int, tree: Tree
-) -> None:
+def test_a_tree_bomb_is_refused_without_listing_its_files(levels: int, width: int, tree: Tree) -> None:
     """The last one has 10 ** 36 files."""
     with pytest.raises(RepositoryError, match="limit tree-files of this host, 100000") as e:
         push_limits.measure(tree.path, bomb(tree, levels, width), MOST)
     assert "pushrod host limits tree-files=200000" in e.value.hint
 
 
-def test_what_is_in_the_same_tree_counts(tree: Tree) -> None:
+def test_other_files_in_the_same_tree_are_counted(tree: Tree) -> None:
     commit = tree.commit("one", a="1" * 600)
     beside = push_limits.measure(tree.path, commit, most(tree_files=1, tree_size=1000))
     for limits_of, name in ((most(tree_files=1), "tree-files"), (most(tree_size=1000), "tree-size")):
@@ -100,7 +98,7 @@ def test_a_large_file_is_refused_by_name(tree: Tree) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("depth, name", [(600, "d"), (5, "n" * 250), (20_000, "d")])
-def test_a_path_that_no_disk_takes_is_refused(depth: int, name: str, tree: Tree) -> None:
+def test_a_path_that_is_too_long_is_refused(depth: int, name: str, tree: Tree) -> None:
     tree.write("seed", "x")
     blob = tree.git("hash-object", "-w", "seed").stdout.strip()
     oid = _chain(tree, f"100644 blob {blob}\tf\n", depth, name)
@@ -122,7 +120,7 @@ def _chain(tree: Tree, entries: str, depth: int, name: str) -> str:
     return tree.git("rev-parse", "refs/heads/deep^{tree}").stdout.strip()
 
 
-def test_a_name_that_no_disk_takes_is_refused(tree: Tree) -> None:
+def test_a_name_that_is_too_long_is_refused(tree: Tree) -> None:
     tree.write("seed", "x")
     blob = tree.git("hash-object", "-w", "seed").stdout.strip()
     commit = commit_of(tree, mktree(tree, f"100644 blob {blob}\t{'n' * 256}\n"))
@@ -130,13 +128,13 @@ def test_a_name_that_no_disk_takes_is_refused(tree: Tree) -> None:
         push_limits.measure(tree.path, commit, MOST)
 
 
-def test_a_commit_that_is_none_is_an_error(tree: Tree) -> None:
+def test_an_unknown_commit_is_an_error(tree: Tree) -> None:
     tree.commit("one", a="1")
     with pytest.raises(RepositoryError, match="cannot be listed"):
         push_limits.measure(tree.path, "1" * 40, MOST)
 
 
-def test_a_checkout_needs_room_twice(tmp_path: Path) -> None:
+def test_a_checkout_needs_twice_its_size_on_disk(tmp_path: Path) -> None:
     push_limits.check_room([git.Blob("a", "", 1)], tmp_path)
     with pytest.raises(HostError, match="MiB are free"):
         push_limits.check_room([git.Blob("a", "", files.free_space(tmp_path) // 2)], tmp_path)
@@ -163,7 +161,7 @@ def filled(tree: Tree, directory: Path, age: float) -> Path:
 
 
 @pytest.mark.slow
-def test_a_full_repository_is_cleared_of_what_failed_pushes_have_left(tree: Tree, tmp_path: Path) -> None:
+def test_a_full_repository_is_cleared_of_old_unreachable_objects(tree: Tree, tmp_path: Path) -> None:
     repository = filled(tree, tmp_path, age=7200)
     push_limits.check_repository(repository, most(repository_size=1 << 20), contextlib.nullcontext())
     assert git.size(repository) < 1 << 20
@@ -171,7 +169,7 @@ def test_a_full_repository_is_cleared_of_what_failed_pushes_have_left(tree: Tree
 
 
 @pytest.mark.slow
-def test_what_is_young_stays_and_fills_it(tree: Tree, tmp_path: Path) -> None:
+def test_recent_objects_are_kept_and_counted(tree: Tree, tmp_path: Path) -> None:
     """A push that is under way may need it."""
     repository = filled(tree, tmp_path, age=60)
     with pytest.raises(RepositoryError, match="limit repository-size of this host, 1 MiB") as e:

@@ -10,7 +10,7 @@ from pushrod.state.apps import App
 from pushrod.system import locks
 
 
-def test_few_may_wait_for_one_app(app: App) -> None:
+def test_the_number_of_waiting_commands_is_limited(app: App) -> None:
     with contextlib.ExitStack() as others:
         others.enter_context(locks.lock(app.lock, purpose="deploying", timeout=0))
         for n in range(queue.MOST_WAITING):

@@ -1,4 +1,4 @@
-"""Mending an app's own files, each damaged by itself."""
+"""Repairs of an app's own files, each damaged separately."""
 
 import threading
 from pathlib import Path
@@ -30,7 +30,7 @@ def repaired(app: App) -> Repairs:
     return repairs
 
 
-def test_what_is_whole_is_left_alone(app: App) -> None:
+def test_intact_files_are_unchanged(app: App) -> None:
     make_live(app, 1, 2)
     before = {p: p.read_bytes() for p in app.directory.rglob("*") if p.is_file()}
     repairs = repaired(app)
@@ -38,7 +38,7 @@ def test_what_is_whole_is_left_alone(app: App) -> None:
     assert {p: p.read_bytes() for p in app.directory.rglob("*") if p.is_file()} == before
 
 
-def test_a_journal_is_begun_anew_at_the_release_that_serves(app: App) -> None:
+def test_a_rebuilt_journal_begins_with_the_live_release(app: App) -> None:
     """After a rollback from 3 to 1: no number is given again that a kept release has."""
     make_live(app, 1, 2, 3)
     Releases(app).point(1)
@@ -52,28 +52,28 @@ def test_a_journal_is_begun_anew_at_the_release_that_serves(app: App) -> None:
     assert [p.read_bytes() for p in kept] == [b"garbage\n"]
 
 
-def test_an_app_that_never_was_live_can_be_mended_too(app: App) -> None:
+def test_an_app_that_was_never_live_is_repaired(app: App) -> None:
     app.journal.write_bytes(b"garbage\n")
     assert not repaired(app).tries.failed
     assert Journal(app.journal).story().live == 0
 
 
-def test_nothing_is_mended_while_a_command_is_under_way(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_repair_waits_for_a_running_command(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
     app.journal.write_bytes(b"garbage\n")
     line = pipeline(app)
     for verb in ("open", "stop_if_idle"):  # no supervisor is started, which would outlive the test
         monkeypatch.setattr(line.engine.platform, verb, lambda: None)
-    mending = threading.Thread(target=line.repair)
+    repairing = threading.Thread(target=line.repair)
     with locks.lock(app.lock, purpose="deploying", timeout=0):
-        mending.start()
-        mending.join(timeout=0.3)
-        assert mending.is_alive()
+        repairing.start()
+        repairing.join(timeout=0.3)
+        assert repairing.is_alive()
         assert app.journal.read_bytes() == b"garbage\n"
-    mending.join()
+    repairing.join()
 
 
 @pytest.mark.parametrize("damage", ["", "{", None])
-def test_a_release_comes_back_from_its_history(app: App, damage: str | None) -> None:
+def test_a_release_is_restored_from_the_history(app: App, damage: str | None) -> None:
     make_live(app, 1, 2)
     path = app.state / "releases" / "2" / "release.json"
     whole = path.read_bytes()
@@ -85,7 +85,7 @@ def test_a_release_comes_back_from_its_history(app: App, damage: str | None) -> 
     assert path.read_bytes() == whole
 
 
-def test_a_release_that_has_no_history_is_named(app: App) -> None:
+def test_a_release_without_history_is_set_aside(app: App) -> None:
     make_live(app, 1)
     Releases(app).seal(release(2))
     (app.state / "releases" / "2" / "release.json").write_text("{")
@@ -99,7 +99,7 @@ def test_a_release_that_has_no_history_is_named(app: App) -> None:
     ]
 
 
-def test_a_live_release_that_has_no_history_is_not_taken_away(app: App) -> None:
+def test_a_live_release_without_history_is_not_removed(app: App) -> None:
     make_live(app, 1)
     Releases(app).seal(release(2))
     Journal(app.journal).append("live", 2, commit=COMMIT)
@@ -108,7 +108,7 @@ def test_a_live_release_that_has_no_history_is_not_taken_away(app: App) -> None:
     assert failed.startswith("release 2: cannot be read")
 
 
-def test_settings_are_made_anew(app: App) -> None:
+def test_settings_are_rebuilt(app: App) -> None:
     app.settings_path.write_text("{")
     repairs = repaired(app)
     assert not repairs.tries.failed
@@ -116,7 +116,7 @@ def test_settings_are_made_anew(app: App) -> None:
 
 
 @pytest.mark.parametrize("damage", ["a lock of a killed command", "no HEAD", "gone", "a torn index"])
-def test_the_record_can_be_written_again(app: App, damage: str) -> None:
+def test_a_damaged_state_repository_is_repaired(app: App, damage: str) -> None:
     make_live(app, 1)
     hidden = app.state / ".git"
     match damage:
@@ -134,7 +134,7 @@ def test_the_record_can_be_written_again(app: App, damage: str) -> None:
     assert git.is_sound(app.state)
 
 
-def test_a_record_without_its_own_history_is_not_put_into_another(app: App, tmp_path: Path) -> None:
+def test_a_record_without_its_history_does_not_use_a_parent_repository(app: App, tmp_path: Path) -> None:
     """Git looks for a repository above a directory: one that somebody keeps all of it in is none of pushrod's."""
     git.git(tmp_path, "init", "--quiet")
     files.remove_tree(app.state / ".git")
@@ -144,7 +144,7 @@ def test_a_record_without_its_own_history_is_not_put_into_another(app: App, tmp_
 
 
 @pytest.mark.parametrize("place", ["a directory", "garbage", "a lock"])
-def test_a_branch_is_moved_whatever_is_in_its_place(app: App, place: str) -> None:
+def test_a_branch_is_moved_whatever_replaced_its_file(app: App, place: str) -> None:
     git.create_repository(app.repository, ["true"])
     (app.state / "file").touch()
     git.commit_all(app.state, "one")
@@ -181,7 +181,7 @@ def stored(app: App) -> None:
 
 
 @pytest.mark.parametrize("damage", [b"", b"{", b"\0\xff", None])
-def test_secrets_are_taken_back_from_the_live_release(app: App, damage: bytes | None) -> None:
+def test_secrets_are_restored_from_the_live_release(app: App, damage: bytes | None) -> None:
     stored(app)
     for name in ("passwords.json", "variables.json"):
         path = app.secrets / name
@@ -195,7 +195,7 @@ def test_secrets_are_taken_back_from_the_live_release(app: App, damage: bytes | 
         assert (app.secrets / "variables.json.damaged-1").read_bytes() == damage
 
 
-def test_a_journal_that_is_gone_is_begun_anew_at_what_is_pointed_to(app: App) -> None:
+def test_a_missing_journal_is_rebuilt_from_the_live_pointer(app: App) -> None:
     make_live(app, 1, 2)
     app.journal.unlink()
     assert not repaired(app).tries.failed

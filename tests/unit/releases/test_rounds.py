@@ -24,7 +24,7 @@ def names(apps: list[App]) -> str:
     return "".join(app.name for app in apps)
 
 
-def test_who_was_not_reached_comes_first_and_who_failed_last(root: Root) -> None:
+def test_apps_not_reached_come_first_and_failed_ones_last(root: Root) -> None:
     apps, turns = list(root.apps()), Round(root, "work", 60)
     with turns.turn(apps[0]):
         pass
@@ -37,22 +37,30 @@ def test_who_was_not_reached_comes_first_and_who_failed_last(root: Root) -> None
     assert names(Round(root, "other", 60).order(apps)) == "abcd"
 
 
-def test_a_round_that_was_killed_in_a_turn_goes_on_with_the_others(root: Root) -> None:
+def test_after_a_kill_the_round_continues_with_the_next_app(root: Root) -> None:
     apps, turns = list(root.apps()), Round(root, "work", 60)
     with turns.turn(apps[0]):
         assert names(Round(root, "work", 60).order(apps)) == "bcda"  # as another process finds it
 
 
-def test_an_app_has_its_time_and_no_more(root: Root) -> None:
+def test_the_turn_of_an_app_has_a_time_limit(root: Root) -> None:
     app, turns = next(root.apps()), Round(root, "work", 0.2)
-    with pytest.raises(HostError, match=r"app a: work has taken longer than 0\.2 s"), turns.turn(app):
+    with (
+        signals.handled(),
+        pytest.raises(HostError, match=r"app a: work has taken longer than 0\.2 s"),
+        turns.turn(app),
+    ):
         processes.run(["sleep", "600"], timeout=600)
 
 
 @pytest.mark.slow
-def test_what_must_not_be_left_half_done_is_finished_first() -> None:
+def test_an_uninterruptible_step_completes_before_the_deadline_ends_it() -> None:
     done = []
-    with pytest.raises(HostError, match="longer than"), signals.deadline(0.1, "it"):
+    with (
+        signals.handled(),
+        pytest.raises(HostError, match="longer than"),
+        signals.deadline(0.1, "it"),
+    ):
         with signals.uninterrupted():
             time.sleep(0.3)
             done.append("half")
@@ -61,12 +69,12 @@ def test_what_must_not_be_left_half_done_is_finished_first() -> None:
     time.sleep(0.01)  # nothing is left that would end this
 
 
-def test_a_damaged_file_is_about_the_order_alone(root: Root) -> None:
+def test_a_damaged_file_resets_only_the_order(root: Root) -> None:
     (root.path / "rounds.json").write_text("{")
     assert names(Round(root, "work", 60).order(root.apps())) == "abcd"
 
 
-def test_another_thread_than_the_main_one_takes_its_turn(root: Root) -> None:
+def test_a_turn_works_outside_the_main_thread(root: Root) -> None:
     apps, turns = list(root.apps()), Round(root, "work", 60)
 
     def take() -> None:

@@ -1,5 +1,7 @@
 """What may not be pushed, in real commits. No sample stands here whole: this file is pushed too."""
 
+import hashlib
+import json
 import os
 import random
 import string
@@ -57,7 +59,7 @@ TOKEN = SAMPLES["GitHubTokenDetector"][0]
 REFUSED = "the commit contains what must not be in Git"
 
 
-def found(tree: Tree) -> list[str]:
+def secrets_in(tree: Tree) -> list[str]:
     """What is found in a commit of everything there is now, one string each."""
     commit = tree.commit()
     try:
@@ -74,9 +76,24 @@ def found(tree: Tree) -> list[str]:
 
 @pytest.mark.parametrize(
     "path",
-    [".env", "backend/.env", ".env.production", ".env.local", "a/.env.dev.local", ".env.bak", ".env.keys"],
+    [
+        ".env",
+        "backend/.env",
+        ".env.production",
+        ".env.local",
+        "a/.env.dev.local",
+        ".env.bak",
+        ".env.keys",
+        ".env-prod",
+        ".env_prod",
+        ".ENV",
+        ".Env.Local",
+        ".env~",
+        ".env.prod~",
+        ".env.1",
+    ],
 )
-def test_an_environment_file_with_values(path: str) -> None:
+def test_env_files_are_recognized(path: str) -> None:
     assert is_environment_file(path)
 
 
@@ -101,30 +118,48 @@ def test_an_environment_file_with_values(path: str) -> None:
         ".env.vault",
         ".env.production.encrypted",
         "templates/.env.j2",
+        ".env.default",
+        ".env.local.stub",
+        ".env.md",
+        ".env.exemple",
+        ".env.ejemplo",
+        ".env.beispiel",
+        ".env.dummy",
+        ".env.demo",
+        ".env.example1",
+        ".env.production.sample2",
+        ".env.sample~",
+        ".env-example",
+        ".ENV.EXAMPLE",
+        ".env.gitkeep",
+        ".env.d.ts",
+        ".env.ts",
+        ".env.js",
+        ".envoy.yaml",
     ],
 )
-def test_what_is_no_environment_file_with_values(path: str) -> None:
+def test_other_files_are_not_env_files(path: str) -> None:
     assert not is_environment_file(path)
 
 
-def test_environment_files_are_refused_and_examples_are_not(tree: Tree) -> None:
+def test_env_files_are_refused_and_examples_are_accepted(tree: Tree) -> None:
     for name in (".env", "deep/er/.env.production", ".env.example"):
         tree.write(name, "NAME=value\n")
     (tree.path / "link").mkdir()
     (tree.path / "link" / ".env").symlink_to("/etc/hostname")
-    said = [
+    message = [
         f"{p}: an environment file with its values" for p in (".env", "deep/er/.env.production", "link/.env")
     ]
-    assert sorted(found(tree)) == sorted(said)
+    assert sorted(secrets_in(tree)) == sorted(message)
 
 
-def test_the_error_says_what_to_do(tree: Tree) -> None:
+def test_the_error_contains_the_commands_to_run(tree: Tree) -> None:
     commit = tree.commit("one", **{".env": "A=1", "my app/.env": "B=2"})
     with pytest.raises(RepositoryError) as e:
         secret_scan.check(tree.path, commit)
     assert "git rm --cached .env 'my app/.env' && git commit --amend --no-edit; " in e.value.hint
     assert "pushrod secret import .env; pushrod secret import 'my app/.env'; " in e.value.hint
-    commit = tree.commit("two", key="-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBgkqhkiG9w0BAQEFAASC\n")
+    commit = tree.commit("two", key="-----BEGIN" + " PRIVATE KEY-----\n" + some(WORD, 32) + "\n")
     with pytest.raises(RepositoryError) as e:
         secret_scan.check(tree.path, commit)
     for words in (
@@ -137,10 +172,10 @@ def test_the_error_says_what_to_do(tree: Tree) -> None:
         assert words in e.value.hint
 
 
-def test_what_an_older_commit_held_does_not_stop_a_later_one(tree: Tree) -> None:
+def test_a_secret_in_an_older_commit_does_not_block_a_later_one(tree: Tree) -> None:
     tree.commit("one", **{".env": "A=1"})
     (tree.path / ".env").unlink()
-    assert found(tree) == []
+    assert secrets_in(tree) == []
 
 
 # ---- keys and tokens ------------------------------------------------------------------------------------------
@@ -156,7 +191,7 @@ def test_a_real_private_key_is_refused(form: str, tree: Tree, tmp_path: Path) ->
         pytest.skip("no ssh-keygen here")
     tree.write("deploy/id", key.read_text())
     tree.write("deploy/id.pub", key.with_name("key.pub").read_text())
-    assert found(tree) == ["deploy/id line 1: Private Key"]
+    assert secrets_in(tree) == ["deploy/id line 1: Private Key"]
 
 
 PLUGINS: Mapping[str, Any] = get_mapping_from_secret_type_to_class()
@@ -167,12 +202,12 @@ def test_there_is_a_sample_for_every_detector() -> None:
 
 
 @pytest.mark.parametrize("detector", SAMPLES)
-def test_what_each_detector_looks_for_is_refused_wherever_it_is(detector: str, tree: Tree) -> None:
+def test_each_detector_refuses_its_samples_in_any_file(detector: str, tree: Tree) -> None:
     kinds = {c.__name__: kind for kind, c in PLUGINS.items()}
     for n, sample in enumerate(SAMPLES[detector]):
         tree.write(f"file{n}.py", f"first\nvalue = {sample}\n")
     expected = [f"file{n}.py line 2: {kinds[detector]}" for n in range(len(SAMPLES[detector]))]
-    assert sorted(found(tree)) == expected
+    assert sorted(secrets_in(tree)) == expected
 
 
 PATTERNS = [
@@ -187,7 +222,7 @@ PATTERNS = [
 @pytest.mark.parametrize("detector, pattern", PATTERNS, ids=[f"{d}-{n}" for n, (d, _) in enumerate(PATTERNS)])
 @settings(max_examples=15, deadline=None)
 @given(data=st.data())
-def test_no_find_is_without_the_words_that_are_looked_for_first(
+def test_every_match_contains_one_of_the_keywords(
     detector: str, pattern: object, data: st.DataObject
 ) -> None:
     ascii_text = st.characters(codec="ascii", min_codepoint=32)
@@ -195,7 +230,7 @@ def test_no_find_is_without_the_words_that_are_looked_for_first(
     assert list(secret_scan._suspicious(text)), f"{detector} would find {text!r}, and it would not be read"
 
 
-def test_no_value_is_shown(tree: Tree) -> None:
+def test_the_error_shows_no_secret_value(tree: Tree) -> None:
     tree.write("a", f"x = {TOKEN}\n")
     commit = tree.commit()
     with pytest.raises(RepositoryError) as e:
@@ -203,12 +238,12 @@ def test_no_value_is_shown(tree: Tree) -> None:
     assert TOKEN not in e.value.what + e.value.hint
 
 
-def test_a_clean_tree_that_uses_the_words_is_not_refused(tree: Tree) -> None:
+def test_files_that_only_mention_keywords_are_accepted(tree: Tree) -> None:
     tree.write(
         "README.md", "Never commit a PRIVATE KEY, an AKIA… or a ghp_… token; mapbox-gl-js, SG.x, pypi-x.\n"
     )
     tree.write("a.py", 'aws_key = os.environ["AWS_SECRET_ACCESS_KEY"]\n')
-    assert found(tree) == []
+    assert secrets_in(tree) == []
 
 
 # ---- false alarms ---------------------------------------------------------------------------------------------
@@ -235,11 +270,19 @@ SOURCES = [
     "https://hooks." + "slack.com/services/T00000000/B00000000/" + "X" * 24,
     "sk_" + "live_" + "x" * 24,
     "//registry.example.com/:_auth" + "Token=npm_${NPM_TOKEN}",
+    f"{BEGIN}\n{WORD}\n{END}",
+    f"as in:\n{BEGIN}\nMIIEpAIBAAKCAQEA\n{END}",
+    "-----BEGIN CERTIFICATE-----\n"
+    + f"{BODY}\n" * 3
+    + "AK"
+    + "IA"
+    + some(string.ascii_uppercase, 16)
+    + "==\n",
 ]
 
 
 @pytest.mark.parametrize("text", SOURCES, ids=range(len(SOURCES)))
-def test_examples_and_code_that_speaks_of_keys_are_no_secret(text: str) -> None:
+def test_examples_and_code_about_keys_are_accepted(text: str) -> None:
     assert list(secret_scan.scan(text.encode())) == []
 
 
@@ -256,7 +299,7 @@ def base64(rng: random.Random, size: int, width: int = 0) -> str:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(5))
-def test_no_key_is_found_in_data(seed: int) -> None:
+def test_base64_data_is_not_mistaken_for_a_key(seed: int) -> None:
     """Fonts and images in style sheets, scripts and JSON, in one line or wrapped as MIME and PEM do."""
     rng = random.Random(seed)
     for shape in (
@@ -277,15 +320,15 @@ def test_no_key_is_found_in_data(seed: int) -> None:
 def ordinary(count: int) -> list[bytes]:
     """Files as repositories have them, but for keys: of the packages that are installed here, the same each time."""
     packages = Path(sysconfig.get_path("purelib"))
-    found = sorted(
+    result = sorted(
         p for p in packages.rglob("*") if p.is_file() and p.suffix not in (".so", ".pyc", ".pem", ".key")
     )
-    chosen = random.Random(1).sample(found, min(count, len(found)))
+    chosen = random.Random(1).sample(result, min(count, len(result)))
     return [p.read_bytes() for p in chosen if p.stat().st_size <= 200_000]
 
 
 @pytest.mark.slow
-def test_there_is_no_false_alarm_in_ordinary_files_and_each_planted_key_is_found() -> None:
+def test_ordinary_files_give_no_false_positive_and_planted_keys_are_found() -> None:
     files = ordinary(2500)
     assert len(files) > 2000
     rng = random.Random(2)
@@ -309,12 +352,13 @@ KEYS = [
     f"# {BEGIN}\n# {BODY}\n# {END}",
     f"key: |\n  {BEGIN}\n  {BODY}\n  {END}",
     f"{BEGIN}\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,7A\n\n{BODY}\n{END}",
+    "PuTTY-User" + "-Key-File-3: ssh-ed25519\nEncryption: none\n",
     "-----BEGIN PGP PRIVATE " + f"KEY BLOCK-----\nVersion: GnuPG v1\n\n{BODY}\n",
 ]
 
 
 @pytest.mark.parametrize("text", KEYS, ids=range(len(KEYS)))
-def test_a_key_is_found_in_every_form_it_is_kept_in(text: str) -> None:
+def test_a_private_key_is_found_in_every_storage_format(text: str) -> None:
     assert [(kind, number) for kind, _, number in secret_scan.scan(text.encode())][:1] in (
         [("Private Key", 1)],
         [("Private Key", 2)],
@@ -333,7 +377,7 @@ def test_a_key_is_found_in_every_form_it_is_kept_in(text: str) -> None:
         "a,{},b",
     ],
 )
-def test_an_access_key_is_found_in_what_stands_around_it(shape: str) -> None:
+def test_an_aws_access_key_is_found_in_any_context(shape: str) -> None:
     key = "AK" + "IA" + some(string.ascii_uppercase + "234567", 16)
     assert [kind for kind, _, _ in secret_scan.scan(shape.format(key).encode())] == ["AWS Access Key"]
 
@@ -341,7 +385,7 @@ def test_an_access_key_is_found_in_what_stands_around_it(shape: str) -> None:
 # ---- bounds ---------------------------------------------------------------------------------------------------
 
 
-def test_a_file_is_read_once_for_all_its_paths_and_an_error_has_an_end(tree: Tree) -> None:
+def test_a_file_is_read_once_for_all_its_paths_and_the_error_is_bounded(tree: Tree) -> None:
     for n in range(50):
         tree.write(f"{n:02}.txt", TOKEN)
     commit = tree.commit()
@@ -350,7 +394,7 @@ def test_a_file_is_read_once_for_all_its_paths_and_an_error_has_an_end(tree: Tre
     assert e.value.what.count("GitHub Token") == 20
 
 
-def test_what_has_been_looked_through_is_not_read_again(tree: Tree) -> None:
+def test_known_files_are_not_scanned_again(tree: Tree) -> None:
     tree.write("a", TOKEN)
     before = {blob.oid for blob in git.tree(tree.path, tree.commit())}
     tree.write("b", SAMPLES["StripeDetector"][0])
@@ -360,7 +404,7 @@ def test_what_has_been_looked_through_is_not_read_again(tree: Tree) -> None:
     assert e.value.what == f"{REFUSED}: b line 1: Stripe Access Key"
 
 
-def test_looking_for_secrets_ends_in_time() -> None:
+def test_the_scan_has_a_time_limit() -> None:
     line = f"x = '{'ab' * 10}' aws key '{'0' * 40}'\n".encode()
     with pytest.raises(RepositoryError, match="took longer"):
         list(secret_scan.scan(line * 100, deadline=0.0))
@@ -371,33 +415,33 @@ def test_looking_for_secrets_ends_in_time() -> None:
 ODD = ["a b", "ä", "new\nline", "ta\tb", 'quo"te', "-e", "HEAD:x", "back\\slash", "deep/er"]
 
 
-def test_a_token_is_found_whatever_the_file_is_called(tree: Tree) -> None:
+def test_a_token_is_found_whatever_the_file_name(tree: Tree) -> None:
     for name in ODD:
         tree.write(name, TOKEN)
-    assert sorted(found(tree)) == sorted(f"{name} line 1: GitHub Token" for name in ODD)
+    assert sorted(secrets_in(tree)) == sorted(f"{name} line 1: GitHub Token" for name in ODD)
 
 
-def test_a_token_is_found_in_a_file_whose_name_is_no_text(tree: Tree) -> None:
+def test_a_token_is_found_in_a_file_with_a_non_utf_8_name(tree: Tree) -> None:
     (tree.path / os.fsdecode(b"\xff.txt")).write_text(TOKEN)
-    assert found(tree) == ["\N{REPLACEMENT CHARACTER}.txt line 1: GitHub Token"]
+    assert secrets_in(tree) == ["\N{REPLACEMENT CHARACTER}.txt line 1: GitHub Token"]
 
 
 def test_a_key_that_is_marked_binary_is_found(tree: Tree) -> None:
     tree.write(".gitattributes", "*.pem binary\n*.key -diff\n")
     for name in ("a.pem", "a.key"):
         tree.write(name, KEY)
-    assert sorted(found(tree)) == ["a.key line 1: Private Key", "a.pem line 1: Private Key"]
+    assert sorted(secrets_in(tree)) == ["a.key line 1: Private Key", "a.pem line 1: Private Key"]
 
 
 def test_a_binary_file_and_a_very_big_one_are_not_read(tree: Tree) -> None:
     tree.write("image.png", b"\x89PNG\0\0" + TOKEN.encode())
     tree.write("dump.sql", "x\n" * 500_001 + TOKEN)
-    assert found(tree) == []
+    assert secrets_in(tree) == []
 
 
 def test_a_token_in_text_that_is_not_utf_8_is_found(tree: Tree) -> None:
     tree.write("latin", b"caf\xe9 " + TOKEN.encode())
-    assert found(tree) == ["latin line 1: GitHub Token"]
+    assert secrets_in(tree) == ["latin line 1: GitHub Token"]
 
 
 @pytest.mark.parametrize("before", [0, 199, 3_900, 50_000])
@@ -406,13 +450,13 @@ def test_a_token_in_text_that_is_not_utf_8_is_found(tree: Tree) -> None:
 def test_a_token_is_found_in_a_line_of_any_length(before: int, filler: str, tree: Tree) -> None:
     """Also among words that make it worth reading, which would take minutes if such a line were read whole."""
     tree.write("bundle.js", (filler * 50_000)[:before] + f" {TOKEN} " + (filler * 50_000)[:200_000])
-    assert found(tree) == ["bundle.js line 1: GitHub Token"]
+    assert secrets_in(tree) == ["bundle.js line 1: GitHub Token"]
 
 
-def test_one_line_is_told_once_for_each_kind(tree: Tree) -> None:
+def test_a_line_is_reported_once_for_each_kind(tree: Tree) -> None:
     two = f"{TOKEN} {SAMPLES['StripeDetector'][0]}"
     tree.write("a", f"{two}\r\n\f\n{two}\n")
-    assert found(tree) == [
+    assert secrets_in(tree) == [
         "a line 1: GitHub Token",
         "a line 1: Stripe Access Key",
         "a line 3: GitHub Token",
@@ -427,32 +471,142 @@ def test_one_line_is_told_once_for_each_kind(tree: Tree) -> None:
 def test_a_comment_on_the_line_allows_it(comment: str, tree: Tree) -> None:
     pragma = comment.format("pragma: allowlist " + "secret")
     tree.write("a", f"x = {TOKEN}  {pragma}\nx = {TOKEN}\n")
-    assert found(tree) == ["a line 2: GitHub Token"]
+    assert secrets_in(tree) == ["a line 2: GitHub Token"]
 
 
 @pytest.mark.slow
-def test_a_baseline_made_by_the_tool_allows_what_is_in_it(tree: Tree) -> None:
+def test_a_baseline_of_detect_secrets_allows_its_entries(tree: Tree) -> None:
     tree.write("a.txt", f"x = {TOKEN}\n")
     tree.git("add", "--all")
     scan = [sys.executable, "-m", "detect_secrets", "scan", "a.txt"]
     done = subprocess.run(scan, cwd=tree.path, check=True, capture_output=True, text=True, timeout=60)
     tree.write(".secrets.baseline", done.stdout)
-    assert found(tree) == []
+    assert secrets_in(tree) == []
     tree.write("b.txt", f"x = {TOKEN}\n")
     tree.write("a.txt", f"x = {TOKEN}\ny = {SAMPLES['GitHubTokenDetector'][1]}\n")
-    assert found(tree) == ["a.txt line 2: GitHub Token", "b.txt line 1: GitHub Token"]
+    assert secrets_in(tree) == ["a.txt line 2: GitHub Token", "b.txt line 1: GitHub Token"]
 
 
-def test_a_baseline_in_a_directory_below_allows_nothing(tree: Tree) -> None:
+def test_a_baseline_allows_the_recorded_token_and_no_other_of_its_kind(tree: Tree) -> None:
+    """What detect-secrets records for tokens of GitHub and for private keys is the same for all of them."""
+    token = "gh" + "p_" + some(WORD, 36)
+
+    def recorded(word: str, line: int) -> str:
+        entry = {
+            "hashed_secret": hashlib.sha1(word.encode(), usedforsecurity=False).hexdigest(),
+            "line_number": line,
+        }
+        return json.dumps({"results": {"a.txt": [entry]}})
+
+    tree.write("a.txt", f"{token}\n{TOKEN}\n")
+    tree.write(".secrets.baseline", recorded(token[:3], 1))
+    assert secrets_in(tree) == ["a.txt line 2: GitHub Token"]
+    tree.write(".secrets.baseline", recorded(TOKEN, 9))
+    assert secrets_in(tree) == ["a.txt line 1: GitHub Token"]
+    tree.write("a.txt", f"{PEM}\n{PEM}")
+    tree.write(".secrets.baseline", recorded(PEM_LINES[0].strip("-"), 1))
+    assert secrets_in(tree) == ["a.txt line 8: Private Key"]
+
+
+def test_two_tokens_in_a_line_are_reported_once(tree: Tree) -> None:
+    tree.write("a.txt", " ".join("gh" + "p_" + some(WORD, 36) for _ in range(2)))
+    assert secrets_in(tree) == ["a.txt line 1: GitHub Token"]
+
+
+def test_a_baseline_in_a_subdirectory_is_ignored(tree: Tree) -> None:
     tree.write("below/.secrets.baseline", f'{{"results": "{TOKEN}"}}')
-    assert found(tree) == ["below/.secrets.baseline line 1: GitHub Token"]
+    assert secrets_in(tree) == ["below/.secrets.baseline line 1: GitHub Token"]
 
 
 @pytest.mark.parametrize("content", ["", "{}", "[]", '{"results": []}', '{"results": {"a": [{}]}}', "\0"])
-def test_a_baseline_that_is_none_is_an_error(content: str, tree: Tree) -> None:
+def test_an_invalid_baseline_is_an_error(content: str, tree: Tree) -> None:
     tree.write("a.txt", TOKEN)
     tree.write(".secrets.baseline", content)
     commit = tree.commit()
     with pytest.raises(RepositoryError, match="not a detect-secrets baseline") as e:
         secret_scan.check(tree.path, commit)
     assert e.value.where == ".secrets.baseline"
+
+
+def test_a_short_key_counts_if_its_file_holds_nothing_else() -> None:
+    key = "-----BEGIN RSA " + "PRIVATE KEY-----\nMIIEowIBAAKCAQEA\n-----END RSA " + "PRIVATE KEY-----\n"
+    assert [kind for kind, *_ in secret_scan.scan(key.encode())] == ["Private Key"]
+    assert not list(secret_scan.scan(f"A key looks like this:\n{key}".encode()))
+    assert not list(secret_scan.scan(f"{key}and so on\n".encode()))
+
+
+PEM_LINES = [
+    "-----BEGIN" + " PRIVATE KEY-----",
+    *(some(WORD, 64) for _ in range(4)),
+    "-----END" + " PRIVATE KEY-----",
+]
+PEM = "\n".join(PEM_LINES) + "\n"
+
+
+def kinds(content: str | bytes) -> list[str]:
+    return [kind for kind, *_ in secret_scan.scan(content.encode() if isinstance(content, str) else content)]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
+def test_a_key_and_a_token_in_utf_16_are_found(encoding: str) -> None:
+    text = f"{PEM}\r\n{TOKEN}\r\n".encode(encoding)
+    assert kinds(text) == ["Private Key", "GitHub Token"]
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        ("A=github" + f"_pat_{some(WORD, 22)}_{some(WORD, 59)}", "GitHub Token"),
+        ("//registry.npmjs.org/:_auth" + f'Token = "npm_{some(WORD, 36)}"', "NPM tokens"),
+        ("A=sk-" + f"proj-{some(WORD, 48)}", "OpenAI Token"),
+        ("AWS_SECRET_ACCESS_" + f"KEY={some(WORD, 37)}7aB", "AWS Access Key"),
+        ('{"Secret' + f'AccessKey": "{some(WORD, 37)}7aB"}}', "AWS Access Key"),
+    ],
+    ids=["GitHub", "npm", "OpenAI", "environment", "JSON"],
+)
+def test_a_token_of_a_form_that_detect_secrets_does_not_know_is_found_once(content: str, kind: str) -> None:
+    assert kinds(content) == [kind]
+    assert kinds(f"{content}  # pragma: allowlist " + "secret") == []
+
+
+def test_a_token_that_both_scanners_know_is_reported_once() -> None:
+    assert kinds(SAMPLES["NpmDetector"][0]) == ["NPM tokens"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "gh" + "p_16C7e42F292c6912E7710c838347Ae178B4a",
+        "S" + "G.ngeVfQFYQlKU0ufo8x5d1A.TwL2iGABf9DHoTf-09kqeF8tAmbihYzrnopKc-1s5cr",
+        "xo" + "xp-23984754863-2348975623103",
+        "AS" + "IAMINORARCHAEOLOGY",
+        "enum R { AS" + "IACENTRALREGIONONE, AC" + "CADEMIADELLECRUSCA }",
+    ],
+)
+def test_examples_of_documentation_and_words_in_capitals_are_no_secrets(content: str) -> None:
+    assert kinds(content) == []
+
+
+OTP = "AB" + "IA" + "7K2QXVZ4RM3TP6WD"
+OTP_LINES = [
+    f"otpauth://totp/shop:me?secret={OTP}&issuer=shop",
+    f'TOTP_SECRET = "{OTP}"',
+    f"base32: {OTP}",
+    f'"two_factor_secret": "{OTP}",',
+]
+
+
+@pytest.mark.parametrize("line", OTP_LINES)
+def test_the_base32_of_a_one_time_password_is_no_identifier_of_aws(line: str) -> None:
+    assert kinds(line) == []
+    assert kinds(line.replace(line.partition(OTP)[0], "id: ")) == ["AWS Access Key"]
+    assert kinds(f"{line}\nsecret: {some(WORD, 39)}7") == ["AWS Access Key"]
+
+
+def test_an_identifier_of_letters_counts_beside_its_secret_key() -> None:
+    assert kinds("AS" + f"IA{some(string.ascii_uppercase, 16)}\n{some(WORD, 40)}\n") == ["AWS Access Key"]
+
+
+def test_many_tokens_in_one_line_do_not_take_quadratic_time() -> None:
+    tokens = " ".join("npm" + f"_{some(WORD, 36)}" for _ in range(20_000))
+    assert len(kinds(tokens)) > 19_900  # some look like placeholders

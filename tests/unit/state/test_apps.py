@@ -16,12 +16,12 @@ from pushrod.system import accounts, files
 
 
 @pytest.mark.parametrize("name", ["a", "shop", "shop-2", "a" * 31])
-def test_a_name_that_may_be_used(name: str) -> None:
+def test_a_valid_name_is_accepted(name: str) -> None:
     assert check_name(name) == name
 
 
 @pytest.mark.parametrize("name", ["", "2shop", "Shop", "-a", "a" * 32, "a/b", "..", "a b", "a\n", "ä", "a_b"])
-def test_a_name_that_may_not_be_used(name: str) -> None:
+def test_an_invalid_name_is_refused(name: str) -> None:
     with pytest.raises(UnknownNameError, match="cannot be an app's name"):
         check_name(name)
 
@@ -30,17 +30,17 @@ def test_a_name_that_may_not_be_used(name: str) -> None:
     ("folder", "name"),
     [("Shop", "shop"), ("my_shop v2", "my-shop-v2"), ("--a--", "a"), ("a" * 40, "a" * 31), ("…", "")],
 )
-def test_the_name_a_folder_suggests(folder: str, name: str) -> None:
+def test_a_directory_name_suggests_an_app_name(folder: str, name: str) -> None:
     assert slug(folder) == name
 
 
 @given(st.text(alphabet=st.characters(codec="utf-8"), max_size=50).map("a".__add__))
 @pytest.mark.slow
-def test_a_folder_that_begins_with_a_letter_always_suggests_a_name(folder: str) -> None:
+def test_a_directory_name_with_a_leading_letter_suggests_a_valid_name(folder: str) -> None:
     assert check_name(slug(folder))
 
 
-def test_times_are_in_order_as_text() -> None:
+def test_times_sort_as_text() -> None:
     one, other = now(), now()
     assert one <= other
     assert one.endswith("+00:00")
@@ -57,18 +57,18 @@ def test_times_are_in_order_as_text() -> None:
         (80, ("*.shop.example",), "http://127.0.0.1"),
     ],
 )
-def test_where_an_app_answers(port: int, domains: tuple[str, ...], url: str) -> None:
+def test_the_url_of_an_app_has_its_domain_or_port(port: int, domains: tuple[str, ...], url: str) -> None:
     assert Settings(name="shop", port=port, engine="docker", created=now()).url(domains) == url
 
 
 # ---- the root ---------------------------------------------------------------------------------------------
 
 
-def test_sockets_are_in_the_root_where_its_path_is_short(tmp_path: Path) -> None:
+def test_sockets_are_in_the_root_if_its_path_is_short(tmp_path: Path) -> None:
     assert Root(Path("/srv/pushrod")).runtime == Path("/srv/pushrod/run")
 
 
-def test_sockets_are_elsewhere_where_the_path_is_long(tmp_path: Path) -> None:
+def test_sockets_are_outside_the_root_if_its_path_is_long(tmp_path: Path) -> None:
     """A socket's path has at most 108 bytes, including PostgreSQL's `.s.PGSQL.20001` and a process id."""
     one, other = (Root(tmp_path / name / ("x" * 80)).runtime for name in "ab")
     assert one != other
@@ -91,31 +91,31 @@ def test_a_root_can_be_made_twice(root: Root) -> None:
 
 
 @pytest.mark.parametrize("group", [None, 65534])
-def test_a_root_is_closed_to_other_accounts_and_one_that_is_open_is_mended(
+def test_a_root_is_private_and_open_permissions_are_corrected(
     root: Root, group: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if group is not None and os.geteuid() != 0:
-        pytest.skip("only root has children of another account")
+        pytest.skip("needs root, to run a child as another user")
     monkeypatch.setattr(accounts, "children_group", lambda: group)
     for directory in (root.path, root.apps_directory, root.runtime):
         directory.mkdir(parents=True, exist_ok=True)
         directory.chmod(0o755)
     root.create()
     for directory in (root.path, root.apps_directory, root.runtime):
-        found = directory.stat()
-        assert stat.S_IMODE(found.st_mode) == (0o700 if group is None else 0o710)
-        assert group in (None, found.st_gid)
+        result = directory.stat()
+        assert stat.S_IMODE(result.st_mode) == (0o700 if group is None else 0o710)
+        assert group in (None, result.st_gid)
 
 
 @pytest.mark.parametrize("theirs", ["directory", "link", "file"])
-def test_a_runtime_directory_that_another_user_made_before_is_not_used(tmp_path: Path, theirs: str) -> None:
+def test_a_runtime_directory_prepared_by_another_user_is_not_used(tmp_path: Path, theirs: str) -> None:
     """In /tmp, where anybody can predict its name."""
     root = Root(tmp_path / ("x" * 80))
     known = root.runtime
     assert known.parent == Path("/tmp")
     if theirs == "directory":
         if os.geteuid() != 0:
-            pytest.skip("only root can make another user's")
+            pytest.skip("needs root, to make a file that another user owns")
         known.mkdir()
         os.chown(known, 65534, 65534)
     elif theirs == "link":
@@ -134,7 +134,7 @@ def test_a_runtime_directory_that_another_user_made_before_is_not_used(tmp_path:
         known.rmdir() if theirs == "directory" else known.unlink()
 
 
-def test_a_runtime_directory_in_the_root_that_is_a_link_is_refused(tmp_path: Path) -> None:
+def test_a_link_instead_of_the_runtime_directory_is_refused(tmp_path: Path) -> None:
     root = Root(Path(tempfile.mkdtemp()))
     root.runtime.symlink_to(tmp_path)
     try:
@@ -152,7 +152,7 @@ def test_apps_are_found_by_name_and_listed_in_order(app: App) -> None:
     assert app.root.app("shop").directory == app.directory
 
 
-def test_an_app_that_is_not_there_is_named_with_those_that_are(app: App) -> None:
+def test_an_unknown_app_is_refused_with_the_known_names(app: App) -> None:
     with pytest.raises(UnknownNameError) as e:
         app.root.app("shoop")
     assert e.value.what == "no app `shoop`"
@@ -164,7 +164,7 @@ def test_an_app_that_is_not_there_is_named_with_those_that_are(app: App) -> None
 # ---- settings and other state files ----------------------------------------------------------------------------
 
 
-def test_settings_come_back_as_they_were_saved(app: App) -> None:
+def test_saved_settings_are_read_back_unchanged(app: App) -> None:
     changed = msgspec.structs.replace(app.settings, replicas={"backend": 3}, down=True)
     app.save(changed)
     assert App(app.root, "shop").settings == changed
@@ -188,7 +188,7 @@ def test_a_damaged_state_file_is_kept_and_named(raw: bytes, app: App) -> None:
 
 @pytest.mark.slow
 @given(raw=st.binary(max_size=60))
-def test_no_bytes_at_all_end_in_a_traceback(raw: bytes, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_no_file_content_causes_a_traceback(raw: bytes, tmp_path_factory: pytest.TempPathFactory) -> None:
     path = tmp_path_factory.getbasetemp() / "settings.json"
     path.write_bytes(raw)
     with pytest.raises(StateError):
@@ -196,7 +196,7 @@ def test_no_bytes_at_all_end_in_a_traceback(raw: bytes, tmp_path_factory: pytest
 
 
 @pytest.mark.parametrize(
-    ("given", "found"),
+    ("given", "result"),
     [
         ("deploy/compose.yaml", "deploy/compose.yaml"),
         ("./deploy//compose.yml", "deploy/compose.yml"),
@@ -207,8 +207,8 @@ def test_no_bytes_at_all_end_in_a_traceback(raw: bytes, tmp_path_factory: pytest
         ("", ""),
     ],
 )
-def test_a_path_of_a_compose_file(given: str, found: str) -> None:
-    assert check_file(given) == found
+def test_a_valid_path_of_a_compose_file_is_accepted(given: str, result: str) -> None:
+    assert check_file(given) == result
 
 
 @pytest.mark.parametrize(
@@ -219,7 +219,7 @@ def test_a_path_of_a_compose_file(given: str, found: str) -> None:
         *("a/-x.yaml", "https://x.test/compose.yaml", "oci://x/compose.yaml", "x" * 300 + ".yaml"),
     ],
 )
-def test_what_is_no_path_of_a_compose_file(given: str) -> None:
+def test_an_invalid_path_of_a_compose_file_is_refused(given: str) -> None:
     with pytest.raises(UnknownNameError) as refused:
         check_file(given)
     assert "deploy/compose.yaml" in refused.value.hint

@@ -38,29 +38,29 @@ def filled(log: Audit, count: int = 4) -> Audit:
     return log
 
 
-def test_what_began_and_how_it_ended_is_one_act(log: Audit) -> None:
+def test_the_begin_and_end_of_a_call_are_one_entry(log: Audit) -> None:
     first = log.begin(ALICE, "rollback", "shop", "rollback 3")
     second = log.begin(HERE, "host keys add", words="bob.pub")
     log.end(second, "done", detail="bob SHA256:def for every app")
     log.end(first, "failed", 12, detail="no release 3")
     log.note(ALICE, "status", "done", app="shop")
     third = log.begin(ALICE, "exec", "shop", "exec web sh")
-    found = log.last(10, Filter())
-    assert [(a.number, a.by, a.what, a.result, a.code) for a in found] == [
+    entries = log.last(10, Filter())
+    assert [(a.number, a.by, a.what, a.result, a.code) for a in entries] == [
         (first, "alice", "rollback", "failed", 12),
         (second, "root", "host keys add", "done", 0),
         (5, "alice", "status", "done", 0),
         (third, "alice", "exec", "unfinished", 0),
     ]
-    assert (found[0].key, found[0].address, found[0].app) == ("SHA256:abc", "192.0.2.1", "shop")
-    assert found[0].seconds >= 0
+    assert (entries[0].key, entries[0].address, entries[0].app) == ("SHA256:abc", "192.0.2.1", "shop")
+    assert entries[0].seconds >= 0
     assert [a.what for a in log.last(1, Filter(by="SHA256:abc"))] == ["exec"]
     assert [a.what for a in log.last(9, Filter(apps=("shop",), result="done"))] == ["status"]
     assert [a.what for a in log.last(9, Filter(what="host"))] == ["host keys add"]
     assert log.last(9, Filter(since="9999")) == []
 
 
-def test_a_log_that_nobody_touched_is_whole(log: Audit) -> None:
+def test_an_untouched_log_verifies(log: Audit) -> None:
     assert log.verify() == audit.Verdict(0, 0, 0, ())
     assert filled(log).verify() == audit.Verdict(1, 8, 0, ())
     assert log.directory.stat().st_mode & 0o777 == 0o700
@@ -81,7 +81,7 @@ def rehashed(raw: list[bytes]) -> list[bytes]:
 
 
 @pytest.mark.parametrize(
-    ("harm", "says"),
+    ("harm", "message"),
     [
         (changed, "line 4 was changed"),
         (rehashed, "line 5 does not continue line 4"),
@@ -92,14 +92,14 @@ def rehashed(raw: list[bytes]) -> list[bytes]:
         (lambda raw: [*raw, raw[-1]], "line 8 comes after line 8"),
     ],
 )
-def test_what_was_changed_taken_out_or_moved_is_found(log: Audit, harm: object, says: str) -> None:
+def test_changed_removed_and_moved_lines_are_detected(log: Audit, harm: object, message: str) -> None:
     filled(log)
     log.log.write_bytes(b"".join(harm(lines(log))))  # type: ignore[operator]
-    assert says in log.verify().problems[0]
+    assert message in log.verify().problems[0]
     assert log.last(10, Filter())  # it is still readable
 
 
-def test_the_systems_journal_shows_what_the_chain_cannot(log: Audit) -> None:
+def test_the_system_journal_reveals_truncation_and_rewriting(log: Audit) -> None:
     """Lines cut off at the end, and a log rewritten with correct hashes."""
     filled(log)
     heads = [
@@ -118,11 +118,11 @@ def test_the_systems_journal_shows_what_the_chain_cannot(log: Audit) -> None:
 
 
 def heads_of(log: Audit) -> list[tuple[str, int, str]]:
-    found = (msgspec.json.decode(raw, type=audit.Line) for raw in log._raw())
-    return [(line.chain, line.n, line.hash) for line in found]
+    entries = (msgspec.json.decode(raw, type=audit.Line) for raw in log._raw())
+    return [(line.chain, line.n, line.hash) for line in entries]
 
 
-def test_lines_cut_off_at_the_beginning_are_missed(log: Audit) -> None:
+def test_lines_removed_at_the_beginning_are_detected(log: Audit) -> None:
     """Its owner may remove lines only up to the start of a file, and missing lines are not reported as good."""
     heads = heads_of(filled(log))
     log.log.write_bytes(b"".join(lines(log)[5:]))
@@ -131,7 +131,7 @@ def test_lines_cut_off_at_the_beginning_are_missed(log: Audit) -> None:
     assert (log.verify(heads).heads, log.verify(heads).gone) == (3, 5)
 
 
-def test_a_log_of_an_older_pushrod_does_not_say_where_its_files_begin(log: Audit) -> None:
+def test_a_log_of_an_older_version_verifies_without_file_starts(log: Audit) -> None:
     filled(log)
     older, before = [], "0" * 64
     for raw in lines(log):
@@ -143,14 +143,14 @@ def test_a_log_of_an_older_pushrod_does_not_say_where_its_files_begin(log: Audit
     assert log.verify() == audit.Verdict(6, 8, 0, ())
 
 
-def test_a_log_that_is_gone_is_no_good_log(log: Audit) -> None:
+def test_a_missing_log_does_not_verify(log: Audit) -> None:
     heads = heads_of(filled(log))
     log.log.unlink()
     assert log.verify().last == 0
     assert "has heads of another log" in log.verify(heads).problems[0]
 
 
-def test_what_comes_after_a_damaged_end_is_of_the_same_log(log: Audit) -> None:
+def test_lines_after_a_damaged_end_belong_to_the_same_log(log: Audit) -> None:
     """Its heads in the system's journal are compared like all others."""
     heads = heads_of(filled(log))
     log.log.write_bytes(log.log.read_bytes() + b"rubbish\n")
@@ -158,7 +158,7 @@ def test_what_comes_after_a_damaged_end_is_of_the_same_log(log: Audit) -> None:
     assert msgspec.json.decode(lines(log)[-1], type=audit.Line).chain == heads[0][0]
 
 
-def test_a_full_disk_leaves_the_log_whole(log: Audit, small_disk: Path) -> None:
+def test_a_full_disk_keeps_the_log_intact(log: Audit, small_disk: Path) -> None:
     """A call with a key is refused; once there is space, the chain continues where it was."""
     there = Root(small_disk)
     full = filled(Audit(there))
@@ -189,7 +189,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "--lazy", str(place)], check=True)
 
 
-def test_who_waits_for_the_log_does_so_for_a_time(log: Audit, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_waiting_for_the_log_has_a_time_limit(log: Audit, monkeypatch: pytest.MonkeyPatch) -> None:
     filled(log)
     monkeypatch.setattr(audit, "_PATIENCE", 0.1)
     with (log.directory / "lock").open() as held:
@@ -205,7 +205,7 @@ def _interrupted(path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_writer_that_is_killed_leaves_the_chain_whole(log: Audit) -> None:
+def test_killing_a_writer_keeps_the_chain_intact(log: Audit) -> None:
     context = multiprocessing.get_context("fork")
     for round_ in range(8):
         writer = context.Process(target=_interrupted, args=(log.root.path,))
@@ -218,20 +218,20 @@ def test_a_writer_that_is_killed_leaves_the_chain_whole(log: Audit) -> None:
     assert log.verify().problems == ()
 
 
-def test_a_line_that_a_crash_has_torn_was_told_to_nobody_and_is_cut_off(log: Audit) -> None:
+def test_a_torn_last_line_is_cut_off(log: Audit) -> None:
     filled(log)
     whole = log.log.read_bytes()
     for torn in (whole[:-1], whole[:-50], whole + b'{"n":9'):
         log.log.write_bytes(torn)
         log.note(HERE, "x", "done")
-        found = log.verify()
-        assert (found.problems, found.last) == ((), torn.count(b"\n") + 1)
+        verified = log.verify()
+        assert (verified.problems, verified.last) == ((), torn.count(b"\n") + 1)
     log.log.write_bytes(b'{"n":1')
     log.note(HERE, "x", "done")
     assert log.verify() == audit.Verdict(1, 1, 0, ())
 
 
-def test_a_damaged_end_stops_nobody_and_is_found(log: Audit) -> None:
+def test_a_damaged_end_does_not_block_writing_and_is_detected(log: Audit) -> None:
     filled(log)
     log.log.write_bytes(log.log.read_bytes() + b"\0\0\0\n")
     number = log.begin(ALICE, "push", "shop")
@@ -258,7 +258,7 @@ def test_writers_at_once_make_one_chain(log: Audit) -> None:
 
 
 @pytest.mark.slow
-def test_a_flood_of_what_is_refused_buries_nothing_and_fills_nothing(log: Audit) -> None:
+def test_a_flood_of_refused_calls_hides_nothing_and_is_bounded(log: Audit) -> None:
     act = log.begin(ALICE, "push", "shop")
     log.end(act, "done")
     for number in range(1000):
@@ -266,25 +266,27 @@ def test_a_flood_of_what_is_refused_buries_nothing_and_fills_nothing(log: Audit)
     log.end(log.begin(ALICE, "push", "shop"), "done")
     log.note(Who("bob", "SHA256:bcd"), "status", "refused", 12)
     assert log.log.stat().st_size < audit.MOST["refused"] * 1000
-    found = log.last(10_000, Filter())
-    assert [a.what for a in found if a.result == "done" and a.what == "push"] == ["push", "push"]
-    assert len([a for a in found if a.result == "refused" and a.by == "alice"]) == audit.MOST["refused"]
-    assert found[-1].by == "bob"
-    assert [a.detail for a in found if a.what == "refused"] == ["more than 100 today"]
+    entries = log.last(10_000, Filter())
+    assert [a.what for a in entries if a.result == "done" and a.what == "push"] == ["push", "push"]
+    assert len([a for a in entries if a.result == "refused" and a.by == "alice"]) == audit.MOST["refused"]
+    assert entries[-1].by == "bob"
+    assert [a.detail for a in entries if a.what == "refused"] == ["more than 100 today"]
     assert log.verify().problems == ()
 
 
-def test_the_next_day_tells_what_was_not_listed(log: Audit, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_next_day_records_the_number_of_omitted_entries(
+    log: Audit, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for _ in range(audit.MOST["refused"] + 7):
         log.note(ALICE, "status", "refused", 12)
     monkeypatch.setattr(audit, "now", lambda: "2999-01-01T00:00:00.000+00:00")
     log.note(ALICE, "status", "refused", 12)
-    told = [a.detail for a in log.last(10, Filter(what="refused"))]
-    assert told[-1].startswith("7 more on ")
+    details = [a.detail for a in log.last(10, Filter(what="refused"))]
+    assert details[-1].startswith("7 more on ")
     assert log.last(1, Filter())[0].what == "status"
 
 
-def test_what_a_key_does_is_never_left_out(log: Audit, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_changes_by_a_key_are_never_omitted_but_limited(log: Audit, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(audit.MOST, "act", 3)
     for _ in range(3):
         log.begin(ALICE, "push", "shop")
@@ -295,14 +297,14 @@ def test_what_a_key_does_is_never_left_out(log: Audit, monkeypatch: pytest.Monke
         log.begin(HERE, "down", "shop")  # a user on the machine may
 
 
-def test_an_end_is_told_once(log: Audit) -> None:
+def test_only_the_first_end_of_a_call_counts(log: Audit) -> None:
     act = log.begin(ALICE, "push", "shop")
     log.end(act, "failed", 8, detail="web-1 ended at boot")
     log.end(act, "done")
     assert [(a.result, a.detail) for a in log.last(5, Filter())] == [("failed", "web-1 ended at boot")]
 
 
-def test_an_old_file_is_left_and_the_chain_goes_on(log: Audit, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_chain_continues_across_rotated_files(log: Audit, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(audit, "SEGMENT", 2000)
     filled(log, 12)
     files = sorted(p.name for p in log.directory.glob("log*"))
@@ -310,11 +312,11 @@ def test_an_old_file_is_left_and_the_chain_goes_on(log: Audit, monkeypatch: pyte
     assert log.verify() == audit.Verdict(1, 24, 0, ())
     assert len(log.last(100, Filter())) == 12
     (log.directory / files[1]).unlink()  # its owner may delete the oldest
-    found = log.verify()
-    assert (found.problems, found.first > 1) == ((), True)
+    verified = log.verify()
+    assert (verified.problems, verified.first > 1) == ((), True)
 
 
-def test_no_control_character_and_no_half_of_a_pair_is_written_raw(log: Audit) -> None:
+def test_control_characters_and_lone_surrogates_are_escaped(log: Audit) -> None:
     log.note(ALICE, "status", "refused", words="a\x1b[2J\n\udcff\0b")
     raw = log.log.read_bytes()
     assert raw.count(b"\n") == 1
@@ -322,9 +324,9 @@ def test_no_control_character_and_no_half_of_a_pair_is_written_raw(log: Audit) -
     assert json.loads(raw)["words"] == "a\x1b[2J\n?\0b"
 
 
-def test_what_root_writes_belongs_to_whom_the_root_belongs(log: Audit) -> None:
+def test_files_written_by_root_belong_to_the_owner_of_the_root(log: Audit) -> None:
     if os.geteuid() != 0:
-        pytest.skip("only root gives files away")
+        pytest.skip("needs root, to change the owner of a file")
     os.chown(log.root.path, 4242, 4242)
     log.note(HERE, "host init", "done")
     assert {p.stat().st_uid for p in (log.directory, *log.directory.iterdir())} == {4242}

@@ -15,6 +15,7 @@ from pushrod.core.errors import StateError
 from pushrod.state.journal import Entry, Journal, Story
 from pushrod.system import processes
 from tests.conftest import beside
+from tests.unit import reads
 
 Written = tuple[str, int, dict[str, Any]]
 
@@ -49,7 +50,7 @@ def write(journal: Journal, written: Written) -> None:
     journal.append(event, release, **fields)  # type: ignore[arg-type]
 
 
-def told(story: Story) -> tuple[int, int, str, bool, tuple[int, ...]]:
+def summary(story: Story) -> tuple[int, int, str, bool, tuple[int, ...]]:
     event = story.open.event if story.open else ""
     return (story.live, story.last, event, story.reached_live, story.migrated)
 
@@ -68,12 +69,12 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     return path.read_bytes()
 
 
-def test_a_journal_that_is_not_there_tells_of_nothing(journal: Journal) -> None:
+def test_a_missing_journal_is_empty(journal: Journal) -> None:
     assert journal.entries() == []
     assert journal.story() == Story()
 
 
-def test_an_event_comes_back_as_it_was_given(journal: Journal) -> None:
+def test_an_event_round_trips(journal: Journal) -> None:
     journal.append("promote", 7, previous=6, fresh=False, commit="abc")
     journal.append("failed", 7, why="no", step="ready", took=1.5)
     promote, failed = journal.entries()
@@ -82,7 +83,7 @@ def test_an_event_comes_back_as_it_was_given(journal: Journal) -> None:
     assert promote.at <= failed.at
 
 
-def test_an_event_that_is_none_is_refused_before_it_is_written(journal: Journal) -> None:
+def test_an_invalid_event_is_refused_before_it_is_written(journal: Journal) -> None:
     with pytest.raises(ValueError, match="event"):
         journal.append("promoted", 1)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="prevoius"):
@@ -90,13 +91,13 @@ def test_an_event_that_is_none_is_refused_before_it_is_written(journal: Journal)
     assert not journal.path.exists()
 
 
-def test_the_story_after_a_crash_at_every_event(journal: Journal) -> None:
+def test_the_story_is_right_after_a_crash_at_every_event(journal: Journal) -> None:
     for written, expected in SEQUENCE:
         write(journal, written)
-        assert told(journal.story()) == expected, written
+        assert summary(journal.story()) == expected, written
 
 
-def test_what_is_open_says_what_it_would_have_replaced(journal: Journal) -> None:
+def test_an_open_promotion_names_the_release_it_replaces(journal: Journal) -> None:
     for written, _ in SEQUENCE[:15]:
         write(journal, written)
     story = journal.story()
@@ -107,15 +108,15 @@ def test_what_is_open_says_what_it_would_have_replaced(journal: Journal) -> None
 @settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(data=st.data())
 @pytest.mark.slow
-def test_a_file_cut_at_any_byte_tells_of_what_was_wholly_written(
+def test_a_file_cut_at_any_byte_has_all_complete_events(
     data: st.DataObject, whole: bytes, journal: Journal
 ) -> None:
     end = data.draw(st.integers(0, len(whole)), label="cut at")
     journal.path.write_bytes(whole[:end])
     complete = whole[:end].count(b"\n")
-    expected = SEQUENCE[complete - 1][1] if complete else told(Story())
+    expected = SEQUENCE[complete - 1][1] if complete else summary(Story())
     assert len(journal.entries()) == complete
-    assert told(journal.story()) == expected
+    assert summary(journal.story()) == expected
 
 
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
@@ -146,7 +147,7 @@ GARBAGE = st.one_of(st.binary(max_size=60), st.text(max_size=30).map(str.encode)
 @example(line=2, garbage=b'{"at":"\xff","event":"done","release":1}')
 @example(line=2, garbage=b'{"at":"","event":"renamed","release":1}')
 @example(line=2, garbage=b'{"at":"","event":"done","release":1,"later":1}')
-def test_garbage_within_the_file_is_named_kept_and_left_alone(
+def test_garbage_within_the_file_is_reported_and_kept(
     line: int, garbage: bytes, whole: bytes, journal: Journal
 ) -> None:
     lines = whole.split(b"\n")
@@ -167,7 +168,7 @@ def test_garbage_within_the_file_is_named_kept_and_left_alone(
 @settings(max_examples=70)
 @given(events=st.lists(st.tuples(EVENTS, st.integers(1, 9), st.booleans()), max_size=20))
 @pytest.mark.slow
-def test_any_sequence_tells_one_live_release_and_at_most_one_open_promotion(
+def test_any_sequence_has_one_live_release_and_at_most_one_open_promotion(
     events: list[tuple[str, int, bool]], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     path = tmp_path_factory.getbasetemp() / "any"
@@ -230,7 +231,7 @@ print(number, journal.story().last, len(journal.path.read_bytes().rpartition(b"\
 
 
 @pytest.mark.slow
-def test_a_journal_that_could_not_grow_is_readable_and_goes_on(journal: Journal) -> None:
+def test_after_a_failed_write_the_journal_is_readable_and_writable(journal: Journal) -> None:
     done = processes.run([sys.executable, "-c", FILLER, "9500"], cwd=journal.path.parent)
     acknowledged, last, torn = map(int, done.stdout.split())
     assert acknowledged == last > 5, done.stderr
@@ -256,19 +257,19 @@ def test_a_full_disk_leaves_the_journal_readable(journal: Journal) -> None:
 # ---- a new journal ------------------------------------------------------------------------------------------
 
 
-def test_a_new_journal_says_what_is_live_and_gives_no_number_twice(journal: Journal) -> None:
+def test_a_rebuilt_journal_has_the_live_release_and_reuses_no_number(journal: Journal) -> None:
     """Release 1 serves after a rollback; 3 is still kept, so the next must not be called 2 or 3."""
     journal.path.write_bytes(b"garbage\n")
     journal.restart(1, "a" * 40, last=3)
-    assert told(journal.story()) == (1, 3, "", False, ())
+    assert summary(journal.story()) == (1, 3, "", False, ())
     assert [e.commit for e in journal.entries() if e.event == "live"] == ["a" * 40]
     kept = [p for p in journal.path.parent.iterdir() if p != journal.path]
     assert [p.read_bytes() for p in kept] == [b"garbage\n"]
 
 
-def test_a_new_journal_of_an_app_that_never_was_live(journal: Journal) -> None:
+def test_a_rebuilt_journal_of_a_never_live_app_has_no_live_release(journal: Journal) -> None:
     journal.restart(0, "", last=2)
-    assert told(journal.story()) == (0, 2, "", False, ())
+    assert summary(journal.story()) == (0, 2, "", False, ())
 
 
 RESTARTER = """
@@ -282,18 +283,18 @@ while True:
 
 
 @pytest.mark.slow
-def test_beginning_anew_can_be_interrupted_anywhere(journal: Journal) -> None:
+def test_rebuilding_the_journal_is_atomic(journal: Journal) -> None:
     journal.restart(4, "a" * 40, last=5)
     for _ in range(3):
         with beside(RESTARTER, journal.path) as program:
             program.line()
-            seen = {told(journal.story()) for _ in range(200)}
+            seen = {summary(journal.story()) for _ in range(200)}
             program.signal(signal.SIGKILL)
             program.end()
-        assert seen | {told(journal.story())} == {(4, 5, "", False, ())}
+        assert seen | {summary(journal.story())} == {(4, 5, "", False, ())}
 
 
-def test_what_is_long_ago_is_forgotten_and_nothing_else(journal: Journal) -> None:
+def test_only_old_events_are_removed(journal: Journal) -> None:
     for written, _ in SEQUENCE:
         write(journal, written)
     whole, story = journal.entries(), journal.story()
@@ -305,7 +306,7 @@ def test_what_is_long_ago_is_forgotten_and_nothing_else(journal: Journal) -> Non
     assert (again.last, again.open, again.left) == (story.last, story.open, story.left)
 
 
-def test_what_another_process_writes_is_seen(journal: Journal) -> None:
+def test_events_of_another_process_are_read(journal: Journal) -> None:
     journal.append("prepare", 1)
     assert journal.story().last == 1
     Journal(journal.path).append("failed", 1)
@@ -313,3 +314,17 @@ def test_what_another_process_writes_is_seen(journal: Journal) -> None:
     assert (journal.story().last, len(journal.entries())) == (2, 3)
     Journal(journal.path).shorten(2)
     assert [e.release for e in journal.entries()] == [2]
+
+
+def test_the_file_is_read_again_only_if_it_was_changed_elsewhere(journal: Journal) -> None:
+    for written, _ in SEQUENCE:
+        write(journal, written)
+    assert summary(journal.story()) == SEQUENCE[-1][1]
+    with reads.counted() as paths:
+        journal.append("prepare", 5)
+        assert (journal.story().last, journal.entries()[-1].release) == (5, 5)
+        assert paths == []
+        Journal(journal.path).append("failed", 5)
+        assert journal.story().open is None
+        assert str(journal.path) in paths
+    assert journal.entries() == Journal(journal.path).entries()

@@ -4,14 +4,16 @@ import shlex
 import subprocess
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from pushrod.adapters import git
-from pushrod.core.errors import StateError, UnknownNameError
+from pushrod.core.errors import StateError, StoreError, UnknownNameError
+from pushrod.state import releases as state_releases
 from pushrod.state.apps import App
 from pushrod.state.releases import Releases
 from pushrod.system import files
-from tests.unit.samples import release
+from tests.unit.samples import make_live, release
 
 
 @pytest.fixture
@@ -23,18 +25,18 @@ def log(app: App) -> list[str]:
     return git.git(app.state, "log", "--format=%s|%an").splitlines()
 
 
-def test_there_are_none_at_first(releases: Releases) -> None:
+def test_a_new_app_has_no_releases(releases: Releases) -> None:
     assert (releases.numbers(), releases.all(), releases.pointed()) == ([], [], 0)
 
 
-def test_a_sealed_release_comes_back_as_it_was(releases: Releases) -> None:
+def test_a_sealed_release_is_read_back_unchanged(releases: Releases) -> None:
     for number in (2, 10, 1):
         releases.seal(release(number))
     assert releases.numbers() == [1, 2, 10]
     assert releases.all() == [release(1), release(2), release(10)]
 
 
-def test_the_engines_files_are_sealed_beside_it_and_forgotten_with_it(releases: Releases) -> None:
+def test_the_engines_files_are_sealed_and_removed_with_the_release(releases: Releases) -> None:
     releases.seal(release(1), {"compose.yaml": "services: {}\n", "stores.yaml": ""})
     directory = releases.directory / "1"
     assert {p.name for p in directory.iterdir()} == {"release.json", "compose.yaml", "stores.yaml"}
@@ -43,9 +45,7 @@ def test_the_engines_files_are_sealed_beside_it_and_forgotten_with_it(releases: 
     assert not directory.exists()
 
 
-def test_a_release_is_sealed_once_all_its_files_are_written(
-    releases: Releases, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_release_file_is_written_last(releases: Releases, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
     write = files.write
     monkeypatch.setattr(files, "write", lambda *a, **k: (seen.append(releases.numbers()), write(*a, **k)))
@@ -54,7 +54,7 @@ def test_a_release_is_sealed_once_all_its_files_are_written(
     assert releases.numbers() == [1]
 
 
-def test_what_is_half_written_or_somebody_elses_is_no_release(releases: Releases) -> None:
+def test_incomplete_and_foreign_entries_are_no_releases(releases: Releases) -> None:
     releases.seal(release(1))
     (releases.directory / "2").mkdir()
     (releases.directory / "1.bak").mkdir()
@@ -63,14 +63,14 @@ def test_what_is_half_written_or_somebody_elses_is_no_release(releases: Releases
     assert releases.numbers() == [1]
 
 
-def test_a_release_that_is_not_kept_is_named_with_those_that_are(releases: Releases) -> None:
+def test_an_unknown_release_is_refused_with_the_kept_numbers(releases: Releases) -> None:
     releases.seal(release(3))
     with pytest.raises(UnknownNameError, match="shop has no release 2") as e:
         releases.read(2)
     assert "releases kept: 3 " in e.value.hint
 
 
-def test_a_damaged_release_is_mended_by_the_command_that_the_error_names(releases: Releases) -> None:
+def test_a_damaged_release_is_restored_by_the_command_in_the_error(releases: Releases) -> None:
     """The command is run as printed, by a shell's rules; the path of this root contains a space."""
     releases.seal(release(7))
     releases.record("release 7")
@@ -85,7 +85,7 @@ def test_a_damaged_release_is_mended_by_the_command_that_the_error_names(release
     assert releases.read(7) == release(7)
 
 
-def test_live_points_to_a_release_or_to_nothing(releases: Releases) -> None:
+def test_the_live_link_points_to_a_release_or_does_not_exist(releases: Releases) -> None:
     releases.seal(release(7))
     releases.point(7)
     assert releases.pointed() == 7
@@ -120,7 +120,7 @@ def test_a_release_that_is_forgotten_is_still_in_the_history(releases: Releases,
     assert '"subject": "change 1"' in shown
 
 
-def test_what_the_user_has_configured_for_git_does_not_change_the_record(
+def test_the_users_git_configuration_does_not_affect_the_record(
     releases: Releases, app: App, home: Path
 ) -> None:
     """Signing, hooks and ignored files of a user's own work must not prevent or reduce pushrod's commits."""
@@ -141,9 +141,20 @@ def test_what_the_user_has_configured_for_git_does_not_change_the_record(
 
 
 @pytest.mark.parametrize("target", ["releases/none", "nowhere", "releases/0"])
-def test_a_pointer_that_leads_nowhere_points_to_nothing(app: App, target: str) -> None:
+def test_a_dangling_live_link_counts_as_none(app: App, target: str) -> None:
     releases = Releases(app)
     releases.pointer.symlink_to(target)
     assert releases.pointed() == 0
     releases.point(3)
     assert releases.pointed() == 3
+
+
+def test_an_app_is_running_if_it_has_a_live_release_and_is_up(app: App) -> None:
+    for state in ("has no live release", "is down"):
+        app.save(msgspec.structs.replace(app.settings, down=True))
+        with pytest.raises(StoreError, match=f"shop {state}, so its stores do not run"):
+            state_releases.running(app)
+        assert state_releases.up(app) is None
+        make_live(app, 1)
+    app.save(msgspec.structs.replace(app.settings, down=False))
+    assert state_releases.running(app) == state_releases.up(app) == release(1)

@@ -1,4 +1,4 @@
-"""What a manifest gives of a MariaDB or MySQL, and what pushrod makes of it; real servers are in the lab."""
+"""How an image of MariaDB or MySQL is used as a store; the lab has real servers."""
 
 from typing import Any
 
@@ -30,10 +30,10 @@ def endpoint(store: Service, *, ours: bool = True) -> Endpoint | None:
 
 
 @pytest.mark.parametrize(("image", "prefix"), [("mariadb:11", "MARIADB"), ("mysql:8.4", "MYSQL")])
-def test_where_nothing_is_said_pushrod_makes_root_and_database(image: str, prefix: str) -> None:
+def test_by_default_pushrod_creates_the_root_password_and_database(image: str, prefix: str) -> None:
     store = made(image, NONE=None)
-    found = registry.of(store.store).environment(store, "shop", password)
-    assert found == {f"{prefix}_ROOT_PASSWORD": "superuser-pw", f"{prefix}_DATABASE": "shop"}
+    result = registry.of(store.store).environment(store, "shop", password)
+    assert result == {f"{prefix}_ROOT_PASSWORD": "superuser-pw", f"{prefix}_DATABASE": "shop"}
     at = endpoint(store)
     assert at is not None
     assert at.url == "mysql://shop_app:app-pw@db:3306/shop"
@@ -42,7 +42,7 @@ def test_where_nothing_is_said_pushrod_makes_root_and_database(image: str, prefi
     assert registry.of(store.store).period(store) == "day"
 
 
-def test_what_the_manifest_has_stays() -> None:
+def test_variables_of_the_manifest_are_kept() -> None:
     given = {**TOP, "MARIADB_DATABASE": "sales", "MARIADB_USER": "me", "MARIADB_PASSWORD": "mine"}
     store = made(**given)
     assert MARIA.environment(store, "shop", password) == given
@@ -70,7 +70,7 @@ def test_what_the_manifest_has_stays() -> None:
         (made("linuxserver/mariadb"), "has other variables"),
     ],
 )
-def test_what_pushrod_cannot_ask_runs_as_it_is(store: Service, why: str) -> None:
+def test_a_store_that_pushrod_cannot_access_runs_unmanaged(store: Service, why: str) -> None:
     kind = registry.of(store.store)
     assert kind.environment(store, "shop", password) == store.environment
     assert endpoint(store) is None
@@ -79,14 +79,14 @@ def test_what_pushrod_cannot_ask_runs_as_it_is(store: Service, why: str) -> None
     assert kind.server(ContainerStore("shop", store, "c", password)).archive(ddl=False) is None
 
 
-def test_a_running_one_has_what_pushrod_made_in_its_environment() -> None:
+def test_a_running_store_has_the_generated_variables() -> None:
     running = made(**MARIA.environment(made(), "shop", password))
     archive = MARIA.server(ContainerStore("shop", running, "shop-db", password)).archive(ddl=False)
     assert archive is not None
     assert (archive.store, archive.suffix) == ("db", "sql.gz")
 
 
-def test_it_is_asked_at_the_port_of_its_command() -> None:
+def test_the_port_is_taken_from_the_command() -> None:
     store = samples.store("db", store="mariadb", image="mariadb:11", command=("--port=3307",))
     at = endpoint(store)
     assert at is not None
@@ -106,7 +106,7 @@ def test_it_is_asked_at_the_port_of_its_command() -> None:
         ({}, {}, ""),
     ],
 )
-def test_data_are_of_a_series(image: dict[str, str], given: dict[str, str], series: str) -> None:
+def test_the_series_of_the_data_is_known(image: dict[str, str], given: dict[str, str], series: str) -> None:
     assert MARIA.series(made(**given), image) == series
     assert given or MY.series(made(), image) == series
 
@@ -116,7 +116,7 @@ def resolved(endpoints: list[Endpoint], *, java: bool = False, **given: str | No
     return variables.resolve(service, Image(id=""), secrets={}, endpoints=endpoints, identity={})
 
 
-def test_a_postgres_beside_it_keeps_the_variable() -> None:
+def test_a_postgres_next_to_it_keeps_database_url() -> None:
     postgres = Endpoint("pg", "postgres", "postgresql://pg", "")
     at = endpoint(made())
     assert at is not None
@@ -124,13 +124,13 @@ def test_a_postgres_beside_it_keeps_the_variable() -> None:
     assert resolved([at, postgres]) == {"DATABASE_URL": "postgresql://pg", "DB_URL": at.url}
 
 
-def test_spring_has_the_driver_of_the_image() -> None:
+def test_spring_gets_the_driver_of_the_image() -> None:
     for image, scheme in (("mariadb:11", "jdbc:mariadb:"), ("mysql:8", "jdbc:mysql:")):
         at = endpoint(made(image))
         assert at is not None
-        found = resolved([at], java=True)
-        assert found["SPRING_DATASOURCE_URL"] == f"{scheme}//db:3306/shop"
-        assert found["SPRING_DATASOURCE_USERNAME"] == "shop_app"
+        result = resolved([at], java=True)
+        assert result["SPRING_DATASOURCE_URL"] == f"{scheme}//db:3306/shop"
+        assert result["SPRING_DATASOURCE_USERNAME"] == "shop_app"
     at = endpoint(made("mysql:8"))
     assert at is not None
     address = "jdbc:mysql://db:3306/x?useSSL=false"
@@ -143,7 +143,7 @@ def test_spring_has_the_driver_of_the_image() -> None:
     assert resolved([own], APP=address)["APP"] == address
 
 
-def test_the_embedded_engine_refuses_it_by_name() -> None:
+def test_the_embedded_engine_refuses_mariadb() -> None:
     document: Any = {"services": {"web": {"build": "."}, "db": {"image": "mariadb:11"}}}
     with pytest.raises(
         ManifestError, match=r"db is a store \(mariadb:11\) that needs the Docker engine"
@@ -153,7 +153,9 @@ def test_the_embedded_engine_refuses_it_by_name() -> None:
     assert manifest.read(document, engine="docker").service("db").store == "mariadb"
 
 
-def test_a_password_that_is_older_than_the_manifest_stops_no_push(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_root_password_that_no_longer_matches_does_not_block_a_push(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise StoreError("Access denied for user 'root'@'localhost' (using password: YES)")
 

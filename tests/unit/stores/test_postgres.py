@@ -1,12 +1,14 @@
-"""What an image of a PostgreSQL promises, and what is made of that."""
+"""How an image of PostgreSQL is used as a store."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from pushrod.adapters.binaries import Parts
 from pushrod.core.values import Service
 from pushrod.stores import postgres
-from pushrod.stores.kinds import ContainerStore
+from pushrod.stores.kinds import ContainerStore, LocalStore
 from tests.unit import samples
 
 
@@ -28,7 +30,7 @@ def password(whose: str) -> str:
         ({"POSTGRES_DB_FILE": "/run/secrets/db"}, ""),
     ],
 )
-def test_the_database(variables: dict[str, str], database: str) -> None:
+def test_the_database_name_is_read_from_the_variables(variables: dict[str, str], database: str) -> None:
     store = made(environment=variables)
     assert postgres.database(store, "shop") == database
     endpoint = postgres.KIND.endpoint(store, "shop", password, ours=True)
@@ -37,7 +39,7 @@ def test_the_database(variables: dict[str, str], database: str) -> None:
     assert (archive.suffix if archive else "") == ("dump" if database else "")
 
 
-def test_one_that_has_other_variables_is_given_no_roles() -> None:
+def test_an_image_with_other_variables_gets_no_roles() -> None:
     for changes in ({"image": "bitnami/postgresql:16"}, {"environment": {"POSTGRESQL_DATABASE": "x"}}):
         store = made(**changes)
         assert not postgres.takes_roles(store)
@@ -46,7 +48,7 @@ def test_one_that_has_other_variables_is_given_no_roles() -> None:
     assert postgres.takes_roles(made(image="postgis/postgis:16"))
 
 
-def test_the_image_is_given_a_password_where_it_insists_on_one() -> None:
+def test_a_password_is_generated_if_the_image_requires_one() -> None:
     def given(**variables: str | None) -> dict[str, str]:
         return postgres.KIND.environment(made(environment=variables), "shop", password)
 
@@ -56,7 +58,7 @@ def test_the_image_is_given_a_password_where_it_insists_on_one() -> None:
     assert given(POSTGRES_HOST_AUTH_METHOD="trust") == {"POSTGRES_HOST_AUTH_METHOD": "trust"}
 
 
-def test_it_is_found_under_its_name_as_two_roles() -> None:
+def test_the_endpoint_has_the_store_name_and_two_roles() -> None:
     endpoint = postgres.KIND.endpoint(made(name="db"), "shop", password, ours=False)
     assert endpoint is not None
     assert endpoint.url == "postgresql://shop_app:app-pw@db:5432/shop"
@@ -64,6 +66,34 @@ def test_it_is_found_under_its_name_as_two_roles() -> None:
     assert not endpoint.adopts
 
 
-def test_data_belong_to_a_major_version() -> None:
+def test_the_data_series_is_the_major_version() -> None:
     assert postgres.KIND.series(made(), {"PG_MAJOR": "17", "PATH": "/"}) == "PostgreSQL 17"
     assert postgres.KIND.series(made(), {}) == ""
+
+
+def test_a_rotation_replaces_the_role_and_its_password_in_every_form() -> None:
+    server = postgres.KIND.server(ContainerStore("shop", made(), "c", password))
+    sealed = (
+        "postgresql://shop_app:app-pw@db/shop jdbc:postgresql://db/shop?user=shop_app&password=app-pw "
+        'user=shop_app\\u0026password=app-pw "SPRING_DATASOURCE_USERNAME":"shop_app" "PASSWORD":"app-pw" shop_app'
+    )
+    assert server.rotates
+    for old, new in server.replacements("app", "app2").items():
+        sealed = sealed.replace(old, new)
+    assert sealed == (
+        "postgresql://shop_app2:app2-pw@db/shop jdbc:postgresql://db/shop?user=shop_app2&password=app2-pw "
+        'user=shop_app2\\u0026password=app2-pw "SPRING_DATASOURCE_USERNAME":"shop_app2" "PASSWORD":"app2-pw" shop_app'
+    )
+
+
+@pytest.mark.parametrize(
+    ("exists", "known", "role"), [(True, False, "superuser"), (True, True, ""), (False, False, "")]
+)
+def test_a_cluster_without_its_superusers_password_is_locked_out(
+    tmp_path: Path, exists: bool, known: bool, role: str
+) -> None:
+    (tmp_path / "data").mkdir()
+    if exists:
+        (tmp_path / "data" / "PG_VERSION").touch()
+    store = LocalStore("shop", "db", 5432, tmp_path, tmp_path / "log", Parts(), None, password)
+    assert postgres.KIND.embedded().lost(store, lambda _: known) == role

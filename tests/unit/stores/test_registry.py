@@ -1,8 +1,9 @@
-"""The kinds there are, and that a new one is one value and one entry: plan, variables, health and backups follow."""
+"""The kinds of stores. A new one is one value and one entry: plan, variables, health and backups follow."""
 
 import subprocess
 import sys
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -38,12 +39,12 @@ from tests.unit.samples import release
         ("python:3.12", None),
     ],
 )
-def test_store_kinds(text: str, kind: str | None) -> None:
-    found = registry.by_image(image_refs.parse(text).name)
-    assert (found.name if found else None) == kind
+def test_store_kinds_are_recognized_by_image(text: str, kind: str | None) -> None:
+    result = registry.by_image(image_refs.parse(text).name)
+    assert (result.name if result else None) == kind
 
 
-def test_every_kind_has_a_name_of_its_own_and_no_image_is_of_two() -> None:
+def test_kinds_have_distinct_names_and_images() -> None:
     kinds = registry.KINDS
     assert len({kind.name for kind in kinds}) == len(kinds)
     images = [image for kind in kinds for image in kind.images]
@@ -51,6 +52,30 @@ def test_every_kind_has_a_name_of_its_own_and_no_image_is_of_two() -> None:
     assert all(kind.title and kind.variable and kind.usual for kind in kinds)
     assert [registry.of(kind.name) for kind in kinds] == [*kinds]
     assert [kind.embeddable for kind in kinds] == [kind.embedded() is not None for kind in kinds]
+
+
+@pytest.mark.parametrize(
+    ("image", "app", "roles"),
+    [
+        ("postgres:18", "shop", {"app"}),
+        ("mariadb:11", "shop", {"app"}),
+        ("mysql:8.4", "a" * 31, {"app"}),
+        ("redis:8", "shop", set()),
+    ],
+)
+def test_the_users_of_a_kind_are_those_in_its_addresses(image: str, app: str, roles: set[str]) -> None:
+    """A repair finds the passwords of stores in the addresses of sealed environments."""
+    kind = registry.by_image(image_refs.parse(image).name)
+    assert kind
+    endpoint = kind.endpoint(Service("db", "store", image=image), app, lambda role: f"{role}-pw", ours=True)
+    assert endpoint
+    urls = [urlsplit(url) for url in (endpoint.url, endpoint.migrating_url)]
+    known = {f"{kind.users(app)[url.username]}-pw": url.password for url in urls if url.username}
+    assert (
+        set(known)
+        == set(known.values())
+        == {f"{role}-pw" for role in (*roles, *(("migrator",) if roles else ()))}
+    )
 
 
 LATER = (
@@ -64,15 +89,15 @@ LATER = (
 """What most commands do without, and what would take a large part of their time to load."""
 
 
-def test_to_know_the_kinds_no_driver_is_loaded() -> None:
-    """In an interpreter of its own, with all that `pushrod status` loads."""
+def test_the_registry_imports_no_driver() -> None:
+    """In a separate interpreter, with everything that `pushrod status` loads."""
     lines = "import sys, pushrod.cli.inspect, pushrod.engines.embedded.engine, pushrod.stores.registry as r"
     lines += f"\nassert r.of('postgres').images\nprint(*sorted({set(LATER)!r} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", lines], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
 
 
-def test_a_store_of_no_known_kind_runs_as_it_is() -> None:
+def test_an_unknown_store_runs_unmanaged() -> None:
     kind, store = registry.of(None), Service("db", "store", environment={"A": "b", "NONE": None})
     assert kind.environment(store, "shop", str) == {"A": "b"}
     assert kind.endpoint(store, "shop", str, ours=True) is None
@@ -82,7 +107,7 @@ def test_a_store_of_no_known_kind_runs_as_it_is() -> None:
     assert server.archive(ddl=True) is None
 
 
-def test_a_kind_that_a_newer_pushrod_has_written_is_told() -> None:
+def test_a_store_kind_of_a_newer_version_is_reported() -> None:
     with pytest.raises(StateError, match="has the kind `newer`"):
         registry.of("newer")
 
@@ -91,7 +116,7 @@ def test_a_kind_that_a_newer_pushrod_has_written_is_told() -> None:
 
 
 class Drawer:
-    """What is backed up of a toy: one word."""
+    """The backup driver of a toy: its data is one word."""
 
     store = "box"
     suffix = "toy"
@@ -121,7 +146,9 @@ class Toy(Kind):
     def environment(self, store: Service, app: str, password: Password) -> dict[str, str]:
         return super().environment(store, app, password) | {"TOY_KEY": password("key")}
 
-    def endpoint(self, store: Service, app: str, password: Password, *, ours: bool) -> Endpoint:
+    def endpoint(
+        self, store: Service, app: str, password: Password, *, ours: bool, login: str = "app"
+    ) -> Endpoint:
         url = f"toy://{app}:{password('app')}@{store.name}:99"
         return Endpoint(store.name, self.name, url, url)
 
@@ -143,12 +170,12 @@ DOCUMENT: dict[str, Any] = {
 
 @pytest.fixture
 def toys(monkeypatch: pytest.MonkeyPatch) -> Manifest:
-    """An app with a toy, where there is one kind more."""
+    """An app with a toy, which is an additional kind."""
     monkeypatch.setattr(registry, "KINDS", (*registry.KINDS, Toy()))
     return manifest.read(DOCUMENT, engine="docker")
 
 
-def test_the_plan_knows_it(toys: Manifest) -> None:
+def test_the_plan_uses_a_new_kind(toys: Manifest) -> None:
     (store,) = toys.stores
     assert (store.role, store.store, toys.backups.every) == ("store", "toy", "day")
     assert "box: only one child at a time" in toys.notes
@@ -156,22 +183,24 @@ def test_the_plan_knows_it(toys: Manifest) -> None:
         manifest.read(DOCUMENT)
 
 
-def test_the_app_finds_it(app: App, toys: Manifest) -> None:
+def test_the_app_gets_the_variable_of_a_new_kind(app: App, toys: Manifest) -> None:
     endpoints = Stores(app).endpoints(toys)
-    found = variables.resolve(toys.service("web"), Image(id=""), secrets={}, endpoints=endpoints, identity={})
-    assert found["TOY_URL"].startswith("toy://shop:")
-    assert found["TOY_URL"].endswith("@box:99")
-    assert found["PLAY"] == found["TOY_URL"]
+    result = variables.resolve(
+        toys.service("web"), Image(id=""), secrets={}, endpoints=endpoints, identity={}
+    )
+    assert result["TOY_URL"].startswith("toy://shop:")
+    assert result["TOY_URL"].endswith("@box:99")
+    assert result["PLAY"] == result["TOY_URL"]
 
 
-def test_its_container_has_its_variables_and_its_check(app: App, toys: Manifest) -> None:
+def test_the_container_of_a_new_kind_has_its_variables_and_check(app: App, toys: Manifest) -> None:
     (store,) = toys.stores
     assert Stores(app).environment(store).keys() == {"TOY_KEY"}
-    found = rendered.render_document(DOCUMENT, {"box": containers.Parts("toybox", root=True)}, {})
-    assert found.service("box")["healthcheck"]["test"] == ["CMD", "toy", "squeak"]
+    result = rendered.render_document(DOCUMENT, {"box": containers.Parts("toybox", root=True)}, {})
+    assert result.service("box")["healthcheck"]["test"] == ["CMD", "toy", "squeak"]
 
 
-def test_it_is_backed_up(app: App, toys: Manifest) -> None:
+def test_a_new_kind_is_backed_up(app: App, toys: Manifest) -> None:
     environment.write(names.store_environment(app, "box"), {})
     (archive,) = Stores(app).archives(release(stores=toys.stores).stores, ddl=False)
     assert (archive.store, archive.suffix) == ("box", "toy")

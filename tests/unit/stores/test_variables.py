@@ -1,8 +1,9 @@
-"""What a service's environment is made of, and which of its values mean a store."""
+"""A service's environment, and the values in it that are a store's address."""
 
 from random import Random
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -25,34 +26,34 @@ def endpoint(store: str, kind: str = "redis") -> Endpoint:
 
 
 def environment(**given: str | None) -> dict[str, str]:
-    """What becomes of a manifest's `environment`, beside both stores, alone."""
-    found = resolve(
+    """The variables that result from a manifest's `environment`, without those of the two stores."""
+    resolved = resolve(
         service(environment=given), Image(id=""), secrets={}, endpoints=[POSTGRES, REDIS], identity={}
     )
-    assert (found.pop("DATABASE_URL", ""), found.pop("REDIS_URL", "")) != ("", "")
-    return found
+    assert (resolved.pop("DATABASE_URL", ""), resolved.pop("REDIS_URL", "")) != ("", "")
+    return resolved
 
 
 # ---- variables of stores -----------------------------------------------------------------------------------
 
 
-def test_the_first_store_of_a_kind_has_the_name_everyone_knows() -> None:
-    found = store_variables([POSTGRES, REDIS])
-    assert found == {"DATABASE_URL": POSTGRES.url, "REDIS_URL": REDIS.url}
+def test_the_first_store_of_a_kind_has_the_standard_variable() -> None:
+    resolved = store_variables([POSTGRES, REDIS])
+    assert resolved == {"DATABASE_URL": POSTGRES.url, "REDIS_URL": REDIS.url}
     migrating = store_variables([POSTGRES, REDIS], migrating=True)
     assert migrating["DATABASE_URL"] == POSTGRES.migrating_url
 
 
-def test_a_further_store_is_called_by_its_own_name() -> None:
-    found = store_variables([endpoint("cache"), REDIS, endpoint("job-queue")])
-    assert found == {
+def test_another_store_has_a_variable_with_its_own_name() -> None:
+    resolved = store_variables([endpoint("cache"), REDIS, endpoint("job-queue")])
+    assert resolved == {
         "REDIS_URL": REDIS.url,
         "CACHE_URL": "redis://cache",
         "JOB_QUEUE_URL": "redis://job-queue",
     }
 
 
-def test_without_a_usual_name_the_first_in_the_manifest_is_first() -> None:
+def test_without_a_usual_name_the_first_store_gets_the_standard_variable() -> None:
     assert store_variables([endpoint("cache"), endpoint("queue")]) == {
         "REDIS_URL": "redis://cache",
         "QUEUE_URL": "redis://queue",
@@ -74,31 +75,29 @@ def test_no_store_takes_the_variable_of_another(names: tuple[str, ...], kind: st
     st.sets(st.sampled_from(["redis", "valkey", "cache", "queue", "c-d"])),
     st.randoms(),
 )
-def test_every_store_can_be_reached_by_some_variable(
-    databases: set[str], caches: set[str], random: Random
-) -> None:
+def test_every_store_has_a_variable(databases: set[str], caches: set[str], random: Random) -> None:
     endpoints = [endpoint(n, "postgres") for n in databases] + [endpoint(n) for n in caches]
     random.shuffle(endpoints)
-    found = store_variables(endpoints)
-    assert sorted(found.values()) == sorted(e.url for e in endpoints)
-    assert ("DATABASE_URL" in found, "REDIS_URL" in found) == (bool(databases), bool(caches))
+    resolved = store_variables(endpoints)
+    assert sorted(resolved.values()) == sorted(e.url for e in endpoints)
+    assert ("DATABASE_URL" in resolved, "REDIS_URL" in resolved) == (bool(databases), bool(caches))
 
 
 # ---- what comes later wins ---------------------------------------------------------------------------------
 
 
-def test_each_source_goes_before_the_ones_ahead_of_it() -> None:
+def test_later_sources_override_earlier_ones() -> None:
     everywhere = dict.fromkeys(("IMAGE", "SECRET", "DATABASE_URL", "OWN", "PUSHROD_APP"), "image")
     secrets = dict.fromkeys(("SECRET", "DATABASE_URL", "OWN", "PUSHROD_APP"), "secret")
     own: dict[str, str | None] = dict.fromkeys(("OWN", "PUSHROD_APP"), "own")
-    found = resolve(
+    resolved = resolve(
         service(environment=own),
         Image(id="", environment=everywhere),
         secrets=secrets,
         endpoints=[POSTGRES],
         identity={"PUSHROD_APP": "shop"},
     )
-    assert found == {
+    assert resolved == {
         "IMAGE": "image",
         "SECRET": "secret",
         "DATABASE_URL": POSTGRES.url,
@@ -107,26 +106,26 @@ def test_each_source_goes_before_the_ones_ahead_of_it() -> None:
     }
 
 
-def test_a_manifest_may_put_another_address_in_a_stores_place() -> None:
-    found = resolve(
+def test_the_manifest_can_replace_the_address_of_a_store() -> None:
+    resolved = resolve(
         service(environment={"DATABASE_URL": "postgresql://elsewhere/x"}),
         Image(id=""),
         secrets={},
         endpoints=[POSTGRES],
         identity={},
     )
-    assert found["DATABASE_URL"] == "postgresql://elsewhere/x"
+    assert resolved["DATABASE_URL"] == "postgresql://elsewhere/x"
 
 
-def test_a_name_without_a_value_is_taken_from_the_secrets_even_before_a_store() -> None:
-    found = resolve(
+def test_a_name_without_a_value_is_taken_from_the_secrets_first() -> None:
+    resolved = resolve(
         service(environment={"DATABASE_URL": None, "TOKEN": None, "MISSING": None}),
         Image(id=""),
         secrets={"DATABASE_URL": "theirs", "TOKEN": "secret"},
         endpoints=[POSTGRES],
         identity={},
     )
-    assert found == {"DATABASE_URL": "theirs", "TOKEN": "secret"}
+    assert resolved == {"DATABASE_URL": "theirs", "TOKEN": "secret"}
 
 
 # ---- values that are a store's address ---------------------------------------------------------------------
@@ -148,12 +147,12 @@ def test_a_name_without_a_value_is_taken_from_the_secrets_even_before_a_store() 
         ("db+postgresql://u:p@postgres/x", "db+postgresql://shop_app:pw@127.0.0.1:27001/shop"),
     ],
 )
-def test_a_stores_address_becomes_the_apps_own(given: str, expected: str) -> None:
+def test_the_address_of_a_store_is_replaced_by_the_apps_own(given: str, expected: str) -> None:
     assert environment(URL=given) == {"URL": expected}
 
 
-def test_a_release_command_gets_the_address_that_may_migrate() -> None:
-    found = resolve(
+def test_a_release_command_gets_the_migrating_address() -> None:
+    resolved = resolve(
         service(environment={"URL": "postgresql+psycopg://u:p@postgres/x"}),
         Image(id=""),
         secrets={},
@@ -161,8 +160,8 @@ def test_a_release_command_gets_the_address_that_may_migrate() -> None:
         identity={},
         migrating=True,
     )
-    assert found["URL"] == "postgresql+psycopg://shop_migrator:other@127.0.0.1:27001/shop"
-    assert found["DATABASE_URL"] == POSTGRES.migrating_url
+    assert resolved["URL"] == "postgresql+psycopg://shop_migrator:other@127.0.0.1:27001/shop"
+    assert resolved["DATABASE_URL"] == POSTGRES.migrating_url
 
 
 @pytest.mark.parametrize(
@@ -191,17 +190,26 @@ def test_a_release_command_gets_the_address_that_may_migrate() -> None:
         "unix:///run/redis.sock",
     ],
 )
-def test_a_value_that_only_looks_like_one_stays(value: str) -> None:
+def test_a_similar_value_is_unchanged(value: str) -> None:
     assert environment(VALUE=value) == {"VALUE": value}
 
 
 @pytest.mark.slow
 @given(st.text(max_size=30), st.sampled_from(["", "redis://", "postgresql://u:p@"]))
-def test_no_value_at_all_is_too_strange(value: str, scheme: str) -> None:
+def test_any_value_is_accepted(value: str, scheme: str) -> None:
     assert set(environment(VALUE=scheme + value)) == {"VALUE"}
 
 
 # ---- Java ----------------------------------------------------------------------------------------------------
+
+
+def test_an_address_may_have_any_name_of_the_store() -> None:
+    named = msgspec.structs.replace(REDIS, aliases=("Shop-Redis",))
+    given_by = service(environment={"CACHE": "redis://shop-redis:6379/2", "OTHER": "redis://other:6379/2"})
+    result = resolve(given_by, Image(id="x"), secrets={}, endpoints=[named], identity={})
+    assert result["CACHE"] == "redis://app:pw@127.0.0.1:27002/2"
+    assert result["OTHER"] == "redis://other:6379/2"
+
 
 QUOTED = Endpoint(
     "postgres",
@@ -223,8 +231,8 @@ SPRING = {
 def of_spring(
     *endpoints: Endpoint, java: bool = False, migrating: bool = False, **given: str | None
 ) -> dict[str, str]:
-    """The variables of Spring in a service's environment."""
-    found = resolve(
+    """Spring's variables in a service's environment."""
+    resolved = resolve(
         service(environment=given, java=java),
         Image(id=""),
         secrets={},
@@ -232,7 +240,7 @@ def of_spring(
         identity={},
         migrating=migrating,
     )
-    return {name: value for name, value in found.items() if name.startswith("SPRING_")}
+    return {name: value for name, value in resolved.items() if name.startswith("SPRING_")}
 
 
 @pytest.mark.parametrize(
@@ -248,21 +256,21 @@ def of_spring(
         ),
     ],
 )
-def test_a_jdbc_address_has_the_account_where_the_driver_reads_it(given: str, expected: str) -> None:
-    found = resolve(
+def test_a_jdbc_address_has_the_account_as_parameters(given: str, expected: str) -> None:
+    resolved = resolve(
         service(environment={"URL": given}), Image(id=""), secrets={}, endpoints=[QUOTED], identity={}
     )
-    assert found["URL"] == expected
+    assert resolved["URL"] == expected
 
 
-def test_only_java_and_who_asks_gets_the_variables_of_spring() -> None:
+def test_spring_variables_are_set_only_for_java_or_on_request() -> None:
     assert of_spring() == {}
     assert of_spring(java=True) == SPRING
     assert of_spring(SPRING_PROFILES_ACTIVE="prod") == {"SPRING_PROFILES_ACTIVE": "prod", **SPRING}
     assert of_spring(SPRING_DATASOURCE_URL=None) == SPRING
 
 
-def test_an_account_for_plain_compose_gives_way_to_the_apps_own() -> None:
+def test_the_account_for_plain_compose_is_replaced() -> None:
     given: dict[str, Any] = {
         "SPRING_DATASOURCE_URL": "jdbc:postgresql://postgres:5432/appdb?user=u&password=p&sslmode=disable",
         "SPRING_DATASOURCE_USERNAME": "app",
@@ -274,11 +282,11 @@ def test_an_account_for_plain_compose_gives_way_to_the_apps_own() -> None:
     assert of_spring(**given) == {**SPRING, "SPRING_DATASOURCE_URL": url}
 
 
-def test_a_password_that_an_address_must_quote_is_plain_in_a_variable_of_its_own() -> None:
+def test_a_separate_password_variable_is_not_url_quoted() -> None:
     assert of_spring(QUOTED, java=True)["SPRING_DATASOURCE_PASSWORD"] == "p&w"
 
 
-def test_a_server_elsewhere_keeps_the_account_that_goes_with_it() -> None:
+def test_an_external_server_keeps_its_account() -> None:
     given: dict[str, Any] = {
         "SPRING_DATASOURCE_URL": "jdbc:postgresql://db.example.com/x",
         "SPRING_DATASOURCE_USERNAME": "them",
@@ -287,21 +295,21 @@ def test_a_server_elsewhere_keeps_the_account_that_goes_with_it() -> None:
     assert of_spring(**given) == given
 
 
-def test_a_release_command_migrates_by_the_same_names() -> None:
-    found = of_spring(java=True, migrating=True)
-    assert found["SPRING_DATASOURCE_USERNAME"] == "shop_migrator"
-    assert found["SPRING_DATASOURCE_PASSWORD"] == "other"
+def test_a_release_command_gets_the_migrating_account_in_the_same_variables() -> None:
+    resolved = of_spring(java=True, migrating=True)
+    assert resolved["SPRING_DATASOURCE_USERNAME"] == "shop_migrator"
+    assert resolved["SPRING_DATASOURCE_PASSWORD"] == "other"
 
 
-def test_spring_may_name_another_store_than_the_first() -> None:
+def test_spring_can_use_a_store_other_than_the_first() -> None:
     orders = Endpoint("orders", "postgres", "postgresql://a:b@127.0.0.1:1/shop", "")
     assert of_spring(orders, POSTGRES, java=True)["SPRING_DATASOURCE_USERNAME"] == "shop_app"
-    found = of_spring(orders, POSTGRES, SPRING_DATASOURCE_URL="jdbc:postgresql://orders:5432/x")
-    assert found["SPRING_DATASOURCE_URL"] == "jdbc:postgresql://127.0.0.1:1/shop"
-    assert found["SPRING_DATASOURCE_USERNAME"] == "a"
+    resolved = of_spring(orders, POSTGRES, SPRING_DATASOURCE_URL="jdbc:postgresql://orders:5432/x")
+    assert resolved["SPRING_DATASOURCE_URL"] == "jdbc:postgresql://127.0.0.1:1/shop"
+    assert resolved["SPRING_DATASOURCE_USERNAME"] == "a"
 
 
-def test_in_a_file_that_is_not_for_pushrod_what_is_written_stays() -> None:
+def test_spring_variables_of_a_manifest_not_written_for_pushrod_are_kept() -> None:
     """There the address means another account, and a part of ours in its place would fit no other part."""
     foreign = Endpoint("postgres", "postgres", POSTGRES.url, POSTGRES.migrating_url, adopts=False)
     given: dict[str, Any] = {"SPRING_DATASOURCE_URL": "jdbc:postgresql://postgres:5432/appdb"}
@@ -314,7 +322,7 @@ def test_in_a_file_that_is_not_for_pushrod_what_is_written_stays() -> None:
     }
 
 
-def test_what_is_provided_is_what_some_service_gets() -> None:
+def test_provided_variables_are_those_of_any_service() -> None:
     plain, java = service(), service("java", java=True)
     assert provided([plain], [POSTGRES]) == {"DATABASE_URL"}
     assert provided([plain, java], [POSTGRES, REDIS]) == {"DATABASE_URL", "REDIS_URL", *SPRING}

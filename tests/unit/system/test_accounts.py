@@ -22,7 +22,7 @@ def as_nobody(condition: Callable[[], bool]) -> bool:
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
 
 
-def test_children_run_as_we_do_when_we_are_not_root(tmp_path: Path) -> None:
+def test_children_keep_the_user_if_it_is_not_root(tmp_path: Path) -> None:
     def condition() -> bool:
         return accounts.child_account([tmp_path]) is None
 

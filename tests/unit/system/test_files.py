@@ -22,10 +22,11 @@ from tests.unit.system.children import mode, names, python, root_only
         (errno.EDQUOT, "quota"),
         (errno.EACCES, "owner and mode"),
         (errno.EROFS, "--root"),
+        (errno.ENAMETOOLONG, "shorten that name"),
         (errno.EIO, ""),
     ],
 )
-def test_an_operating_system_error_says_where_and_what_to_do(number: int, hint: str) -> None:
+def test_an_operating_system_error_has_a_place_and_a_hint(number: int, hint: str) -> None:
     error = files.os_error(OSError(number, os.strerror(number), "/srv/file"), "")
     assert (error.what, error.where) == (os.strerror(number).lower(), "/srv/file")
     assert hint in error.hint
@@ -35,7 +36,7 @@ def test_an_operating_system_error_says_where_and_what_to_do(number: int, hint: 
 WRITER = """
 import sys
 from pathlib import Path
-from pushrod.system import files
+from pushrod.system import misplaced, files, tails
 from pushrod.system import processes
 while True:
     for letter in b"ab":
@@ -55,7 +56,7 @@ def test_write_makes_directories_and_sets_the_mode(tmp_path: Path) -> None:
     assert names(path.parent) == ["c"]
 
 
-def test_write_replaces_the_name_and_not_the_file_that_someone_is_reading(tmp_path: Path) -> None:
+def test_write_replaces_the_name_not_the_open_file(tmp_path: Path) -> None:
     path = tmp_path / "file"
     files.write(path, "old")
     with path.open() as reader:
@@ -65,7 +66,7 @@ def test_write_replaces_the_name_and_not_the_file_that_someone_is_reading(tmp_pa
 
 
 @pytest.mark.slow
-def test_a_killed_writer_leaves_a_whole_file(tmp_path: Path) -> None:
+def test_a_killed_writer_leaves_a_complete_file(tmp_path: Path) -> None:
     path = tmp_path / "file"
     for _ in range(6):
         with beside(WRITER, path) as writer:
@@ -78,7 +79,7 @@ def test_a_killed_writer_leaves_a_whole_file(tmp_path: Path) -> None:
             assert len(set(content)) == 1
 
 
-def test_a_new_file_is_written_with_its_mode_and_never_over_another(tmp_path: Path) -> None:
+def test_a_new_file_has_its_mode_and_replaces_none(tmp_path: Path) -> None:
     files.write_new(tmp_path / "a", "ä")
     assert (tmp_path / "a").read_text() == "ä"
     assert mode(tmp_path / "a") == 0o644
@@ -87,7 +88,7 @@ def test_a_new_file_is_written_with_its_mode_and_never_over_another(tmp_path: Pa
     assert (tmp_path / "a").read_text() == "ä"
 
 
-def test_paths_are_made_durable_in_their_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_paths_are_fsynced_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     synced: list[Path] = []
     monkeypatch.setattr(os, "fsync", lambda fd: synced.append(Path(f"/proc/self/fd/{fd}").readlink()))
     (tmp_path / "sub").mkdir()
@@ -98,7 +99,7 @@ def test_paths_are_made_durable_in_their_order(tmp_path: Path, monkeypatch: pyte
     assert synced == paths
 
 
-def test_a_file_with_the_same_text_becomes_one_with_the_other(tmp_path: Path) -> None:
+def test_a_file_with_the_same_text_is_hard_linked(tmp_path: Path) -> None:
     one, other = tmp_path / "one", tmp_path / "other"
     files.write_new(other, "ä")
     assert files.link_same(one, other, "ä")
@@ -106,21 +107,19 @@ def test_a_file_with_the_same_text_becomes_one_with_the_other(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("held", ["a", "äb", ""])
-def test_a_file_with_another_text_does_not(tmp_path: Path, held: str) -> None:
+def test_a_file_with_another_text_is_not_linked(tmp_path: Path, held: str) -> None:
     files.write_new(tmp_path / "other", held)
     assert not files.link_same(tmp_path / "one", tmp_path / "other", "ä")
     assert names(tmp_path) == ["other"]
 
 
-def test_nor_does_one_that_others_may_not_read(tmp_path: Path) -> None:
+def test_a_private_file_is_not_linked(tmp_path: Path) -> None:
     files.write_new(tmp_path / "other", "ä", mode=0o600)
     assert not files.link_same(tmp_path / "one", tmp_path / "other", "ä")
     assert names(tmp_path) == ["other"]
 
 
-def test_nor_does_one_that_is_not_there_or_where_links_cannot_be_made(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_missing_file_or_a_failed_link_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert not files.link_same(tmp_path / "one", tmp_path / "other", "")
     files.write_new(tmp_path / "other", "ä")
 
@@ -132,16 +131,14 @@ def test_nor_does_one_that_is_not_there_or_where_links_cannot_be_made(
     assert names(tmp_path) == ["other"]
 
 
-def test_append_adds_a_line_and_keeps_what_is_there(tmp_path: Path) -> None:
+def test_append_adds_a_line_and_keeps_the_content(tmp_path: Path) -> None:
     files.append(tmp_path / "file", "one", mode=0o600)
     files.append(tmp_path / "file", "zwei ä")
     assert (tmp_path / "file").read_text() == "one\nzwei ä\n"
     assert mode(tmp_path / "file") == 0o600
 
 
-def test_append_makes_the_name_of_a_new_file_durable_too(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_append_fsyncs_the_directory_of_a_new_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     synced: list[Path] = []
     monkeypatch.setattr(files, "sync_directory", synced.append)
     files.append(tmp_path / "file", "one")
@@ -149,15 +146,8 @@ def test_append_makes_the_name_of_a_new_file_durable_too(
     assert synced == [tmp_path]
 
 
-def test_tail_reads_the_end_of_a_log(tmp_path: Path) -> None:
-    log = tmp_path / "log"
-    assert files.tail(log) == ()
-    log.write_bytes(b"".join(b"line %d\n" % n for n in range(20_000)) + b"\xff")
-    assert files.tail(log, 2) == ("line 19999", "\N{REPLACEMENT CHARACTER}")
-
-
 @pytest.mark.parametrize("there", [False, True])
-def test_a_pointer_is_never_missing_while_it_moves(tmp_path: Path, there: bool) -> None:
+def test_a_moving_link_is_never_missing(tmp_path: Path, there: bool) -> None:
     link, releases = tmp_path / "live", tmp_path / "releases"
     for n in range(1, 60 if there else 1):
         (releases / str(n)).mkdir(parents=True)
@@ -184,13 +174,13 @@ def test_a_pointer_is_never_missing_while_it_moves(tmp_path: Path, there: bool) 
     assert names(tmp_path) == (["releases"] if there else [])
 
 
-def test_a_private_directory_is_its_owners_alone(tmp_path: Path) -> None:
+def test_a_private_directory_is_accessible_only_to_its_owner(tmp_path: Path) -> None:
     (tmp_path / "open").mkdir(mode=0o755)
     assert mode(files.make_private(tmp_path / "open")) == 0o700
     assert mode(files.make_private(tmp_path / "new" / "below")) == 0o700
 
 
-def test_remove_tree_is_content_with_nothing(tmp_path: Path) -> None:
+def test_remove_tree_accepts_a_missing_tree(tmp_path: Path) -> None:
     (tmp_path / "a" / "b").mkdir(parents=True)
     files.remove_tree(tmp_path / "a")
     files.remove_tree(tmp_path / "a")
@@ -198,11 +188,11 @@ def test_remove_tree_is_content_with_nothing(tmp_path: Path) -> None:
 
 
 def test_free_space_is_in_bytes(tmp_path: Path) -> None:
-    found = os.statvfs(tmp_path)
-    assert abs(files.free_space(tmp_path) - found.f_bavail * found.f_frsize) < 1 << 30
+    result = os.statvfs(tmp_path)
+    assert abs(files.free_space(tmp_path) - result.f_bavail * result.f_frsize) < 1 << 30
 
 
-def test_an_open_directory_is_open_whatever_the_umask_and_one_that_is_there_stays_as_it_is(
+def test_make_open_ignores_the_umask_and_keeps_existing_modes(
     tmp_path: Path,
 ) -> None:
     files.make_private(tmp_path / "a")
@@ -214,7 +204,7 @@ def test_an_open_directory_is_open_whatever_the_umask_and_one_that_is_there_stay
     assert [mode(tmp_path / name) for name in ("a", "a/b", "a/b/c")] == [0o700, 0o755, 0o755]
 
 
-def test_what_is_published_can_be_read_by_all_and_has_its_times(tmp_path: Path) -> None:
+def test_published_files_are_readable_by_all_and_keep_their_times(tmp_path: Path) -> None:
     for name in ("source/.secret", "source/a/.secret", "source/a/.hidden/b", "source/a/c"):
         files.write(tmp_path / name, name, mode=0o600)
     os.utime(tmp_path / "source/a/c", (1000, 2000))
@@ -227,7 +217,7 @@ def test_what_is_published_can_be_read_by_all_and_has_its_times(tmp_path: Path) 
     assert (tmp_path / "to/target/a/c").stat().st_mtime == 2000
 
 
-def test_what_cannot_be_published_whole_is_not_there(tmp_path: Path) -> None:
+def test_a_failed_publication_leaves_nothing(tmp_path: Path) -> None:
     files.write(tmp_path / "source" / "a", "a")
     (tmp_path / "source" / "b").symlink_to("nowhere")
     with pytest.raises(HostError, match="no such file") as caught:
@@ -236,7 +226,7 @@ def test_what_cannot_be_published_whole_is_not_there(tmp_path: Path) -> None:
     assert names(tmp_path) == ["source"]
 
 
-def test_a_link_is_a_second_name_below_open_directories(tmp_path: Path) -> None:
+def test_a_hard_link_is_created_below_open_directories(tmp_path: Path) -> None:
     files.write(tmp_path / "a", "a")
     files.link(tmp_path / "a", tmp_path / "b" / "c" / "d")
     assert (tmp_path / "b/c/d").samefile(tmp_path / "a")
@@ -254,44 +244,11 @@ def test_owning_gives_a_file_to_the_account(outside: Path, account: pwd.struct_p
     assert path.stat().st_uid == account.pw_uid
 
 
-def test_the_digest_of_a_file(tmp_path: Path) -> None:
+def test_the_digest_of_a_file_is_sha256(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_bytes(b"abc")
     # the test vector of FIPS 180-2, appendix B.1
     assert files.digest(file) == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
-
-
-@pytest.mark.parametrize("write", ["write", "point"])
-def test_a_directory_in_the_place_of_a_file_is_set_aside(tmp_path: Path, write: str) -> None:
-    path = tmp_path / "file"
-    for number in (1, 2):
-        files.remove(path)
-        path.mkdir()
-        (path / "x").touch()
-        files.write(path, "text") if write == "write" else files.point(path, "elsewhere")
-        assert path.is_file() if write == "write" else path.is_symlink()
-        assert (tmp_path / f"file.damaged-{number}" / "x").exists()
-
-
-def test_a_file_in_the_place_of_a_directory_is_set_aside(tmp_path: Path) -> None:
-    path = tmp_path / "directory"
-    path.write_text("x")
-    files.make_private(path)
-    assert (tmp_path / "directory.damaged-1").read_text() == "x"
-    path.rmdir()
-    path.write_text("y")
-    files.write(path / "file", "text")
-    assert (tmp_path / "directory.damaged-2").read_text() == "y"
-
-
-def test_of_what_is_set_aside_again_and_again_the_last_few_stay(tmp_path: Path) -> None:
-    path = tmp_path / "variables[1].json"
-    for number in range(12):
-        path.write_text(str(number))
-        files.set_aside(path)
-    kept = files.kept_aside(path)
-    assert {number: p.read_text() for number, p in kept.items()} == {10: "9", 11: "10", 12: "11"}
-    assert sorted(kept.values()) == sorted(tmp_path.iterdir())
 
 
 def limited(tmp_path: Path, source: str, limit: int) -> processes.Completed:
@@ -301,7 +258,7 @@ def limited(tmp_path: Path, source: str, limit: int) -> processes.Completed:
     return processes.run(python(head + source), cwd=tmp_path)
 
 
-def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+def test_a_failed_write_keeps_the_old_file_only(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("old")
     source = "try:\n    files.write(Path('file'), 'x' * 2000)\nexcept OSError as e:\n    print(e.errno)"
     done = limited(tmp_path, source, 1000)
@@ -322,7 +279,7 @@ def test_append_raises_when_the_disk_is_full(tmp_path: Path) -> None:
     assert done.stdout.split()[0] == "ENOSPC", done.stderr
 
 
-def test_append_takes_back_a_line_of_which_only_a_part_fits(tmp_path: Path) -> None:
+def test_append_removes_a_partly_written_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x" * 990 + "\n")
     source = (
         "try:\n    files.append(Path('file'), 'y' * 50)\nexcept OSError as e:\n    print(e.errno, e.filename)"

@@ -29,23 +29,23 @@ with locks.lock(Path(sys.argv[1]), purpose="deploying 1234567", timeout=10):
 """
 
 
-def test_a_second_command_waits_and_is_told_who_holds_the_lock(tmp_path: Path) -> None:
+def test_a_second_command_waits_and_learns_the_holder_of_the_lock(tmp_path: Path) -> None:
     path = tmp_path / "below" / "lock"
     with beside(HOLDER, path) as holder:
         holder.line()
-        said: list[str] = []
+        holders: list[str] = []
 
         def waiting(text: str) -> None:
-            said.append(text)
+            holders.append(text)
             holder.say()
 
         with locks.lock(path, purpose="mine", timeout=20, on_wait=waiting):
             assert f"mine (process {os.getpid()})" == path.read_text()
-        assert said == [f"deploying 1234567 (process {holder.pid})"]
+        assert holders == [f"deploying 1234567 (process {holder.pid})"]
         assert path.read_text() == ""
 
 
-def test_a_lock_dies_with_its_holder_even_where_a_child_of_it_lives_on(tmp_path: Path) -> None:
+def test_a_lock_ends_with_its_holder_even_if_a_child_survives(tmp_path: Path) -> None:
     path = tmp_path / "lock"
     with beside(HOLDER, path) as holder:
         child = int(holder.line())
@@ -61,7 +61,7 @@ def test_a_lock_dies_with_its_holder_even_where_a_child_of_it_lives_on(tmp_path:
             os.kill(child, signal.SIGKILL)
 
 
-def test_a_lock_is_not_for_others_to_hold(tmp_path: Path) -> None:
+def test_a_lock_file_is_private(tmp_path: Path) -> None:
     """Read access is enough to hold one; a lock file of an older pushrod is closed too."""
     (tmp_path / "old").touch(mode=0o644)
     for path in (tmp_path / "new", tmp_path / "old"):
@@ -69,7 +69,7 @@ def test_a_lock_is_not_for_others_to_hold(tmp_path: Path) -> None:
             assert mode(path) == 0o600
 
 
-def test_a_link_in_the_place_of_a_lock_is_not_followed(tmp_path: Path) -> None:
+def test_a_link_instead_of_a_lock_file_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "target").write_text("theirs")
     (tmp_path / "lock").symlink_to("target")
     with pytest.raises(OSError), locks.lock(tmp_path / "lock", purpose="a test", timeout=1):
@@ -77,7 +77,7 @@ def test_a_link_in_the_place_of_a_lock_is_not_followed(tmp_path: Path) -> None:
     assert (tmp_path / "target").read_text() == "theirs"
 
 
-def test_waiting_for_a_lock_ends_at_its_time(tmp_path: Path) -> None:
+def test_waiting_for_a_lock_has_a_time_limit(tmp_path: Path) -> None:
     path = tmp_path / "lock"
     with beside(HOLDER, path) as holder:
         holder.line()
@@ -90,13 +90,13 @@ def test_waiting_for_a_lock_ends_at_its_time(tmp_path: Path) -> None:
     assert not locks.locked(path)
 
 
-def test_a_lock_is_let_go_when_its_holder_fails(tmp_path: Path) -> None:
+def test_a_lock_is_released_if_its_holder_fails(tmp_path: Path) -> None:
     with pytest.raises(KeyError), locks.lock(tmp_path / "lock", purpose="x", timeout=0):
         raise KeyError
     assert not locks.locked(tmp_path / "lock")
 
 
-def test_a_lock_that_nobody_ever_took_is_free_and_not_made(tmp_path: Path) -> None:
+def test_checking_a_lock_does_not_create_it(tmp_path: Path) -> None:
     assert not locks.locked(tmp_path / "lock")
     assert not (tmp_path / "lock").exists()
 
@@ -113,7 +113,7 @@ for _ in range(40):
 
 
 @pytest.mark.slow
-def test_a_lock_keeps_others_out(tmp_path: Path) -> None:
+def test_a_lock_excludes_other_processes(tmp_path: Path) -> None:
     counter = tmp_path / "counter"
     counter.write_text("0")
     with beside(COUNTER, counter) as one, beside(COUNTER, counter) as two, beside(COUNTER, counter) as three:
@@ -121,7 +121,7 @@ def test_a_lock_keeps_others_out(tmp_path: Path) -> None:
     assert counter.read_text() == "120"
 
 
-def test_a_directory_in_the_place_of_a_lock_is_set_aside(tmp_path: Path) -> None:
+def test_a_directory_instead_of_a_lock_file_is_set_aside(tmp_path: Path) -> None:
     path = tmp_path / "lock"
     path.mkdir()
     (path / "x").touch()

@@ -12,7 +12,7 @@ import pytest
 from pushrod.system import network
 
 
-def test_who_listens_on_a_port() -> None:
+def test_the_user_of_a_listener_is_found() -> None:
     with socket.socket() as server:
         server.bind(("127.0.0.1", 0))
         port = server.getsockname()[1]
@@ -23,7 +23,7 @@ def test_who_listens_on_a_port() -> None:
             assert network.listener(client.getsockname()[1]) is None
 
 
-def test_a_listener_of_another_user_is_told_and_of_another_system_is_not(tmp_path: Path) -> None:
+def test_only_listeners_on_this_machines_addresses_are_found(tmp_path: Path) -> None:
     row = "   0: {}:6978 00000000:0000 {} 00000000:00000000 00:00000000 00000000  {}        0 1 1"
     table = tmp_path / "tcp"
     for address, state, known in (
@@ -47,7 +47,7 @@ def listener(request: pytest.FixtureRequest) -> Iterator[socket.socket]:
         pytest.skip("no IPv6 here")
 
 
-def test_a_port_somebody_listens_on_is_not_free(listener: socket.socket) -> None:
+def test_a_port_with_a_listener_is_not_free(listener: socket.socket) -> None:
     port = listener.getsockname()[1]
     assert not network.port_is_free(port)
     assert network.accepts(port)
@@ -65,18 +65,18 @@ def test_a_port_somebody_listens_on_is_not_free(listener: socket.socket) -> None
         ("0: 0000000000000000FFFF00000100007F:1F90 00000000000000000000000000000000:0000 0A", False),
     ],
 )
-def test_what_listens_is_what_others_can_reach(row: str, listens: bool) -> None:
+def test_only_reachable_listeners_count(row: str, listens: bool) -> None:
     if sys.byteorder == "little":
         assert network.reachable_listeners(f"  sl  local_address rem_address st\n   {row}\n") is listens
 
 
-def test_a_process_that_has_ended_listens_on_nothing() -> None:
+def test_an_ended_process_has_no_listener() -> None:
     pid = os.posix_spawn("/bin/true", ["true"], {})
     os.waitpid(pid, 0)
     assert not network.listens(pid)
 
 
-def test_a_port_is_free_again_after_its_listener_although_a_connection_lingers() -> None:
+def test_a_port_in_time_wait_is_free() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         client = socket.create_connection(("127.0.0.1", port))
@@ -86,7 +86,7 @@ def test_a_port_is_free_again_after_its_listener_although_a_connection_lingers()
     assert not network.accepts(port)
 
 
-def test_exchange_returns_all_that_a_unix_socket_answers(tmp_path: Path) -> None:
+def test_exchange_returns_the_whole_answer_of_a_unix_socket(tmp_path: Path) -> None:
     path = tmp_path / "s"
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(path))
@@ -110,21 +110,22 @@ def test_exchange_returns_all_that_a_unix_socket_answers(tmp_path: Path) -> None
     [
         *((a, True) for a in ("9.9.9.9", "140.82.121.3", "2606:50c0:8000::153", "64:ff9b::8c52:7903")),
         *((a, False) for a in ("127.0.0.1", "0.0.0.0", "10.213.0.2", "172.17.0.1", "192.168.1.1")),
+        *((a, False) for a in ("192.0.0.8", "64:ff9b::c000:8", "192.88.99.1")),
         *((a, False) for a in ("100.64.0.1", "169.254.169.254", "224.0.0.1", "240.0.0.1", "255.255.255.255")),
         *((a, False) for a in ("::1", "::", "fe80::1%1", "fd00::1", "ff02::1", "::ffff:127.0.0.1")),
         *((a, False) for a in ("64:ff9b::7f00:1", "2002:7f00:1::1", "2001:0:53aa:64c:0:5a:80ff:fffe")),
     ],
 )
-def test_which_addresses_are_of_the_internet(address: str, public: bool) -> None:
+def test_public_addresses_are_recognized(address: str, public: bool) -> None:
     assert network.is_public(address) is public
 
 
-def test_which_addresses_are_this_machines_own() -> None:
+def test_own_addresses_are_recognized() -> None:
     assert network.is_own("127.0.0.1")
     assert not network.is_own("192.0.2.1")
 
 
-def test_what_a_name_stands_for() -> None:
+def test_names_are_resolved_to_addresses() -> None:
     assert "127.0.0.1" in network.addresses("localhost", 443)
     assert network.addresses("2130706433", 443) == ["127.0.0.1"]
     with pytest.raises(OSError, match=r"not known|No address|failure in name"):

@@ -74,36 +74,36 @@ def floods(connection: socket.socket) -> None:
         ([b"HTTP/1.1 500 Oops\r\n"], 500),
     ],
 )  # fmt: skip
-def test_the_status(served: Callable[[Talk], Question], parts: list[bytes], status: int) -> None:
+def test_the_status_is_parsed(served: Callable[[Talk], Question], parts: list[bytes], status: int) -> None:
     assert ask([served(sends(*parts))]) == [Answer(status)]
 
 
 @pytest.mark.parametrize(
     "sent", [b"HTTP/1.1 abc\r\n\r\n", b"HTTP/2 200\r\n\r\n", b"SSH-2.0\r\n", b"\r\n", b"H" * 99]
 )
-def test_what_is_not_http(served: Callable[[Talk], Question], sent: bytes) -> None:
+def test_an_answer_that_is_not_http_is_reported(served: Callable[[Talk], Question], sent: bytes) -> None:
     assert ask([served(sends(sent))]) == [Answer(why="was not answered in HTTP")]
 
 
-def test_a_head_without_an_end_is_cut_off(served: Callable[[Talk], Question]) -> None:
+def test_an_endless_header_is_cut_off(served: Callable[[Talk], Question]) -> None:
     assert ask([served(floods)], 60) == [Answer(why="was not answered in HTTP")]
 
 
-def test_one_that_dribbles_has_its_time_as_a_whole(served: Callable[[Talk], Question]) -> None:
+def test_a_slow_answer_has_one_time_limit_in_total(served: Callable[[Talk], Question]) -> None:
     assert ask([served(dribbles)], 0.2) == [Answer(why="timed out")]
 
 
-def test_nobody_waits_for_those_that_do_not_answer(
+def test_slow_servers_do_not_delay_others(
     served: Callable[[Talk], Question], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Three at a time: the good one comes last, and is asked once those before it have timed out."""
     monkeypatch.setattr(probing, "WIDTH", 3)
     bad, good = served(dribbles), served(sends(b"HTTP/1.1 200 OK\r\n\r\n"))
-    found = ask([bad, bad, bad, bad, good], 0.2)
-    assert found == [*[Answer(why="timed out")] * 4, Answer(200)]
+    result = ask([bad, bad, bad, bad, good], 0.2)
+    assert result == [*[Answer(why="timed out")] * 4, Answer(200)]
 
 
-def test_a_port_alone(served: Callable[[Talk], Question]) -> None:
+def test_a_port_without_a_path_is_only_connected_to(served: Callable[[Talk], Question]) -> None:
     question = served(sends())
     with socket.create_server(("127.0.0.1", 0)) as unused:
         closed = unused.getsockname()[1]
@@ -113,5 +113,5 @@ def test_a_port_alone(served: Callable[[Talk], Question]) -> None:
     ]
 
 
-def test_nobody_is_asked() -> None:
+def test_no_questions_give_no_answers() -> None:
     assert ask([]) == []

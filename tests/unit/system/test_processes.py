@@ -5,7 +5,9 @@ import io
 import os
 import pwd
 import signal
+import subprocess
 import sys
+import time
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
@@ -31,7 +33,7 @@ def test_run_gives_text_as_input() -> None:
     assert processes.run(["cat"], stdin="ä\n").stdout == "ä\n"
 
 
-def test_run_gives_an_open_file_as_input_and_takes_one_for_output(tmp_path: Path) -> None:
+def test_run_accepts_open_files_as_input_and_output(tmp_path: Path) -> None:
     (tmp_path / "in").write_bytes(b"\x00\xff\n")
     with (tmp_path / "in").open("rb") as source, (tmp_path / "out").open("wb") as target:
         done = processes.run(["cat"], stdin=source, stdout=target)
@@ -67,21 +69,21 @@ def test_run_hands_over_each_line_as_it_appears(tmp_path: Path) -> None:
     assert done == (0, "one\ntwo\nthree", "")
 
 
-def test_run_says_which_program_is_missing() -> None:
+def test_run_reports_a_missing_program() -> None:
     with pytest.raises(HostError) as e:
         processes.run(["no-such-program", "x"])
     assert "no-such-program" in e.value.what
     assert "install no-such-program" in e.value.hint
 
 
-def test_run_says_which_directory_is_missing(tmp_path: Path) -> None:
+def test_run_reports_a_missing_directory(tmp_path: Path) -> None:
     with pytest.raises(HostError) as e:
         processes.run(["true"], cwd=tmp_path / "nowhere")
     assert e.value.where == str(tmp_path / "nowhere")
     assert "install" not in e.value.hint
 
 
-def test_run_says_which_file_is_no_program(tmp_path: Path) -> None:
+def test_run_reports_a_file_that_is_not_executable(tmp_path: Path) -> None:
     plain = tmp_path / "plain"
     plain.touch(0o644)
     with pytest.raises(HostError) as e:
@@ -108,7 +110,7 @@ def test_run_kills_the_whole_group_when_time_is_up(
 @pytest.mark.parametrize("left", ["sleep 300", "while sleep 0.1; do echo; done"])
 @by_lines
 @pytest.mark.slow
-def test_run_ends_with_the_program_and_kills_what_it_leaves_with_its_output_open(
+def test_run_ends_with_the_program_and_kills_children_holding_its_output(
     left: str, on_line: Callable[[str], None] | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(outputs, "_DRAIN", 0.5)
@@ -120,13 +122,13 @@ def test_run_ends_with_the_program_and_kills_what_it_leaves_with_its_output_open
 
 
 @pytest.mark.slow
-def test_run_ends_with_the_program_where_what_it_leaves_never_stops_printing() -> None:
+def test_run_ends_with_the_program_even_if_a_child_prints_forever() -> None:
     assert processes.run(["sh", "-c", "yes & exit 3"], on_line=lambda _: None, timeout=60).status == 3
 
 
 @by_lines
 @pytest.mark.slow
-def test_run_does_not_wait_for_what_has_left_the_group(
+def test_run_does_not_wait_for_a_process_outside_the_group(
     on_line: Callable[[str], None] | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(outputs, "_DRAIN", 0.2)
@@ -150,7 +152,7 @@ def test_run_ends_a_program_that_prints_without_end(monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.slow
-def test_a_stream_keeps_the_end_alone_of_what_a_program_says_beside_it() -> None:
+def test_drain_keeps_only_the_end_of_standard_error() -> None:
     sink = io.BytesIO()
     shout = "head -c 5000000 /dev/zero | tr '\\0' x >&2; echo last >&2; echo out"
     done = processes.drain(["sh", "-c", shout], sink, env=os.environ, timeout=20)
@@ -161,18 +163,18 @@ def test_a_stream_keeps_the_end_alone_of_what_a_program_says_beside_it() -> None
 
 def test_run_hands_over_all_that_a_program_printed_before_it_ended() -> None:
     """The receiver takes its first line once the program has ended."""
-    heard: list[str] = []
+    received: list[str] = []
 
     def receive(line: str) -> None:
-        if not heard:
+        if not received:
             assert waits.wait_until(lambda: gone(int(line)), timeout=20)
-        heard.append(line)
+        received.append(line)
 
     processes.run(["sh", "-c", "echo $$; exec seq 9000"], on_line=receive, timeout=60)
-    assert heard[1:] == [str(n) for n in range(1, 9001)]
+    assert received[1:] == [str(n) for n in range(1, 9001)]
 
 
-def test_run_leaves_no_child_when_the_receiver_of_lines_fails(tmp_path: Path) -> None:
+def test_run_leaves_no_child_if_the_line_callback_fails(tmp_path: Path) -> None:
     def fail(line: str) -> None:
         raise BusyError(line)
 
@@ -181,7 +183,7 @@ def test_run_leaves_no_child_when_the_receiver_of_lines_fails(tmp_path: Path) ->
     assert waits.wait_until(lambda: gone(int(e.value.what)), timeout=10)
 
 
-def test_run_does_not_hold_on_to_a_child_that_ignores_its_input() -> None:
+def test_run_accepts_a_child_that_ignores_its_input() -> None:
     assert processes.run(["true"], stdin="x" * 1_000_000).status == 0
 
 
@@ -197,13 +199,13 @@ def test_attach_returns_the_status_of_a_program_on_our_own_streams(tmp_path: Pat
     assert done.stdout == "typed\n9\n"
 
 
-def test_attach_says_which_program_is_missing(tmp_path: Path) -> None:
+def test_attach_reports_a_missing_program(tmp_path: Path) -> None:
     with pytest.raises(HostError) as e:
         processes.attach(["no-such-program"], cwd=tmp_path, env={})
     assert e.value.where == "no-such-program"
 
 
-def test_run_splits_at_newlines_alone_and_keeps_every_byte_of_a_line() -> None:
+def test_run_splits_only_at_newlines_and_keeps_every_byte() -> None:
     script = r"printf 'bad \000 byte\rx\014\302\205\n\033]0;t\007\nlast'"
     got: list[str] = []
     done = processes.run(["sh", "-c", script], on_line=got.append, timeout=20)
@@ -212,7 +214,7 @@ def test_run_splits_at_newlines_alone_and_keeps_every_byte_of_a_line() -> None:
 
 
 @pytest.mark.slow
-def test_run_cuts_what_has_no_end_and_says_so() -> None:
+def test_run_cuts_an_endless_line_and_marks_it() -> None:
     got: list[str] = []
     done = processes.run(
         ["sh", "-c", "yes | head -c 9000000 | tr -d '\\n'; yes | head -c 4000000"], on_line=got.append
@@ -223,22 +225,24 @@ def test_run_cuts_what_has_no_end_and_says_so() -> None:
 
 
 @root_only
-def test_a_child_of_root_reaches_below_a_closed_directory(outside: Path, account: pwd.struct_passwd) -> None:
+def test_a_child_of_root_can_access_files_below_a_private_directory(
+    outside: Path, account: pwd.struct_passwd
+) -> None:
     closed = outside / "home"
     (closed / "data").mkdir(parents=True)
     closed.chmod(0o700)
     (closed / "data" / "file").write_text("reached\n")
-    files.own(closed / "data", (found := accounts.child_account([closed / "data"])))
-    assert found is not None
-    assert (found.uid, found.gid) == (account.pw_uid, account.pw_gid)
-    assert found.reach
+    files.own(closed / "data", (result := accounts.child_account([closed / "data"])))
+    assert result is not None
+    assert (result.uid, result.gid) == (account.pw_uid, account.pw_gid)
+    assert result.reach
 
     script = "cat file && touch made && id -u && id -g && id -G"
-    done = processes.run(processes.as_account(["sh", "-c", script], found), cwd=closed / "data")
-    assert done.stdout.split() == ["reached", *map(str, (found.uid, found.gid, found.gid))], done.stderr
-    assert (closed / "data" / "made").stat().st_uid == found.uid
+    done = processes.run(processes.as_account(["sh", "-c", script], result), cwd=closed / "data")
+    assert done.stdout.split() == ["reached", *map(str, (result.uid, result.gid, result.gid))], done.stderr
+    assert (closed / "data" / "made").stat().st_uid == result.uid
 
-    plain = found._replace(reach="")
+    plain = result._replace(reach="")
     assert processes.run(processes.as_account(["cat", str(closed / "data" / "file")], plain)).status != 0
 
 
@@ -246,13 +250,13 @@ def test_a_child_of_root_reaches_below_a_closed_directory(outside: Path, account
 def test_a_child_of_root_gets_no_capability_that_it_does_not_need(
     outside: Path, account: pwd.struct_passwd
 ) -> None:
-    found = accounts.child_account([outside])
-    assert found == (account.pw_name, account.pw_uid, account.pw_gid, "")
-    done = processes.run(processes.as_account(["grep", "CapEff", "/proc/self/status"], found))
+    result = accounts.child_account([outside])
+    assert result == (account.pw_name, account.pw_uid, account.pw_gid, "")
+    done = processes.run(processes.as_account(["grep", "CapEff", "/proc/self/status"], result))
     assert int(done.stdout.split()[1], 16) == 0
 
 
-def test_nothing_is_wrapped_around_a_child_that_is_us() -> None:
+def test_a_child_of_the_same_user_has_no_wrapper() -> None:
     assert processes.as_account(["a", "b"], None) == ["a", "b"]
     assert processes.as_account(["a"], None, death_signal="KILL") == [
         "setpriv",
@@ -289,7 +293,7 @@ def test_a_user_without_a_name_is_known_by_number() -> None:
 
 @pytest.mark.parametrize("call", ["run", "attach"])
 @pytest.mark.slow
-def test_a_child_started_meanwhile_still_hears_its_signals(call: str) -> None:
+def test_a_child_does_not_inherit_ignored_signals(call: str) -> None:
     """An ignored signal is inherited through exec(2): a program run by hand could not be stopped with Ctrl-C."""
     child = "['grep', 'SigIgn', '/proc/self/status']"
     how = {
@@ -306,23 +310,23 @@ def test_a_child_started_meanwhile_still_hears_its_signals(call: str) -> None:
     assert [n.name for n in ours if ignored >> (n - 1) & 1] == []
 
 
-def test_text_for_a_program_reaches_it_also_where_its_lines_are_heard() -> None:
-    heard: list[str] = []
-    done = processes.run(["cat"], stdin="one\ntwo\n", on_line=heard.append, timeout=10)
-    assert (done.status, done.stdout, heard) == (0, "one\ntwo\n", ["one", "two"])
+def test_input_and_line_callback_work_together() -> None:
+    received: list[str] = []
+    done = processes.run(["cat"], stdin="one\ntwo\n", on_line=received.append, timeout=10)
+    assert (done.status, done.stdout, received) == (0, "one\ntwo\n", ["one", "two"])
 
 
-def test_a_program_beside_us_ends_when_the_block_does(tmp_path: Path) -> None:
+def test_a_background_program_ends_with_the_block(tmp_path: Path) -> None:
     script = f"read -r word; echo $word $$; cat > /dev/null; echo ended > {tmp_path}/ended"
-    with processes.beside(["sh", "-c", script], env={"PATH": "/usr/bin:/bin"}, stdin="hello\n") as said:
-        word, pid = said.split()
+    with processes.beside(["sh", "-c", script], env={"PATH": "/usr/bin:/bin"}, stdin="hello\n") as output:
+        word, pid = output.split()
         assert word == "hello"
         assert Path(f"/proc/{pid}").exists()
     assert (tmp_path / "ended").exists()
     assert not Path(f"/proc/{pid}").exists()
 
 
-def test_a_program_beside_us_that_does_not_end_is_killed() -> None:
+def test_a_background_program_that_does_not_end_is_killed() -> None:
     argv = ["sh", "-c", "echo $$; exec sleep 60"]
     with processes.beside(argv, env={"PATH": "/usr/bin:/bin"}, stdin="", timeout=0.3) as pid:
         assert Path(f"/proc/{pid}").exists()
@@ -331,19 +335,19 @@ def test_a_program_beside_us_that_does_not_end_is_killed() -> None:
 
 @pytest.mark.parametrize("script", ["exit 1", "sleep 60; touch went-on"])
 @pytest.mark.slow
-def test_a_program_beside_us_that_says_nothing(
+def test_a_silent_background_program_times_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str
 ) -> None:
     """Nor does it read: its input is larger than a pipe's buffer."""
     monkeypatch.chdir(tmp_path)
     argv = ["sh", "-c", script]
-    with processes.beside(argv, env={"PATH": "/usr/bin:/bin"}, stdin="x" * 10**5, timeout=0.3) as said:
-        assert said == ""
+    with processes.beside(argv, env={"PATH": "/usr/bin:/bin"}, stdin="x" * 10**5, timeout=0.3) as output:
+        assert output == ""
     assert not (tmp_path / "went-on").exists()
 
 
 @pytest.mark.slow
-def test_a_process_ends_after_its_time_with_what_it_has_started(tmp_path: Path) -> None:
+def test_end_after_ends_a_process_with_its_children(tmp_path: Path) -> None:
     """Also while it waits for a program on its own streams, as `exec` does."""
     source = """if True:
         import sys
@@ -353,8 +357,8 @@ def test_a_process_ends_after_its_time_with_what_it_has_started(tmp_path: Path) 
         processes.attach(["sh", "-c", "echo $$; exec sleep 60"], cwd=Path("/"), env={"PATH": "/usr/bin:/bin"})
     """
     done = processes.run([sys.executable, "-c", source], timeout=30)
-    number, told = done.stdout.split("\n")[:2]
-    assert (done.status, told) == (-signal.SIGTERM, "too long")
+    number, message = done.stdout.split("\n")[:2]
+    assert (done.status, message) == (-signal.SIGTERM, "too long")
     assert waits.wait_until(lambda: not Path(f"/proc/{number}").exists(), 10)
 
 
@@ -376,7 +380,7 @@ class Zeros:
 
 
 @pytest.mark.slow
-def test_what_passes_through_a_program_is_never_in_memory_whole() -> None:
+def test_streamed_data_is_never_completely_in_memory() -> None:
     size, measured = 1 << 26, streams.Measured(streams.Nothing())
     tracemalloc.start()
     try:
@@ -390,7 +394,7 @@ def test_what_passes_through_a_program_is_never_in_memory_whole() -> None:
     assert peak < 16 * streams.BLOCK
 
 
-def test_a_stream_of_a_program_that_fails_says_why_and_how_far_it_came() -> None:
+def test_a_failed_stream_reports_the_cause_and_keeps_partial_output() -> None:
     written = io.BytesIO()
     done = processes.drain(["sh", "-c", "echo half; echo why >&2; exit 3"], written, env=PLAIN, timeout=10)
     assert (done.status, done.stderr, written.getvalue()) == (3, "why\n", b"half\n")
@@ -398,7 +402,7 @@ def test_a_stream_of_a_program_that_fails_says_why_and_how_far_it_came() -> None
     assert (done.status, done.stderr) == (4, "why\n")
 
 
-def test_an_end_of_a_stream_that_fails_ends_its_program(tmp_path: Path) -> None:
+def test_a_failing_reader_or_writer_ends_the_program(tmp_path: Path) -> None:
     class Full:
         def write(self, block: bytes) -> None:
             raise OSError(errno.ENOSPC, "full")
@@ -414,10 +418,32 @@ def test_an_end_of_a_stream_that_fails_ends_its_program(tmp_path: Path) -> None:
         processes.feed(["sleep", "60"], Full(), env=PLAIN, timeout=30)
 
 
-def test_a_stream_that_stands_still_is_ended() -> None:
+def test_a_stalled_stream_is_ended() -> None:
     with pytest.raises(HostError, match=r"did not end within 0\.2 s"):
         processes.drain(["sleep", "60"], io.BytesIO(), env=PLAIN, timeout=0.2)
     with pytest.raises(HostError, match=r"did not end within 0\.2 s"):
         processes.feed(["sleep", "60"], Zeros(1 << 26), env=PLAIN, timeout=0.2)
-    with pytest.raises(HostError, match="no such file"):
+    with pytest.raises(HostError, match="No such file"):
         processes.drain(["/nothing/here"], io.BytesIO(), env=PLAIN, timeout=5)
+
+
+def test_await_end_waits_until_a_deadline() -> None:
+    with subprocess.Popen(["sleep", "60"]) as child:
+        with pytest.raises(subprocess.TimeoutExpired):
+            outputs.await_end(child, time.monotonic() + 0.05)
+        child.terminate()
+        outputs.await_end(child, time.monotonic() + 10)
+        assert child.returncode == -signal.SIGTERM
+        outputs.await_end(child, time.monotonic())  # its number may be another's by now
+
+
+def test_one_program_reads_what_another_prints(tmp_path: Path) -> None:
+    target = tmp_path / "it"
+    environment = {"PATH": "/usr/bin:/bin"}
+    first = ["head", "-c", "3000000", "/dev/zero"]
+    done = processes.relay(first, ["tee", str(target)], env=environment, timeout=30)
+    assert ([d.status for d in done], target.stat().st_size) == ([0, 0], 3_000_000)
+    ended = processes.relay(first, ["false"], env=environment, timeout=30)
+    assert ended[1].status == 1
+    failed = processes.relay(["sh", "-c", "echo no >&2; exit 3"], ["cat"], env=environment, timeout=30)
+    assert [(d.status, d.stderr.strip()) for d in failed] == [(3, "no"), (0, "")]

@@ -8,7 +8,7 @@ from pushrod.system import streams
 TEXT = bytes(range(256)) * 1000
 
 
-def test_everything_is_copied_and_measured() -> None:
+def test_bytes_are_copied_and_measured() -> None:
     written = io.BytesIO()
     measured = streams.Measured(written)
     streams.copy(io.BytesIO(TEXT), measured)

@@ -39,7 +39,7 @@ def tree(tmp_path: Path) -> Path:
         ("a/b/../../run", "run"),
     ],
 )
-def test_a_path_leads_where_the_kernel_would_lead_it(tree: Path, path: str, leads: str) -> None:
+def test_a_path_resolves_as_in_the_kernel(tree: Path, path: str, leads: str) -> None:
     assert trees.resolve(tree, path) == trees.Place(tuple(w for w in leads.split("/") if w != "."), True)
     assert (tree / leads).samefile(tree / path)
 
@@ -48,7 +48,7 @@ def test_a_path_leads_where_the_kernel_would_lead_it(tree: Path, path: str, lead
     ("path", "leads"),
     [("new", "new"), ("to-b/new/er", "a/b/new/er"), ("new/../other", "other"), ("a/x/../../y", "y")],
 )
-def test_what_is_not_there_leads_where_it_would_be(tree: Path, path: str, leads: str) -> None:
+def test_a_missing_path_resolves_to_its_future_place(tree: Path, path: str, leads: str) -> None:
     assert trees.resolve(tree, path) == trees.Place(tuple(leads.split("/")), False)
 
 
@@ -67,7 +67,7 @@ def test_what_is_not_there_leads_where_it_would_be(tree: Path, path: str, leads:
         ("a\0b", errno.EXDEV),
     ],
 )
-def test_nothing_leads_out(tree: Path, path: str, number: int) -> None:
+def test_a_path_out_of_the_tree_is_refused(tree: Path, path: str, number: int) -> None:
     (tree / "out").symlink_to("../secret")
     (tree / "absolute").symlink_to(tree.parent)
     (tree / "circle").symlink_to("circle")
@@ -87,7 +87,7 @@ def test_only_files_and_directories_are_opened(tree: Path) -> None:
         trees.read(tree, "none")
 
 
-def test_a_file_larger_than_it_may_be_is_not_read(tree: Path) -> None:
+def test_a_file_above_the_size_limit_is_not_read(tree: Path) -> None:
     assert trees.read(tree, "a/b/file", 4) == b"mine"
     with pytest.raises(OSError) as refused:
         trees.read(tree, "a/b/file", 3)
@@ -97,7 +97,7 @@ def test_a_file_larger_than_it_may_be_is_not_read(tree: Path) -> None:
 @pytest.mark.parametrize(
     ("shared", "directory", "file", "program"), [(False, 0o755, 0o644, 0o755), (True, 0o777, 0o666, 0o777)]
 )
-def test_a_copy_is_of_new_files_with_plain_modes(
+def test_a_copy_has_new_files_with_plain_modes(
     tree: Path, tmp_path: Path, shared: bool, directory: int, file: int, program: int
 ) -> None:
     """No set-ID bit of another account, and no hard link, is copied."""
@@ -114,7 +114,7 @@ def test_a_copy_is_of_new_files_with_plain_modes(
     assert (copy / "run").stat().st_mtime_ns == (tree / "run").stat().st_mtime_ns
 
 
-def test_a_copy_of_a_file_and_of_where_a_link_leads(tree: Path, tmp_path: Path) -> None:
+def test_a_file_or_the_target_of_a_link_is_copied(tree: Path, tmp_path: Path) -> None:
     trees.copy(tree, "a/up", tmp_path / "one")
     assert (tmp_path / "one").read_text() == "#!/bin/sh\n"
     trees.copy(tree, "to-b", tmp_path / "two")
@@ -123,7 +123,7 @@ def test_a_copy_of_a_file_and_of_where_a_link_leads(tree: Path, tmp_path: Path) 
         trees.copy(tree, "a/up", tmp_path / "one")
 
 
-def test_links_that_are_followed_become_files_and_lead_nowhere_else(tree: Path, tmp_path: Path) -> None:
+def test_followed_links_become_files_and_stay_inside_the_copied_tree(tree: Path, tmp_path: Path) -> None:
     (tree / "a" / "alias").symlink_to("b/file")
     (tree / "a" / "up").unlink()
     trees.copy(tree, "a", tmp_path / "copy", follow=True, leave_out=lambda name: name.startswith("."))
@@ -134,7 +134,7 @@ def test_links_that_are_followed_become_files_and_lead_nowhere_else(tree: Path, 
         trees.copy(tree, "a", tmp_path / "other", follow=True)
 
 
-def test_a_digest_is_that_of_names_links_contents_and_programs(tree: Path, tmp_path: Path) -> None:
+def test_a_digest_covers_names_links_contents_and_executable_bits(tree: Path, tmp_path: Path) -> None:
     trees.copy(tree, ".", tmp_path / "copy")
     before = trees.digest(tree, ".")
     assert trees.digest(tmp_path / "copy", ".") == before
@@ -210,7 +210,7 @@ def _followed(tree: Path, target: Path) -> str:
 @pytest.mark.slow
 @pytest.mark.parametrize("act", [_read, _copied, _followed])
 @pytest.mark.parametrize("swapped", ["a", "a/b", "a/b/file"])
-def test_a_racing_link_never_leads_out(
+def test_a_racing_link_does_not_lead_out_of_the_tree(
     tmp_path: Path, act: Callable[[Path, Path], str], swapped: str
 ) -> None:
     """The outside has the same structure with other content, so that a step that follows the link succeeds."""

@@ -34,7 +34,7 @@ except Interrupted as e:
 
 @pytest.mark.parametrize("number", INTERRUPTS)
 @pytest.mark.slow
-def test_a_signal_interrupts_what_waits_and_its_child_ends_with_it(number: signal.Signals) -> None:
+def test_a_signal_interrupts_a_wait_and_ends_its_child(number: signal.Signals) -> None:
     with beside(INTERRUPTIBLE) as program:
         assert program.line() == "ready"
         child = int(program.line())

@@ -6,8 +6,10 @@ Every engine since 20.10 keeps the command line compatible; nothing here uses th
 from pushrod.adapters.docker.builds import build, prune_builds
 from pushrod.adapters.docker.commands import (
     APP,
+    CLIENT,
     INSTANCE,
     MADE_BY,
+    ONE_OFF,
     RELEASE,
     REVISION,
     SERVICE,
@@ -23,13 +25,16 @@ from pushrod.adapters.docker.container import (
     Container,
     containers,
     empty,
+    empty_volumes,
     execute,
     inspect,
     labelled,
     logs,
+    make_room,
     put,
     remove,
     stop,
+    writable,
 )
 from pushrod.adapters.docker.local_images import (
     OnLine,
@@ -49,8 +54,10 @@ from pushrod.adapters.docker.volume import drivers, has_volume, make_volume, rem
 
 __all__ = [
     "APP",
+    "CLIENT",
     "INSTANCE",
     "MADE_BY",
+    "ONE_OFF",
     "RELEASE",
     "REVISION",
     "SERVICE",
@@ -64,6 +71,7 @@ __all__ = [
     "docker",
     "drivers",
     "empty",
+    "empty_volumes",
     "environment",
     "execute",
     "failed",
@@ -77,6 +85,7 @@ __all__ = [
     "load",
     "logs",
     "made_by",
+    "make_room",
     "make_volume",
     "networks",
     "prune_builds",
@@ -92,4 +101,5 @@ __all__ = [
     "tags",
     "untag",
     "volumes",
+    "writable",
 ]

@@ -9,9 +9,10 @@ from pushrod.adapters.docker.commands import FULL, docker, environment, known, l
 from pushrod.adapters.docker.local_images import BUILD, OnLine
 from pushrod.core.errors import BuildError
 from pushrod.core.lines import split
+from pushrod.core.patterns import lazy
 from pushrod.system import processes
 
-_PRIVATE = re.compile(r"(?i)(?:\w+_)?(?:token|secret|password|passwd|key|credentials|dsn|url)")
+_PRIVATE = lazy(r"(?i)(?:\w+_)?(?:token|secret|password|passwd|key|credentials|dsn|url)")
 """Build arguments that count as secrets because of their names. None of these names has a meaning for Docker's
 programs, their children, or ld.so.
 """
@@ -79,11 +80,11 @@ def build(
 
 _NO_BUILDX = "buildx component is missing"
 
-_STEP = re.compile(r"#|>>>|-{3,}| *\d+ \||The command |.*process \".*did not complete successfully")
+_STEP = lazy(r"#|>>>|-{3,}| *\d+ \||The command |.*process \".*did not complete successfully")
 """The builder's output about a failed step: its text and its output."""
 
 # BuildKit's and the older builder's messages about themselves, between the lines of the build.
-_CHATTER = re.compile(
+_CHATTER = lazy(
     r"DONE|CACHED|\[internal\]|transferring |exporting |writing image|naming to|unpacking|building with|resolve "
     r"|sha256:|extracting |FROM |\.\.\.|\[auth\]|--->|Removing intermediate|Sending build context|-{6,}"
 )

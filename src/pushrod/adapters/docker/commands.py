@@ -15,17 +15,24 @@ import msgspec
 from pushrod.adapters import git
 from pushrod.core.errors import HostError
 from pushrod.core.lines import split
+from pushrod.core.patterns import lazy
 from pushrod.system import files, processes, signals
 
 APP, RELEASE, SERVICE, INSTANCE = "pushrod.app", "pushrod.release", "pushrod.service", "pushrod.instance"
 """Labels on everything pushrod creates on an engine; things without them belong to somebody else."""
+
+CLIENT = "pushrod.client"
+"""The label of a store's client that a user has started; its value is the app. It is not part of the running app."""
+
+ONE_OFF = "com.docker.compose.oneoff"
+"""Compose's own label of what `docker compose run` makes, with the value `True`."""
 
 REVISION = "org.opencontainers.image.revision"
 """The commit an image was built from (OCI image specification, annotations)."""
 
 MADE_BY = "pushrod.made-by"
 """The label with the release for which a volume was created: it is removed with a release that was never live."""
-FULL = re.compile(r"no space left on device", re.IGNORECASE)
+FULL = lazy(r"no space left on device", re.IGNORECASE)
 QUICK = 60.0  # seconds for a query, and for an immediate action
 _TOGETHER = 8  # commands that run at the same time
 

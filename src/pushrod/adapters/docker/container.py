@@ -1,6 +1,7 @@
 """Containers: find them by label, read, stop and remove them, and use them for what only root may do."""
 
 import io
+import secrets
 import tarfile
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -15,7 +16,19 @@ from pushrod.system import files, processes
 
 _PUT = "/pushrod"  # where a file is unpacked in the temporary container
 _GRACE = 10.0  # seconds that Docker gives a container to stop if it sets no time itself
+_EMPTYING = 600.0  # seconds to remove the contents of a volume
 _TAIL = 50  # lines of a log
+# For a program of an app's image that works with the rights of root: what it needs, and no more.
+_RIGHTS = ("--user=0:0", "--cap-drop=ALL", "--cap-add=DAC_OVERRIDE", "--cap-add=FOWNER", "--network=none")
+_BOUNDS = (
+    "--pids-limit=16",
+    "--memory=128m",
+    "--memory-swap=128m",
+    "--cpus=1",
+    "--log-driver=none",
+    "--no-healthcheck",
+)
+_CLOSED = ("--read-only", "--security-opt=no-new-privileges")
 
 
 class Container(Value, frozen=True):
@@ -24,7 +37,8 @@ class Container(Value, frozen=True):
     `health` is empty if the container has no health check of its own; `check` is that check as an argv. `patience` is
     how long Docker lets it fail after its start before it is unhealthy, and `grace` how long it has to stop, both in
     seconds. `policy` is its restart policy. `networks` maps each network it is connected to, to its address there
-    (empty while it does not run).
+    (empty while it does not run). `memory` is its limit in bytes (0: none). `slice` is that of its processes; empty
+    if the engine decides.
     """
 
     name: str
@@ -43,7 +57,9 @@ class Container(Value, frozen=True):
     check: tuple[str, ...] = ()
     patience: float = 0.0
     grace: float = 10.0
+    memory: int = 0
     networks: dict[str, str] = {}
+    slice: str = ""
 
     @property
     def running(self) -> bool:
@@ -93,6 +109,8 @@ def _container(described: dict[str, Any]) -> Container:
         check=_check(described["Config"]),
         patience=_patience(described["Config"].get("Healthcheck") or {}),
         grace=float(described["Config"].get("StopTimeout") or _GRACE),
+        memory=described["HostConfig"].get("Memory") or 0,
+        slice=described["HostConfig"].get("CgroupParent") or "",
         networks={name: (n or {}).get("IPAddress", "") for name, n in networks.items()},
     )
 
@@ -144,26 +162,41 @@ def empty(directory: Path, images: Sequence[str]) -> None:
     The app chose that program, so its container gets only the rights it needs.
     """
     mount = f"type=bind,source={directory},target=/emptied"
-    rights = ("--user=0:0", "--cap-drop=ALL", "--cap-add=DAC_OVERRIDE", "--cap-add=FOWNER", "--network=none")
-    bounds = ("--pids-limit=16", "--memory=128m", "--memory-swap=128m", "--cpus=1", "--log-driver=none")
-    closed = ("--read-only", "--security-opt=no-new-privileges")
     for name in images:
-        argv = [
-            "docker",
-            "run",
-            "--rm",
-            *rights,
-            *bounds,
-            *closed,
-            "--mount",
-            mount,
-            "--entrypoint=find",
-            name,
-        ]
-        words = [*argv, "/emptied", "-mindepth", "1", "-delete"]
-        done = processes.run(words, env=environment(), timeout=QUICK, on_line=lambda _: None)
-        if done.status == 0:
+        words = ("--mount", mount, "--entrypoint=find", name, "/emptied", "-mindepth", "1", "-delete")
+        if _run_as_root(words, QUICK).status == 0:
             return
+
+
+def _run_as_root(words: Sequence[str], timeout: float) -> processes.Completed:
+    """Run a program that the app chose in a container of its own, which does not outlive the call: if the time is up,
+    only Docker's client would be killed.
+    """
+    name = f"pushrod.task.{secrets.token_hex(8)}"  # a dot: no container of an app has one in its name
+    argv = ["docker", "run", "--rm", "--pull=never", f"--name={name}", *_RIGHTS, *_BOUNDS, *_CLOSED, *words]
+    try:
+        return processes.run(argv, env=environment(), timeout=timeout, on_line=lambda _: None)
+    except BaseException:
+        remove([c.name for c in inspect([name])])
+        raise
+
+
+def writable(name: str) -> list[str]:
+    """The paths of a container where volumes and directories of the host are mounted that it may write, in order."""
+    (mounts,) = msgspec.json.decode(docker("container", "inspect", "--format", "[{{json .Mounts}}]", name))
+    kinds = ("volume", "bind")
+    return sorted(m["Destination"] for m in mounts if m["Type"] in kinds and m.get("RW"))
+
+
+def empty_volumes(name: str, places: Sequence[str], image: str) -> None:
+    """Remove the contents of a stopped container's volumes, with the `find` of its image. Raises HostError if that
+    has none."""
+    beside = [f"--cgroup-parent={c.slice}" for c in inspect([name]) if c.slice]
+    for place in places:
+        words = (f"--volumes-from={name}", "--entrypoint=find", image, place, "-mindepth", "1", "-delete")
+        done = _run_as_root((*beside, *words), _EMPTYING)
+        if done.status != 0:
+            raise failed(done.stdout, f"container {name}")
 
 
 def put(path: Path, raw: bytes, rights: tuple[int, int, int], image: str) -> None:
@@ -189,6 +222,16 @@ def put(path: Path, raw: bytes, rights: tuple[int, int, int], image: str) -> Non
         remove([made])
     path.with_name(entry.name).replace(path)
     files.sync_directory(path.parent)
+
+
+def make_room(labels: Mapping[str, str], most: int) -> None:
+    """Remove the oldest containers with these labels, so that one more makes `most` of them.
+
+    For programs that somebody calls: they may go on when the call has ended, and each costs the engine memory that no
+    limit of the app counts.
+    """
+    others = sorted(containers(labels), key=lambda c: c.started)
+    remove([c.name for c in others[: max(len(others) - most + 1, 0)]])
 
 
 def remove(names: Sequence[str]) -> None:

@@ -43,7 +43,7 @@ def made_by(reference: str) -> list[str]:
 
 
 def images(references: Sequence[str], at: Path | None = None) -> list[dict[str, Any]]:
-    """An engine's descriptions of those of these images that it has; those of the host's engine are cached for
+    """An engine's descriptions of the given images that it has; those of the host's engine are cached for
     `image`.
     """
     if at is not None:
@@ -94,8 +94,8 @@ def pull(reference: str, on_line: OnLine, *, at: Path | None = None, hint: str =
 
 
 def load(archive: IO[bytes], on_line: OnLine) -> list[str]:
-    """Load the images of an archive that `docker save` wrote; returns their names. Raises BuildError if it is no such
-    archive.
+    """Load the images of an archive that `docker save` wrote; returns their names. Raises BuildError if it is
+    not one.
     """
     done = processes.run(["docker", "load"], env=environment(), stdin=archive, timeout=BUILD, on_line=on_line)
     names = [line.partition(": ")[2] for line in done.stdout.splitlines() if line.startswith("Loaded image")]

@@ -34,10 +34,10 @@ def checkout(repository: Path, commit: str, target: Path) -> None:
 def checkout_into(repository: Path, commit: str, target: Path) -> None:
     """Write the tree of a submodule's commit below `target`, the empty directory that its parent's tree has there.
 
-    Raises RepositoryError if something else is in that place.
+    Raises RepositoryError if anything else is there.
     """
     if target.is_symlink() or not target.is_dir() or any(target.iterdir()):
-        raise RepositoryError("something else is in a submodule's place", where=str(target))
+        raise RepositoryError("a file is where a submodule's directory should be", where=str(target))
     _extract(repository, commit, target, repository / f"checkout-{os.getpid()}.tar")
 
 

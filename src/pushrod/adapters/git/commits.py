@@ -8,6 +8,7 @@ from pushrod.adapters.git.commands import environment, git
 from pushrod.adapters.git.repositories import BRANCH
 from pushrod.core.errors import HostError, RepositoryError
 from pushrod.core.lines import decode
+from pushrod.core.patterns import lazy
 from pushrod.system import processes
 
 PATH = 1024
@@ -16,6 +17,9 @@ PATH = 1024
 ZERO = "0" * 40
 _NAME = 255  # bytes of a file name, the limit of file systems
 _BLOCK = 1 << 16  # bytes
+_KEPT, _LISTED = 1 << 20, 3  # bytes of a commit's listing that are kept, and how many listings
+_LISTINGS: dict[tuple[str, str], bytes] = {}
+_OID = lazy("[0-9a-f]{40}|[0-9a-f]{64}")
 _SUBJECT = 200  # characters; Git itself advises 50
 
 
@@ -80,6 +84,14 @@ def is_ancestor(
     return processes.run(argv, env=environment(quarantine)).status == 0
 
 
+def mentions(repository: Path, commit: str, word: str) -> bool:
+    """Whether a file of a commit contains a word in any case; texts for people and compose files do not count."""
+    others = (f":(exclude,icase,glob)**/{name}" for name in ("*.md", "*.rst", "*.txt", "*compose*.y*ml"))
+    options = ("--quiet", "--ignore-case", "--word-regexp", "--fixed-strings", "--text")
+    argv = ["git", "-C", str(repository), "grep", *options, "-e", word, commit, "--", ".", *others]
+    return processes.run(argv, env=environment(), timeout=120).status == 0
+
+
 def is_zero(oid: str) -> bool:
     """Whether an object name is all zeros, in a repository of SHA-1 or of SHA-256."""
     return set(oid) == {"0"}
@@ -87,9 +99,8 @@ def is_zero(oid: str) -> bool:
 
 def links(repository: Path, commit: str) -> list[tuple[str, str]]:
     """The submodules of a commit's tree: the path of each, and its commit."""
-    listing = git(repository, "ls-tree", "-r", "-z", "--full-tree", commit)
-    rows = (line.split("\t", 1) for line in listing.split("\0")[:-1])
-    return [(path, meta.split()[2]) for meta, path in rows if meta.startswith("160000 ")]
+    rows = (line.partition(b"\t") for line in _listing(repository, commit, None))
+    return [(decode(path), meta.split()[2].decode()) for meta, _, path in rows if meta.startswith(b"160000 ")]
 
 
 def settings(repository: Path, commit: str, name: str, section: str) -> list[tuple[str, str]]:
@@ -101,6 +112,12 @@ def settings(repository: Path, commit: str, name: str, section: str) -> list[tup
     lines = processes.run(argv, env=environment()).stdout.split("\0")[:-1]
     pairs = (line.partition("\n") for line in lines)
     return [(key, value) for key, _, value in pairs if key.startswith(section)]
+
+
+def changed(repository: Path, before: str, commit: str, pattern: str) -> list[str]:
+    """The files of a commit that match a pattern and differ from another commit's, or that it lacks."""
+    options = ("--name-only", "-z", "--diff-filter=AM", "--no-renames", "--no-ext-diff")
+    return git(repository, "diff", *options, before, commit, "--", pattern).split("\0")[:-1]
 
 
 def tree(repository: Path, commit: str, *, quarantine: Mapping[str, str] | None = None) -> Iterator[Blob]:
@@ -116,13 +133,27 @@ def entries(
 
     Raises RepositoryError for a path of more than PATH bytes, and if Git fails.
     """
+    return map(_entry, _listing(repository, commit, quarantine))
+
+
+def _listing(repository: Path, commit: str, quarantine: Mapping[str, str] | None) -> Iterator[bytes]:
+    """The lines of Git's listing of a commit's tree. That of a commit by its name never changes: the last few are
+    kept, unless they are long.
+    """
+    key = str(repository), commit
+    if key in _LISTINGS:
+        yield from _LISTINGS[key].split(b"\0")
+        return
     argv = ["git", "-C", str(repository), "ls-tree", "-r", "-t", "-z", "--long", "--full-tree", commit]
+    kept = bytearray()
     try:
         with processes.output_of(argv, env=environment(quarantine), timeout=120.0) as out:
             rest = b""
             while block := out.read(_BLOCK):
+                if len(kept) <= _KEPT:
+                    kept += block
                 *lines, rest = (rest + block).split(b"\0")
-                yield from map(_entry, lines)
+                yield from lines
                 if len(rest) > _BLOCK:
                     _entry(rest)
     except HostError as e:
@@ -131,6 +162,10 @@ def entries(
             where=str(repository),
             hint="`git ls-tree -r` in the repository shows more",
         ) from e
+    if _OID.fullmatch(commit) and kept and len(kept) <= _KEPT:
+        while len(_LISTINGS) >= _LISTED:
+            _LISTINGS.pop(next(iter(_LISTINGS)), None)
+        _LISTINGS[key] = bytes(kept[:-1])
 
 
 def _entry(entry: bytes) -> Blob | str:
@@ -177,3 +212,20 @@ def tree_id(repository: Path, commit: str, directory: str) -> str:
     """The object name of a directory of a commit: equal if its contents are equal."""
     path = "" if directory in ("", ".") else directory.strip("/")
     return git(repository, "rev-parse", f"{commit}:{path}").strip()
+
+
+def subjects(repository: Path, before: str, commit: str, most: int = 30) -> list[tuple[str, str]]:
+    """The commits that a commit has and another lacks, newest first, as (commit, subject); none if Git knows one of
+    them no longer."""
+    argv = [
+        "git",
+        "-C",
+        str(repository),
+        "log",
+        f"--max-count={most}",
+        "--format=%H %s",
+        f"{before}..{commit}",
+    ]
+    done = processes.run(argv, env=environment(), timeout=10)
+    pairs = (line.partition(" ") for line in done.stdout.split("\n") if line)
+    return [(oid, text[:_SUBJECT]) for oid, _, text in pairs] if done.status == 0 else []

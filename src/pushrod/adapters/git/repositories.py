@@ -11,7 +11,7 @@ from pushrod.adapters import refs
 from pushrod.adapters.git.checkouts import write_attributes
 from pushrod.adapters.git.commands import IDENTITY, PLAIN, config, environment, git
 from pushrod.core.errors import RepositoryError
-from pushrod.system import files, processes
+from pushrod.system import files, misplaced, processes
 
 if TYPE_CHECKING:
     from pushrod.core.limits import Limits
@@ -29,10 +29,19 @@ OWN_TAGS = "refs/tags/release"
 _MANY_PACKS = 20
 
 
+HARMLESS = (
+    "badDate", "badDateOverflow", "badEmail", "badName", "badTimezone", "missingEmail", "missingNameBeforeEmail",
+    "missingSpaceBeforeDate", "missingSpaceBeforeEmail", "multipleAuthors", "zeroPaddedDate", "zeroPaddedFilemode",
+)  # fmt: skip
+"""Mistakes in the history of well-known repositories (git-fsck(1)): in names, addresses and dates of old commits,
+which nothing here reads."""
+
 _SERVED = {
     "receive.denyDeletes": "true",
     "receive.autogc": "false",
-    "receive.advertisePushOptions": "false",
+    # Accepted and ignored: GitLab's users may have `push.pushOption` in their settings, and Git gives up if the
+    # server does not accept push options.
+    "receive.advertisePushOptions": "true",
     # Git verifies the certificate of a signed push (git-push(1), --signed) even if it requested none, and runs a
     # program.
     **dict.fromkeys(("gpg.program", "gpg.openpgp.program", "gpg.x509.program", "gpg.ssh.program"), "false"),
@@ -46,11 +55,7 @@ _SERVED = {
     "core.attributesFile": "/dev/null",
     "pack.threads": "2",
     "gc.auto": "0",
-    # Harmless mistakes in the history of well-known repositories (git-fsck(1)).
-    **{
-        f"receive.fsck.{fault}": "ignore"
-        for fault in ("badTimezone", "missingSpaceBeforeDate", "zeroPaddedFilemode", "missingEmail")
-    },
+    **{f"receive.fsck.{fault}": "ignore" for fault in HARMLESS},
 }
 """The settings of an app's repository: what a client may ask of Git, and which objects are valid."""
 
@@ -84,7 +89,8 @@ def move_branch(repository: Path, commit: str) -> None:
 
 
 def set_branch_aside(repository: Path, aside: str) -> None:
-    """Move the file in the deployed branch's place aside, as `aside` beside the repository's own files."""
+    """Rename a file that is where the deployed branch's ref should be, to `aside` beside the repository's own
+    files."""
     path = repository / "refs" / "heads" / BRANCH
     if path.exists() or path.is_symlink():
         path.rename(repository / f"{BRANCH}.{aside}")
@@ -160,7 +166,7 @@ def repair_bare(path: Path) -> list[str]:
     if processes.run(argv, env=environment()).status == 0:
         return []
     damaged = [path / name for name in ("HEAD", "config") if os.path.lexists(path / name)]
-    aside = [files.set_aside(p).name for p in damaged]
+    aside = [misplaced.set_aside(p).name for p in damaged]
     branch = path / "refs" / "heads" / BRANCH
     create_bare(path, sha256=branch.is_file() and len(branch.read_bytes().strip()) == 64)
     return aside
@@ -216,7 +222,7 @@ def served(most: "Limits") -> dict[str, str]:
 def tidy(repository: Path) -> None:
     """Repack a repository with many packs, dropping unreachable objects that are older than a day."""
     if len(packs(repository)) > _MANY_PACKS:
-        git(repository, "gc", "--quiet", "--prune=1.day.ago", timeout=1800)
+        _collect(repository, "1.day.ago", timeout=1800)
 
 
 def packs(repository: Path) -> list[Path]:
@@ -237,7 +243,26 @@ def collect(repository: Path) -> None:
     """Pack a repository and remove unreachable objects that are older than an hour: a running push may need younger
     ones. Raises RepositoryError.
     """
-    git(repository, "gc", "--quiet", "--prune=1.hour.ago", timeout=600)
+    _collect(repository, "1.hour.ago", timeout=600)
+
+
+def _collect(repository: Path, older: str, timeout: float) -> None:
+    """Pack a repository without a commit graph: Git 2.39 never ends computing one if a commit's date is beyond the
+    largest number, which `badDateOverflow` accepts.
+    """
+    git(repository, "-c", "gc.writeCommitGraph=false", "gc", "--quiet", f"--prune={older}", timeout=timeout)
+
+
+def drop_tags(repository: Path, first: int) -> None:
+    """Remove the tags of releases before `first`, and pack what is left. The caller must hold the app's lock.
+    Raises RepositoryError.
+    """
+    numbers = git(repository, "for-each-ref", "--format=%(refname:lstrip=3)", OWN_TAGS).split()
+    older = [f"{OWN_TAGS}/{n}" for n in numbers if n.isdecimal() and int(n) < first]
+    for name in ("packed-refs", *older):
+        (repository / f"{name}.lock").unlink(missing_ok=True)
+    git(repository, "update-ref", "--stdin", stdin="".join(f"delete {name}\n" for name in older))
+    collect(repository)
 
 
 def tag(repository: Path, name: str, commit: str, message: str) -> None:

@@ -7,7 +7,7 @@ from typing import IO
 
 from pushrod.adapters.git.commands import environment, failed, git
 from pushrod.adapters.git.commits import is_commit
-from pushrod.adapters.git.repositories import packs
+from pushrod.adapters.git.repositories import HARMLESS, packs
 from pushrod.core.errors import RepositoryError
 from pushrod.system import processes
 
@@ -33,7 +33,16 @@ def transfer(
         with pack.open("wb") as f:
             _pack(source, f"{commit}\n{known}\n", f, quarantine)
         with pack.open("rb") as f:
-            argv = ["git", "-C", str(repository), "index-pack", "--stdin", "--fix-thin", "--strict"]
+            ignored = ",".join(f"{fault}=ignore" for fault in HARMLESS)
+            argv = [
+                "git",
+                "-C",
+                str(repository),
+                "index-pack",
+                "--stdin",
+                "--fix-thin",
+                f"--strict={ignored}",
+            ]
             done = processes.run(argv, env=environment(), stdin=f, timeout=600)
         if done.status != 0:
             raise failed("git index-pack", done.stderr.strip(), repository)
@@ -77,7 +86,7 @@ def _check_whole(source: Path, commit: str, known: str, quarantine: Mapping[str,
 
 
 def _known(source: Path, oids: Sequence[str], quarantine: Mapping[str, str] | None) -> list[str]:
-    """The ones of these objects that a repository has, including a hook's quarantine."""
+    """Which of these objects a repository has, including a hook's quarantine."""
     asked = "".join(f"{oid}\n" for oid in oids)
     answer = git(source, "cat-file", "--batch-check", quarantine=quarantine, stdin=asked)
     return [line.split()[0] for line in answer.splitlines() if not line.endswith(" missing")]

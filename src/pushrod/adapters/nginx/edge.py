@@ -26,9 +26,10 @@ from pushrod.adapters.nginx.sites import Bounds, Listening, check
 from pushrod.adapters.nginx.tree import render_tree
 from pushrod.adapters.nginx.workers import Mark
 from pushrod.core.errors import EdgeError, HostError, StateError
+from pushrod.core.patterns import lazy
 from pushrod.core.site import DRAIN_BUDGET, Site
 from pushrod.core.values import Value
-from pushrod.system import files, locks, network, processes, waits
+from pushrod.system import files, locks, misplaced, network, processes, waits
 from pushrod.system.accounts import Account
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ _PROGRAMS = ("start.py", "rotation.py")
 """The modules beside this one that run without pushrod, from copies."""
 
 _USUAL = Bounds()
-_PLACE = re.compile(r'^\s*(?:pid|listen) "(?:unix:)?((?:[^"\\]|\\.)*)";$', re.MULTILINE)
+_PLACE = lazy(r'^\s*(?:pid|listen) "(?:unix:)?((?:[^"\\]|\\.)*)";$', re.MULTILINE)
 """Paths that only the nginx of one directory may have: its pid file, and the socket of its mark listener."""
 
 
@@ -67,7 +68,8 @@ class Edge:
 
     `program` is the nginx binary. `runtime` may be any directory of its own with a short path. nginx runs as
     `account` if pushrod is root; the account then owns `logs`, `run` and `runtime`, and nothing else. nginx listens
-    at `addresses`, and on `port` (0: none) even if no site uses it.
+    at `addresses`, and on `port` (0: none) even if no site uses it; `metrics` is the loopback port that serves
+    metrics (0: none).
     """
 
     program: Path
@@ -77,6 +79,7 @@ class Edge:
     addresses: tuple[str, ...] = ("127.0.0.1",)
     port: int = 0
     bounds: Bounds = _USUAL
+    metrics: int = 0
 
     @property
     def current(self) -> Path:
@@ -203,9 +206,9 @@ class Edge:
             files.point(self.current, f"trees/{self._write_alone(self._last_known())}")
 
     def _set_aside_current(self) -> None:
-        """Set aside a file in the place of the link `current`."""
+        """Set aside a file that is where the link `current` should be."""
         if self.current.exists() and not self.current.is_symlink():
-            files.set_aside(self.current)
+            misplaced.set_aside(self.current)
 
     def _last_known(self) -> dict[str, Site]:
         for generation in self._generations.all():
@@ -329,7 +332,7 @@ class Edge:
 
     @property
     def _listening(self) -> Listening:
-        return Listening(self.addresses, self.port, self.bounds)
+        return Listening(self.addresses, self.port, self.bounds, metrics=self.metrics)
 
     @property
     def _generation(self) -> str:

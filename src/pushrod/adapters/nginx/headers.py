@@ -96,13 +96,7 @@ proxy_set_header Connection $upgrade_connection;
 """
 
 # An authorization request has no body, and is never a WebSocket.
-_ASKED = """\
-proxy_set_header Upgrade "";
-proxy_set_header Connection "";
-proxy_set_header Content-Length "";
-proxy_set_header X-Original-URI $request_uri;
-proxy_set_header X-Original-Method $request_method;
-"""
+_ASKED = beside(__file__, "authorization_headers.conf")
 
 _SCHEME = beside(__file__, "believed_scheme.conf")
 

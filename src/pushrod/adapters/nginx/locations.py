@@ -10,8 +10,8 @@ import msgspec
 from pushrod.adapters.nginx import headers, memory
 from pushrod.adapters.nginx.quoting import indented, name, quoted, word
 from pushrod.adapters.nginx.sites import Bounds
-from pushrod.adapters.templates import beside
-from pushrod.core.site import POOL, Site, group
+from pushrod.adapters.templates import beside, fill
+from pushrod.core.site import DATA, POOL, Site, group
 from pushrod.core.values import Auth, Cache, Rate, Route
 
 LONG = 3600
@@ -31,6 +31,10 @@ CACHE_BYTES = "256m"
 """The most disk space for an app's cache."""
 
 MAPS = beside(__file__, "file_maps.conf")
+
+_CACHE = beside(__file__, "cache.conf")
+
+_AUTHORIZATION = beside(__file__, "authorization.conf")
 
 
 INSIDE = """\
@@ -65,7 +69,7 @@ def routes(site: Site) -> tuple[Route, ...]:
 def zones(site: Site, directory: Path) -> str:
     """What a site's routes need in the `http` block: zones for rates, the cache, and maps for conditions."""
     text = "".join(_zone(site, r, r.rate) for r in routes(site) if r.rate)
-    text += _stripping(site) + _closed(site)
+    text += _stripping(site) + _restricted(site)
     caches = [r.cache for r in routes(site) if r.cache]
     if caches:
         place = quoted(directory / "run" / f"cache-{site.app}")
@@ -98,7 +102,7 @@ def _route(
     inner, beside = limits, ""
     if route.redirect:
         inner = (shared + added if added else "") + f"return {route.status} {word(route.redirect)};\n"
-    elif route.files:
+    elif (route.files or route.volume) and not route.service:
         inner += _files(site, number, directory) + shared + added + _FILE_CACHE
         beside = _missing(site, number, route, directory, shared + added)
     elif route.grpc:
@@ -111,6 +115,13 @@ def _route(
             place = _without_length(number)
             beside = f"location {place} {{\n{indented(text, 4)}}}\n"
             inner = f"if ($unsaid) {{\n    set $unsaid_at {place};\n    return {UNSAID};\n}}\n{inner}"
+    if route.service and (route.files or route.volume):
+        passed = f"location @rest-{number} {{\n{indented(inner, 4)}}}\n{beside}"
+        look = _files(site, number, directory, index="") + shared + added + _FILE_CACHE
+        ends = "|".join(route.suffixes)
+        looking = f'location ~* "\\.(?:{ends})$" {{\n{indented(look, 4)}}}\n'
+        inner = inner + looking if ends else look
+        beside = passed + _missing(site, number, route, directory, shared + added)
     if route.auth and route.auth.service:
         beside += _question(site, number, route.auth)
     heads = [route.prefix] if route.prefix.endswith("/") else [f"= {route.prefix}", f"{route.prefix}/"]
@@ -156,7 +167,7 @@ def _kept_there(site: Site, route: Route) -> str:
 
 def _called(site: Site, number: int, route: Route, shared: str, added: str, bounds: Bounds) -> str:
     """gRPC: messages are streamed in both directions for the length of the call. Nothing is buffered on disk, so a
-    call is no upload.
+    call is not an upload.
     """
     silent = _milliseconds(route.timeout or LONG)
     text = f"client_max_body_size {route.max_body};\n"
@@ -281,15 +292,9 @@ def _cached(site: Site, route: Route, cache: Cache) -> str:
     seen = (scheme, "$client_host", *(headers.handed_on(app, h) for h in headers.SEEN_IN_ANSWERS if app))
     own = f"{site.release}:{route.prefix}:{':'.join(seen)}:$asked_path:"
     given = " ".join(_given(site, item) for item in cache.bypass)
-    return (
-        f"proxy_cache app-{site.app};\n"
-        f"proxy_cache_key {word(own + cache.key)};\n"
-        f"proxy_cache_valid 200 203 301 302 308 {math.ceil(cache.seconds)}s;\n"
-        "proxy_cache_use_stale error timeout updating http_500 http_502 http_503 http_504;\n"
-        "proxy_cache_background_update on;\n"
-        "proxy_cache_lock on;\n"
-        + (f"proxy_cache_bypass {given};\nproxy_no_cache {given};\n" if given else "")
-    )
+    seconds = str(math.ceil(cache.seconds))
+    lines = fill(_CACHE, app=site.app, key=word(own + cache.key), seconds=seconds)
+    return lines + (f"proxy_cache_bypass {given};\nproxy_no_cache {given};\n" if given else "")
 
 
 def _asked(item: str) -> str:
@@ -303,7 +308,7 @@ def _given(site: Site, item: str) -> str:
     return f"$given_{name(site.app)}_{tag(item)}"
 
 
-# ---- who may, and how often -----------------------------------------------------------------------------------
+# ---- access and rates -----------------------------------------------------------------------------------------
 
 
 def _access(route: Route) -> str:
@@ -316,25 +321,26 @@ def _access(route: Route) -> str:
 ODD = beside(__file__, "odd_paths.conf")
 
 
-def is_closed(route: Route) -> bool:
-    """Whether a route is closed to some clients."""
+def is_restricted(route: Route) -> bool:
+    """Whether a route is restricted: not every client may use it."""
     return bool(route.auth or route.allow or route.deny)
 
 
 def disguised_path(app: str) -> str:
-    """The variable that is set if a path is another spelling of a closed route of the app."""
+    """The variable that is set if a path is another spelling of a restricted route of the app."""
     return f"$astray_{name(app)}"
 
 
-def _closed(site: Site) -> str:
-    """A closed route is one path for nginx but may be several for an app: in capitals, with parameters (`/admin;x/`),
-    double encoded. A path that an app may take for a closed route, and nginx does not, is answered with 404.
+def _restricted(site: Site) -> str:
+    """A restricted route is one path for nginx but may be several for an app: in capitals, with parameters
+    (`/admin;x/`), double encoded. A path that an app may take for a restricted route, and nginx does not, is
+    answered with 404.
     """
-    closed = [r.prefix.rstrip("/") for r in site.routing.routes if is_closed(r)]
-    if not closed:
+    restricted = [r.prefix.rstrip("/") for r in site.routing.routes if is_restricted(r)]
+    if not restricted:
         return ""
     text = f'map $uri {disguised_path(site.app)} {{\n    default $odd_path;\n    "~/(?:;[^/]*/|\\.{{1,2}};)" yes;\n'
-    for prefix in filter(None, closed):
+    for prefix in filter(None, restricted):
         folded = "".join(map(_folded, prefix))
         text += f'    "~*^(?!(?-i:{re.escape(prefix)})(?:/|$)){folded}(?:;[^/]*)?(?:/|$)" yes;\n'
     return text + "}\n"
@@ -377,21 +383,21 @@ def _learned(number: int, header: str) -> str:
 
 
 def _question(site: Site, number: int, auth: Auth) -> str:
-    inner = (
-        "internal;\nproxy_method GET;\nproxy_pass_request_body off;\n"
-        + headers.asked(*_trusting(site))
-        + f"proxy_pass http://{upstream(site, auth.service)}{auth.path};\n"
-    )
+    address = f"http://{upstream(site, auth.service)}{auth.path}"
+    inner = fill(_AUTHORIZATION, headers=headers.asked(*_trusting(site)), address=address)
     return f"location = /.pushrod/auth/{number} {{\n{indented(inner, 4)}}}\n"
 
 
 # ---- files ----------------------------------------------------------------------------------------------------
 
 
-def _files(site: Site, number: int, directory: Path) -> str:
+_INDEX = " ${uri}index.html"
+
+
+def _files(site: Site, number: int, directory: Path, index: str = _INDEX) -> str:
     """`try_files` looks for an index, so that a directory without one is treated like any missing file."""
     own = quoted(_own(site, number, directory))
-    return f"{INSIDE}root {own};\ntry_files $uri ${{uri}}index.html @missing-{number};\n"
+    return f"{INSIDE}root {own};\ntry_files $uri{index} @missing-{number};\n"
 
 
 def _own(site: Site, number: int, directory: Path) -> Path:
@@ -400,17 +406,26 @@ def _own(site: Site, number: int, directory: Path) -> Path:
 
 def _missing(site: Site, number: int, route: Route, directory: Path, added: str) -> str:
     """A directory's name gets its slash; then files named by their content of earlier releases; then the fallback,
-    except for a request for such a file. Access was checked before.
+    except for a request for such a file. Access was checked before. A service beside the files gets the rest.
     """
     own = _own(site, number, directory)
+    tried = "" if route.service else _INDEX
     index = f'if (-f {quoted(own)[:-1]}$uri/index.html") {{\n    return 308 $uri/$is_args$args;\n}}\n'
-    last = f"@page-{number}" if route.fallback else "=404"
+    index = "" if route.service else index
+    last = f"@page-{number}" if route.fallback else f"@rest-{number}" if route.service else "=404"
+    after = f"@data-{number}" if route.volume else last
     text = (
-        f"{INSIDE}{index}root {quoted(own.parent.parent / POOL)};\ntry_files $uri {last};\n"
+        f"{INSIDE}{index}root {quoted(own.parent.parent / POOL)};\ntry_files $uri {after};\n"
         + added
         + _FILE_CACHE
     )
     location = f"location @missing-{number} {{\n{indented(text, 4)}}}\n"
+    if route.volume:
+        data = own.parent / DATA / str(number)
+        index = index.replace(quoted(own)[:-1], quoted(data)[:-1])
+        text = f"{INSIDE}{index}root {quoted(data)};\ntry_files $uri{tried} {last};\n"
+        text += added + _FILE_CACHE
+        location += f"location @data-{number} {{\n{indented(text, 4)}}}\n"
     if route.fallback:
         place = f"{route.prefix.rstrip('/')}/{route.fallback}"
         text = (

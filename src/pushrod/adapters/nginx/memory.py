@@ -12,7 +12,7 @@ HEADERS = 36 << 10
 """Bytes for the headers of an answer: for 32k of them, in a size of which a group has several blocks."""
 
 KEPT = 25 << 10
-"""Bytes of the largest block that musl keeps by itself."""
+"""Bytes of the largest block that musl keeps without `held`."""
 
 NAME = "memory.conf"
 """The name of the file with `held`."""

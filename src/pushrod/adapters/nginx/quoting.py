@@ -4,8 +4,9 @@ import re
 from pathlib import Path
 
 from pushrod.core.errors import EdgeError
+from pushrod.core.patterns import lazy
 
-_UNQUOTABLE = re.compile(r"[$*?\[\x00-\x1f\x7f]")
+_UNQUOTABLE = lazy(r"[$*?\[\x00-\x1f\x7f]")
 
 
 def quoted(path: Path, prefix: str = "") -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from pushrod.adapters.nginx.generations import Generations
 from pushrod.adapters.nginx.workers import Mark, accepting, workers_of
 from pushrod.core.errors import EdgeError
+from pushrod.core.patterns import lazy
 from pushrod.system import files, waits
 
 if TYPE_CHECKING:
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
 CONFIRM_BUDGET = 10.0
 """Seconds within which a worker of the new generation must answer. nginx tries for 2.5 s to bind a port."""
 
-_BIND = re.compile(r"bind\(\) to (\S+):(\d+) failed \((.+)\)")
+_LOOK = 0.005  # seconds between two checks of nginx: a reload takes about 130 ms, of which it sleeps 100
+
+_BIND = lazy(r"bind\(\) to (\S+):(\d+) failed \((.+)\)")
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,7 @@ class Reload:
             done = answered and not accepting(workers)
             return done or not self.master.is_running() or bool(self._emergencies(seen))
 
-        waits.wait_until(settled, CONFIRM_BUDGET)
+        waits.wait_until(settled, CONFIRM_BUDGET, _LOOK)
         return answered
 
     def _revert(self, before: str, after: str) -> None:

@@ -43,6 +43,7 @@ def master(edge: Path) -> int:
         title = Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0").replace(b"\0", b" ").decode()
     except (OSError, ValueError):
         return 0
+    # The same check as `workers.find_master`: this program stands alone, without psutil.
     return pid if title.startswith("nginx: master process ") and f" -p {edge}/ " in f"{title} " else 0
 
 

@@ -19,15 +19,13 @@ lines.
 """
 
 _USUAL_MEMORY = 192 << 10
-"""Bytes that a request takes at most unless an app's own lines change it: 64k for an answer's headers, the most that
+"""Bytes that a request takes at most unless custom nginx lines change it: 64k for an answer's headers, the most that
 a route can have, 128k for the rest.
 """
 
 _LEAST_REQUESTS = 50
 
-_HEAD = """\
-# @app@, release @release@. Rendered by pushrod; a change made here is lost at the next switch.
-@log@"""
+_HEAD = beside(__file__, "site_head.conf")
 
 _UPSTREAM = beside(__file__, "upstream.conf")
 
@@ -35,12 +33,7 @@ _SERVER = beside(__file__, "server.conf")
 
 _LEADING = beside(__file__, "redirect.conf")
 
-_BUFFERS = f"""\
-    # An answer's headers have to fit into one buffer; frameworks send 5k of cookies and 10k of policies.
-    proxy_buffer_size {memory.HEADERS >> 10}k;
-    proxy_buffers 16 4k;
-    proxy_busy_buffers_size 48k;
-"""
+_BUFFERS = fill(beside(__file__, "buffers.conf"), headers=f"{memory.HEADERS >> 10}k")
 
 _CERTIFIED = """\
     ssl_certificate @chain@;
@@ -320,7 +313,7 @@ def _away(site: Site) -> str:
 def _kept(site: Site) -> str:
     """Checks before a request is routed."""
     text = ""
-    if any(map(locations.is_closed, site.routing.routes)):
+    if any(map(locations.is_restricted, site.routing.routes)):
         text += fill(_ASTRAY, variable=locations.disguised_path(site.app))
     if any(map(locations.strips, site.routing.routes)):
         text += fill(_FIRST, first=locations.first(site.app))

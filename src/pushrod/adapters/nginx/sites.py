@@ -6,15 +6,16 @@ from collections.abc import Container, Iterable
 from typing import NamedTuple
 
 from pushrod.core.errors import EdgeError
-from pushrod.core.site import SNIPPET, Site
+from pushrod.core.patterns import lazy
+from pushrod.core.site import SNIPPET, Site, both_nameless, same_domain
 from pushrod.core.values import Value
 
-_APP = re.compile(r"[a-z][a-z0-9-]{0,30}")
-_SERVICE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+_APP = lazy(r"[a-z][a-z0-9-]{0,30}")
+_SERVICE = lazy(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
-_DOMAIN = re.compile(rf"(?=.{{1,253}}$)(?:\*\.{_LABEL}|{_LABEL})(?:\.{_LABEL})*")
-_NETWORK = re.compile(r"[0-9a-fA-F.:]{2,45}(?:/[0-9]{1,3})?")
-_GENERATION = re.compile(r"[0-9a-f]{8,64}")
+_DOMAIN = lazy(rf"(?=.{{1,253}}$)(?:\*\.{_LABEL}|{_LABEL})(?:\.{_LABEL})*")
+_NETWORK = lazy(r"[0-9a-fA-F.:]{2,45}(?:/[0-9]{1,3})?")
+_GENERATION = lazy(r"[0-9a-f]{8,64}")
 
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -55,14 +56,15 @@ class Bounds(Value, frozen=True):
 
 
 class Listening(Value, frozen=True):
-    """Where an edge listens: at these addresses, and on `port` (0: none) even if no site uses it; its limits; and the
-    ports with HTTP/2 without TLS.
+    """Where an edge listens: at these addresses, and on `port` (0: none) even if no site uses it; its limits; the
+    ports with HTTP/2 without TLS; and the loopback port that serves metrics (0: none).
     """
 
     addresses: tuple[str, ...] = ("127.0.0.1",)
     port: int = 0
     bounds: Bounds = Bounds()
     h2c: frozenset[int] = frozenset()
+    metrics: int = 0
 
 
 class Backend(NamedTuple):
@@ -130,19 +132,10 @@ def check(sites: Iterable[Site], listening: Listening) -> None:
     owners: dict[str, str] = {}
     for site in sites:
         if not site.domains and (other := nameless.setdefault(site.port, site.app)) != site.app:
-            raise EdgeError(
-                f"{other} and {site.app} would both answer to every name on port {site.port}",
-                where=f"{other} and {site.app}",
-                hint="give one of them names of its own in its compose file, "
-                "x-pushrod: {domains: [shop.example.com]}, or another port, `pushrod up --port N`",
-            )
+            raise both_nameless(site.app, other, site.port)
         for domain in site.domains:
             if (other := owners.setdefault(domain, site.app)) != site.app:
-                raise EdgeError(
-                    f"the domain {domain} is {other}'s",
-                    where=f"{other} and {site.app}",
-                    hint="remove it from `x-pushrod.domains` of one of them, or destroy the app that is not used",
-                )
+                raise same_domain(site.app, other, domain)
     encrypted = {s.tls.port: s.app for s in sites if s.tls}
     for site in sites:
         if site.port in encrypted:
@@ -160,5 +153,6 @@ def _check_backends(site: Site, ports: Container[int], addresses: Iterable[str])
     ours = {ipaddress.ip_address(a) for a in addresses}
     texts = [text for backends in site.services.values() for text in backends]
     for address, port in filter(None, map(_backend, texts)):
-        if port in ports and (address in ours or address.is_loopback):
+        everywhere = any(a.is_unspecified for a in ours)
+        if port in ports and (address in ours or (everywhere and address.is_loopback)):
             raise EdgeError(f"an instance has port {port}, on which the edge itself listens", where=site.app)

@@ -9,7 +9,7 @@ from pushrod.adapters.nginx import access, headers, locations, memory, pages, se
 from pushrod.adapters.nginx.quoting import indented, quoted
 from pushrod.adapters.nginx.sites import Known, Listening, check
 from pushrod.adapters.templates import beside, fill
-from pushrod.core.site import DRAIN_BUDGET, Site
+from pushrod.core.site import DRAIN_BUDGET, METRICS, Site
 
 HEADERS_WITHIN = 15.0
 """Seconds in which a client must send all headers of a request, or complete the handshake; then its connection
@@ -30,6 +30,7 @@ _CIPHERS = (
 )
 
 _DEFAULT = beside(__file__, "unknown_name.conf")
+_METRICS = beside(__file__, "metrics.conf")
 
 
 def render_main(
@@ -72,6 +73,9 @@ def render_main(
         memory=f"        include {memory.NAME};\n" if known.gives_back else "",
         keepalive_min="    keepalive_min_timeout 2s;\n" if known.keepalive_min else "",
         tls=fill(_TLS, ciphers=":".join(_CIPHERS)) + _strict(sites) if encrypted else "",
+        metrics=fill(_METRICS, port=str(listening.metrics), file=quoted(directory / METRICS))
+        if listening.metrics
+        else "",
         includes=f"{includes}\n" if includes else "",
         passed=indented(headers.passed(), 4),
         hosts=indented(_hosts(sites), 8),

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pushrod.core.errors import EdgeError
+from pushrod.core.patterns import lazy
 from pushrod.system import processes
 from pushrod.system.accounts import Account
 
@@ -14,7 +15,7 @@ TEST_SECONDS, TEST_MEMORY = 10, 512 << 20
 whichever app's change it is for.
 """
 
-_EMERGENCY = re.compile(r"\[emerg\] (?:\d+#\d+: )?(.+)")
+_EMERGENCY = lazy(r"\[emerg\] (?:\d+#\d+: )?(.+)")
 
 
 def test(tree: Path, argv: Sequence[str], directory: Path, account: Account | None) -> None:
@@ -28,7 +29,7 @@ def test(tree: Path, argv: Sequence[str], directory: Path, account: Account | No
     if done.status in (-signal.SIGXCPU, -signal.SIGKILL):
         raise EdgeError(
             f"reading the new configuration takes nginx more than {TEST_SECONDS} s, and each reload would",
-            hint="use fewer routes, addresses, names or own lines; the edge stays as it was",
+            hint="use fewer routes, addresses, names or custom nginx lines; the edge stays as it was",
         )
     if done.status != 0:
         raise _refused(tree, tuple(done.stderr.splitlines()))

@@ -5,31 +5,50 @@ password; the app gets a role that changes rows and one that changes the schema.
 """
 
 from pushrod.adapters.postgres.cluster import configure, initialise, set_password
+from pushrod.adapters.postgres.cluster import waiting as waiting_settings
 from pushrod.adapters.postgres.dumps import Copy
+from pushrod.adapters.postgres.figures import LIBRARY, Size, Statement, size, statements
 from pushrod.adapters.postgres.programs import STOP_SIGNAL, SUPERUSER, Programs, server_argv
-from pushrod.adapters.postgres.roles import Roles, ensure
+from pushrod.adapters.postgres.recovery import Place, container_place, local_place, recover
+from pushrod.adapters.postgres.roles import INSTANCES, LOGINS, Roles, ensure
 from pushrod.adapters.postgres.schema import schema_digest
-from pushrod.adapters.postgres.server import ContainerServer, Database, Row, Server, ready, url
-from pushrod.adapters.postgres.sessions import end_sessions, waiting
+from pushrod.adapters.postgres.server import ContainerServer, Database, Row, Server, ready, refusal, url
+from pushrod.adapters.postgres.sessions import end_sessions, restore_point, waiting
+from pushrod.adapters.postgres.wal import Log
 
 __all__ = [
+    "INSTANCES",
+    "LIBRARY",
+    "LOGINS",
     "STOP_SIGNAL",
     "SUPERUSER",
     "ContainerServer",
     "Copy",
     "Database",
+    "Log",
+    "Place",
     "Programs",
     "Roles",
     "Row",
     "Server",
+    "Size",
+    "Statement",
     "configure",
+    "container_place",
     "end_sessions",
     "ensure",
     "initialise",
+    "local_place",
     "ready",
+    "recover",
+    "refusal",
+    "restore_point",
     "schema_digest",
     "server_argv",
     "set_password",
+    "size",
+    "statements",
     "url",
     "waiting",
+    "waiting_settings",
 ]

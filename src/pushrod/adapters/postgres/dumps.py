@@ -9,14 +9,15 @@ import re
 from collections.abc import Callable, Iterator
 
 from pushrod.adapters import dumps
-from pushrod.adapters.dumps import Rows
-from pushrod.adapters.postgres.server import FORM, Command, Database, refusal
+from pushrod.adapters.dumps import Command, Rows
+from pushrod.adapters.postgres.server import FORM, Database, refusal
 from pushrod.core.errors import StoreError
 from pushrod.system import processes
 from pushrod.system.streams import Sink, Source
 
 _LONG = 6 * 3600.0  # seconds for a dump, a restore, or one counting statement
 _LOCK = 60  # seconds that a dump waits for a session that changes a table's schema
+_SPARE = 256 << 20  # bytes of the disk that a copy of the database leaves free
 _TRIES = 5  # for the swap, during which the database must have no sessions
 
 
@@ -49,19 +50,71 @@ class Copy(dumps.Copy):
         """Read a dump to its end. Raises StoreError if it is damaged or incomplete."""
         self._read("pg_restore", "--file=/dev/null", dump=dump)
 
-    def restore(self, dump: Source) -> str:
+    def restore(self, dump: Source, rows: Rows) -> str:
         """Replace the database by a dump; returns the name of the previous database, which is kept.
 
-        The dump is restored beside the database, roles and rights are ensured, then the names are swapped: sessions
-        are ended and reconnect. Until then the database is unchanged; what an earlier restore kept is dropped first.
+        The dump is restored beside the database, its rows are counted, roles and rights are ensured, then the names
+        are swapped: sessions are ended and reconnect. Until then the database is unchanged; what an earlier restore
+        kept is dropped first.
         """
         made, kept = self._beside("restoring"), self._beside("before_restore")
         self._load(dump, made)
+        self._prove(made, rows)
         self._ensure(made)
         self._ask("analyze", made)
         self._drop(kept)
         self._swap(made, kept)
         return kept
+
+    def restore_as(self, dump: Source, rows: Rows, name: str) -> None:
+        """Restore a dump as a new database `name`, which is there complete or not at all. Raises StoreError if there
+        is one.
+        """
+        if self._ask(_named(database=name) + _EXISTS):
+            raise StoreError(
+                f"there is a database `{name}` already",
+                where=f"store of database {self._database}",
+                hint="choose another name, or drop that database first",
+            )
+        try:
+            self._load(dump, name)
+            self._prove(name, rows)
+            self._ensure(name)
+        except BaseException:
+            self._drop(name)
+            raise
+
+    def load(self, dump: Source, loader: Database) -> tuple[Rows, str]:
+        """Replace the database by a dump from elsewhere; returns the rows of its tables, and the name of the previous
+        database, which is kept.
+
+        The dump may come from anybody, so `loader` restores it as a role of the app's, never as the superuser, and
+        what it says about owners and rights is left out. It is restored beside the database; unless all of it can be,
+        and it has a table, nothing changes. Raises StoreError then.
+        """
+        made, kept = self._beside("importing"), self._beside("before_import")
+        self._drop(made)
+        self._check_room()
+        self._ask(_named(database=self._database, made=made) + _CREATE)
+        try:
+            self._ensure(made)
+            options = ("--exit-on-error", "--no-password", "--no-owner", "--no-privileges")
+            command = loader.command("pg_restore", *options, database=made, timeout=_LONG)
+            _ended(processes.feed(command.argv, dump, env=command.environment, timeout=_LONG), command)
+            rows = self._count(made)
+            if not rows:
+                raise StoreError(
+                    "the dump has no table",
+                    where=f"database {self._database}",
+                    hint="the database is unchanged; take one with pg_dump --format=custom",
+                )
+            self._ask("analyze", made)
+        except BaseException:
+            self._drop(made)
+            raise
+        self._drop(kept)
+        self._swap(made, kept)
+        return rows, kept
 
     # ---- steps ----------------------------------------------------------------------------------------------
 
@@ -76,13 +129,23 @@ class Copy(dumps.Copy):
 
     def _load(self, dump: Source, database: str) -> None:
         self._drop(database)
+        self._check_room()
         self._ask(_named(database=self._database, made=database) + _CREATE)
         self._read("pg_restore", "--exit-on-error", "--no-password", database=database, dump=dump)
 
+    def _check_room(self) -> None:
+        """Raise StoreError unless the disk has room for the database once more: the running one writes there too."""
+        for size, directory in self._ask(_named(database=self._database) + _ROOM):
+            free = self._server.free(directory)
+            if free is not None and free - int(size) < _SPARE:
+                raise StoreError(
+                    f"a copy beside the database needs {int(size) // 10**6} MB, and {free // 10**6} MB are free",
+                    where=f"database {self._database}, in {directory}",
+                    hint="free some space on that disk; the database is unchanged",
+                )
+
     def _count(self, database: str, snapshot: str = "") -> Rows:
-        within = f"set transaction snapshot '{snapshot}';\n" if snapshot else ""
-        begin = "begin isolation level repeatable read, read only;\n"
-        return {table: int(rows) for table, rows in self._ask(begin + within + _COUNT, database)}
+        return rows_of(self._server, database, snapshot)
 
     def _swap(self, made: str, kept: str) -> None:
         for left in reversed(range(_TRIES)):
@@ -109,6 +172,14 @@ class Copy(dumps.Copy):
         return self._server.command(program, *argv, database=database, timeout=_LONG)
 
 
+def rows_of(server: Database, database: str, snapshot: str = "") -> Rows:
+    """The number of rows of each table of a database, in a snapshot if one is given."""
+    within = f"set transaction snapshot '{snapshot}';\n" if snapshot else ""
+    begin = "begin isolation level repeatable read, read only;\n"
+    rows = server.query(begin + within + _COUNT, database, timeout=_LONG)
+    return {table: int(number) for table, number in rows}
+
+
 def _ended(done: processes.Completed, command: Command) -> None:
     if done.status != 0:
         raise refusal(done.stderr, command.where)
@@ -117,6 +188,12 @@ def _ended(done: processes.Completed, command: Command) -> None:
 def _named(**names: str) -> str:
     return "".join(f"\\set {variable} '{name}'\n" for variable, name in names.items())
 
+
+_EXISTS = "select 1 from pg_database where datname = :'database';\n"
+
+_ROOM = """
+select pg_database_size(oid), current_setting('data_directory') from pg_database where datname = :'database';
+"""
 
 _EXPORT = """
 set idle_in_transaction_session_timeout = 0;

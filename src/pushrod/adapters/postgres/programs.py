@@ -38,6 +38,12 @@ class Programs:
         """The version as the server prints it, `18.6`. Raises HostError if it cannot be run."""
         return _version(self.postgres)
 
+    def has_library(self, name: str) -> bool:
+        """Whether the server can load this library: in `lib` beside `bin`, as the wheel, Debian and the PostgreSQL
+        project's own packages have it.
+        """
+        return (self.bin.parent / "lib" / f"{name}.so").exists()
+
     def major(self) -> str:
         """The major version, `18`: another one cannot read its data."""
         return self.version().partition(".")[0]

@@ -5,27 +5,22 @@ import io
 import re
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Protocol
 from urllib.parse import quote
 
+from pushrod.adapters.dumps import Command
 from pushrod.adapters.postgres.programs import SUPERUSER, Programs, environment
 from pushrod.core.errors import StoreError
-from pushrod.system import files, network, processes, waits
+from pushrod.system import files, network, processes, streams, tails, waits
+from pushrod.system.streams import Sink
 
 _CONNECT_TIMEOUT = 5  # seconds; the server is on this machine
+_READ = 600.0  # seconds to read a file from a container
 _POLL = 0.02  # seconds between two queries while a server starts
 
 Row = tuple[str, ...]
-
-
-class Command(NamedTuple):
-    """One of PostgreSQL's programs, as run on a server as the superuser; `where` is for errors."""
-
-    argv: list[str]
-    environment: Mapping[str, str]
-    where: str
 
 
 class Database(Protocol):
@@ -39,6 +34,15 @@ class Database(Protocol):
         without a name, on none. `timeout` is in seconds, for each statement.
         """
 
+    def read(self, path: str, sink: Sink) -> None:
+        """Write one of the server's files to the sink. Raises StoreError if it cannot be read."""
+
+    def free(self, path: str) -> int | None:
+        """The free bytes of the disk with one of the server's directories; None if that is not known."""
+
+    def as_role(self, role: str, password: str) -> "Database":
+        """The same server, for another role that logs in."""
+
 
 @dataclass(frozen=True)
 class Server:
@@ -47,6 +51,8 @@ class Server:
     programs: Programs
     port: int
     password: str = field(repr=False)
+    address: str = "127.0.0.1"
+    user: str = SUPERUSER
 
     def query(self, sql: str, database: str = "postgres", *, timeout: float = 30.0) -> list[Row]:
         """Run a psql script as the superuser and return its rows, NULL as an empty string.
@@ -59,7 +65,7 @@ class Server:
 
     def command(self, program: str, *argv: str, database: str = "", timeout: float = 30.0) -> Command:
         """Like `Database.command`, with the programs beside the server's."""
-        at = ["--host=127.0.0.1", f"--port={self.port}", f"--username={SUPERUSER}", *_on(database)]
+        at = [f"--host={self.address}", f"--port={self.port}", f"--username={self.user}", *_on(database)]
         variables = environment() | {
             "PGPASSWORD": self.password,
             **_variables(timeout),
@@ -69,6 +75,25 @@ class Server:
         }
         where = f"database {database} of PostgreSQL on port {self.port}"
         return Command([str(self.programs.bin / program), *argv, *at], variables, where)
+
+    def read(self, path: str, sink: Sink) -> None:
+        """Like `Database.read`."""
+        try:
+            with Path(path).open("rb") as file:
+                streams.copy(file, sink)
+        except FileNotFoundError as e:
+            raise _gone(path) from e
+
+    def free(self, path: str) -> int | None:
+        """Like `Database.free`."""
+        try:
+            return files.free_space(Path(path))
+        except OSError:
+            return None
+
+    def as_role(self, role: str, password: str) -> "Server":
+        """Like `Database.as_role`."""
+        return replace(self, user=role, password=password)
 
 
 @dataclass(frozen=True)
@@ -92,6 +117,26 @@ class ContainerServer:
         whole = ["docker", "exec", "--interactive", *given, self.container, *words]
         return Command(whole, self.docker, f"database {database} in container {self.container}")
 
+    def read(self, path: str, sink: Sink) -> None:
+        """Like `Database.read`, with the container's `cat`."""
+        argv = ["docker", "exec", self.container, "cat", path]
+        if processes.drain(argv, sink, env=self.docker, timeout=_READ).status != 0:
+            raise _gone(path)
+
+    def free(self, path: str) -> int | None:
+        """Like `Database.free`, with the container's `df`."""
+        done = processes.run(["docker", "exec", self.container, "df", "-P", "-k", path], env=self.docker)
+        match = re.search(r"^\S+ +[0-9]+ +[0-9]+ +([0-9]{1,18}) +[0-9]+% ", done.stdout, re.MULTILINE)
+        return int(match[1]) * 1024 if done.status == 0 and match else None
+
+    def as_role(self, role: str, password: str) -> "ContainerServer":  # noqa: ARG002
+        """Like `Database.as_role`; the image trusts every role on its socket."""
+        return replace(self, user=role)
+
+
+def _gone(path: str) -> StoreError:
+    return StoreError("the server has removed a part of its log that was not copied yet", where=path)
+
 
 def _on(database: str) -> list[str]:
     return [f"--dbname={database}"] if database else []
@@ -114,7 +159,10 @@ def _query(psql: Command, sql: str, timeout: float) -> list[Row]:
     done = processes.run(psql.argv, env=psql.environment, stdin=sql, timeout=timeout + 2 * _CONNECT_TIMEOUT)
     if done.status != 0:
         raise refusal(done.stderr, psql.where)
-    return [tuple(row) or ("",) for row in csv.reader(io.StringIO(done.stdout, newline=""))]
+    try:
+        return [tuple(row) or ("",) for row in csv.reader(io.StringIO(done.stdout, newline=""))]
+    except csv.Error as e:  # an app's own image may answer anything
+        raise StoreError(f"its answer cannot be read: {e}", where=psql.where) from e
 
 
 def _message(output: str) -> str:
@@ -135,17 +183,17 @@ def _hint(output: str) -> str:
     return ""
 
 
-def ready(server: Server, deadline: float, log: Path) -> None:
-    """Wait until the server answers `select 1`. Raises StoreError with the end of `log` after `deadline` seconds.
+def ready(server: Server, deadline: float, log: Path, question: str = "select 1") -> None:
+    """Wait until the server answers a question. Raises StoreError with the end of `log` after `deadline` seconds.
 
     A server that refuses the login (another password) fails at once; one that recovers from a crash is waited for.
     """
     end = time.monotonic() + deadline
     problem = "nothing listens on its port"
-    if waits.wait_until(lambda: network.accepts(server.port), deadline, _POLL):
+    if waits.wait_until(lambda: network.accepts(server.port, server.address), deadline, _POLL):
         while True:
             try:
-                server.query("select 1")
+                server.query(question)
                 return
             except StoreError as e:
                 problem = e.what
@@ -164,7 +212,7 @@ def _is_starting(output: str) -> bool:
 
 def _not_ready(server: Server, problem: str, hint: str, log: Path) -> StoreError:
     where = f"PostgreSQL on port {server.port}"
-    return StoreError(f"PostgreSQL is not ready: {problem}", where=where, hint=hint, log=files.tail(log))
+    return StoreError(f"PostgreSQL is not ready: {problem}", where=where, hint=hint, log=tails.of_file(log))
 
 
 def url(user: str, password: str, port: int, database: str, host: str = "127.0.0.1") -> str:

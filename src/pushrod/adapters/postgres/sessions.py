@@ -1,4 +1,4 @@
-"""The sessions of a release command in PostgreSQL: what blocks them, and how they are ended.
+"""The sessions of a release command in PostgreSQL: what blocks them, how they are ended, and where they began.
 
 PostgreSQL keeps executing the statement of a client that is gone, and keeps the locks it holds or waits for.
 """
@@ -18,6 +18,11 @@ def end_sessions(server: Database, app: str, since: str) -> int:
     """
     ended = server.query(_set(migrator=Roles.of(app).migrator, since=since) + _END)
     return len(ended)
+
+
+def restore_point(server: Database, name: str) -> None:
+    """Write a restore point of this name into the server's write-ahead log."""
+    server.query(_set(name=name) + "select pg_create_restore_point(:'name');\n")
 
 
 def waiting(server: Database, app: str) -> list[str]:

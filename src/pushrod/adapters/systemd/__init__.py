@@ -22,6 +22,7 @@ from pushrod.adapters.systemd.units import (
     mount_unit,
     mounts,
     render,
+    render_web,
     tmpfiles,
 )
 
@@ -47,6 +48,7 @@ __all__ = [
     "mounts",
     "rebound",
     "render",
+    "render_web",
     "slices",
     "tmpfiles",
 ]

@@ -5,10 +5,11 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
+from pushrod.adapters.systemd.manager import failed
 from pushrod.adapters.systemd.units import DIRECTORY, check_paths
 from pushrod.adapters.templates import fill, read
 from pushrod.core.errors import HostError
-from pushrod.system import files, processes
+from pushrod.system import files, misplaced, processes
 from pushrod.system.accounts import user_name
 
 _FILES = Path(__file__).with_name("files") / "boot"
@@ -66,7 +67,7 @@ class BootUnit(NamedTuple):
         if self.user:
             _linger()
         text = self.text()
-        files.make_way(self.path)
+        misplaced.make_way(self.path)
         files.write(self.path, text, mode=0o644)
         try:
             self._call("daemon-reload")
@@ -94,12 +95,8 @@ class BootUnit(NamedTuple):
     def _call(self, *argv: str) -> None:
         done = self._systemctl(*argv)
         if done.status != 0:
-            option = "--user " if self.user else ""
-            raise HostError(
-                f"systemctl {option}{' '.join(argv)} failed: {done.stderr.strip() or f'status {done.status}'}",
-                where=str(self.path),
-                hint=f"`journalctl {option}-e -u {self.name}` shows more",
-            )
+            option = ["--user"] if self.user else []
+            raise failed([*option, *argv], done, unit=self.name, where=str(self.path))
 
     def _systemctl(self, *argv: str) -> processes.Completed:
         # A command run by sudo, su or cron has no session; systemd's user manager is at this path (pam_systemd(8)).

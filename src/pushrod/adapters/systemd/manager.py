@@ -1,6 +1,7 @@
 """Calls to systemd's manager and queries of its journal."""
 
 import json
+from collections.abc import Sequence
 
 from pushrod.core.errors import HostError
 from pushrod.system import processes
@@ -12,12 +13,26 @@ def call(*argv: str, timeout: float = _TIMEOUT) -> str:
     """Run systemctl and return its output. Raises HostError with its message if it fails."""
     done = processes.run(["systemctl", *argv], timeout=timeout)
     if done.status != 0:
-        raise HostError(
-            f"systemctl {' '.join(argv)} failed: {done.stderr.strip() or f'status {done.status}'}",
-            hint=f"`journalctl -e -u {argv[-1]}` shows more",
-            log=journal(argv[-1]) if argv[-1].startswith("pushrod") else (),
-        )
+        raise failed(argv, done, log=journal(argv[-1]) if argv[-1].startswith("pushrod") else ())
     return done.stdout.strip()
+
+
+def failed(
+    argv: Sequence[str],
+    done: processes.Completed,
+    *,
+    unit: str = "",
+    where: str = "",
+    log: Sequence[str] = (),
+) -> HostError:
+    """The error for a call of systemctl that failed; by default its last argument is the unit."""
+    option = "--user " if "--user" in argv else ""
+    return HostError(
+        f"systemctl {' '.join(argv)} failed: {done.stderr.strip() or f'status {done.status}'}",
+        where=where,
+        hint=f"`journalctl {option}-e -u {unit or argv[-1]}` shows more",
+        log=tuple(log),
+    )
 
 
 def attach(unit: str, process: int) -> str:

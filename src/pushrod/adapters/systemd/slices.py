@@ -1,15 +1,19 @@
 """Limits of an app's containers, and of all apps together: slices, configured by drop-ins."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from pushrod.adapters.systemd.manager import call, is_active
 from pushrod.adapters.systemd.units import WRITTEN
+from pushrod.adapters.templates import fill, read
 from pushrod.core.limits import Limits
 
 INSTANCES, STORES = "pushrod-app-", "pushrod-store-"
 """Prefixes of the slices with an app's instances and its stores; separate, so that an instance at its limit leaves
 its own database enough.
 """
+
+_FILES = Path(__file__).with_name("files") / "slices"
 
 
 def slices(limits: Limits, apps: Mapping[str, Limits]) -> dict[str, str]:
@@ -19,17 +23,16 @@ def slices(limits: Limits, apps: Mapping[str, Limits]) -> dict[str, str]:
     Docker asks systemd for a scope in a slice named after the app, and systemd creates that slice, without root. Its
     limits are a drop-in for every name with that prefix (systemd.unit(5)); `apps` have their own.
     """
-    files = {"pushrod.slice": _slice(_together(limits), unit=True)}
-    files["pushrod-layers.service.d/10-limit.conf"] = (
-        f"{WRITTEN}\n[Service]\nEnvironment=LIMIT={limits.layer}\n"
-    )
-    files["pushrod-.slice.d/10-shutdown.conf"] = f"{WRITTEN}\n[Unit]\n{_LASTING}"
+    files = {
+        "pushrod.slice": _filled("pushrod.slice", properties=_lines(_together(limits))),
+        "pushrod-layers.service.d/10-limit.conf": _filled("10-limit.conf", layer=str(limits.layer)),
+        "pushrod-.slice.d/10-shutdown.conf": _filled("10-shutdown.conf"),
+    }
     for name, its in {"": limits, **apps}.items():
         part = name.replace("-", "_")  # as in `names.slice`
         for kind in (INSTANCES, STORES):
-            files[f"{kind}{part}.slice.d/{'50-app' if name else '10-pushrod'}.conf"] = _slice(
-                bounds(kind, its)
-            )
+            drop_in = f"{kind}{part}.slice.d/{'50-app' if name else '10-pushrod'}.conf"
+            files[drop_in] = _filled("limits.conf", properties=_lines(bounds(kind, its)))
     return files
 
 
@@ -71,13 +74,9 @@ def _together(limits: Limits) -> dict[str, int]:
     return {"MemoryMax": limits.all_memory, "CPUWeight": 100, "IOWeight": 100}
 
 
-# By default a shutdown stops a slice at once (systemd.slice(5)), with every container in it, including stores, at the
-# same time as the app's unit. The unit first closes the edge, then stops instances, then stores, each within its
-# grace period.
-_LASTING = "DefaultDependencies=no\n"
+def _lines(properties: Mapping[str, int]) -> str:
+    return "\n".join(f"{name}={value}" for name, value in properties.items())
 
 
-def _slice(properties: Mapping[str, int], *, unit: bool = False) -> str:
-    described = f"[Unit]\nDescription=pushrod: the containers of all apps\n{_LASTING}\n" if unit else ""
-    lines = "".join(f"{name}={value}\n" for name, value in properties.items())
-    return f"{WRITTEN}\n{described}[Slice]\n{lines}"
+def _filled(name: str, **values: str) -> str:
+    return f"{WRITTEN}\n{fill(read(_FILES / name), **values)}"

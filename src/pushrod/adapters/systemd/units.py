@@ -5,13 +5,13 @@ without the pushrod package. Units that do call pushrod do not fail without it. 
 allows (systemd.exec(5)); `systemd-analyze security` rates this.
 """
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 from pushrod.adapters.templates import fill, read
 from pushrod.core.errors import HostError
+from pushrod.core.patterns import lazy
 from pushrod.system import host_paths
 
 DIRECTORY, WANTED, RUNTIME = host_paths.UNITS, host_paths.WANTED, host_paths.RUNTIME
@@ -25,7 +25,7 @@ PYTHON = "/usr/bin/python3"
 _FILES = Path(__file__).with_name("files")
 _UNREACHABLE = "ExecStart=/usr/sbin/iptables -w -t mangle -A PUSHROD-BUILDS"
 GUARD = "pushrod-guard.service"
-_PLAIN = re.compile(r"/[A-Za-z0-9._/-]+")
+_PLAIN = lazy(r"/[A-Za-z0-9._/-]+")
 
 
 class Layout(NamedTuple):
@@ -63,6 +63,13 @@ def render(layout: Layout) -> dict[str, str]:
     units = {path.name: _unit(path, values) for path in sorted((_FILES / "units").iterdir())}
     places = mounts(layout.root)
     return units | {mount_unit(p): _unit(_FILES / "mounted.mount", {"place": str(p)}) for p in places}
+
+
+def render_web(layout: Layout, port: int) -> dict[str, str]:
+    """The units of the web page on a port of loopback, by their file names."""
+    check_paths(layout.root, layout.pushrod)
+    values = _values(layout) | {"port": str(port)}
+    return {path.name: _unit(path, values) for path in sorted((_FILES / "web").iterdir())}
 
 
 def _unit(path: Path, values: Mapping[str, str]) -> str:

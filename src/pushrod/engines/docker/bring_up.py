@@ -19,7 +19,7 @@ from concurrent import futures
 from pathlib import Path
 
 try:
-    from pushrod.engines.docker import calls, container_health, gates, hooks, mounts
+    from pushrod.engines.docker import calls, container_health, gates, hooks, mounts, store_networks
 except ImportError:  # the copy below ROOT has its modules in its own directory
     sys.path.insert(0, str(Path(__file__).resolve().parent))
     import calls  # type: ignore[import-not-found, no-redef, unused-ignore]
@@ -27,6 +27,7 @@ except ImportError:  # the copy below ROOT has its modules in its own directory
     import gates  # type: ignore[import-not-found, no-redef, unused-ignore]
     import hooks  # type: ignore[import-not-found, no-redef, unused-ignore]
     import mounts  # type: ignore[import-not-found, no-redef, unused-ignore]
+    import store_networks  # type: ignore[import-not-found, no-redef, unused-ignore]
 
 
 STORES_DEADLINE = 300.0  # seconds; includes recovery after a power cut
@@ -95,6 +96,7 @@ def stores_up(app: App, containers: list[str], fail: Fail = refuse) -> None:
     hooked = hooks.read(app.stores.with_name(hooks.FILE))
     before = started(list(hooked))
     plain(app, {*calls.run(["docker", "volume", "ls", "--quiet", f"--filter=name=^{app.name}_"]).split()})
+    store_networks.reconnect(json.loads(app.compose(app.stores, "config", "--format", "json")))
     app.compose(app.stores, "up", "--detach", "--no-build", "--pull", "never")
     after = started(list(hooked))
     for name, row in hooked.items():
@@ -120,7 +122,7 @@ def join(app: App, directory: Path) -> None:
     attach(directory, known)
 
 
-def apart(app: App, names: list[str], known: "dict[str, calls.Found] | None" = None) -> None:
+def apart(app: App, names: list[str], known: "dict[str, calls.Fields] | None" = None) -> None:
     """Raise Trouble if a container may write above the source of a mount, where one of the two is among these
     containers.
 
@@ -163,13 +165,13 @@ def app_filter(app: App) -> str:
     return f"--filter=label=pushrod.app={app.name}"
 
 
-def attachments(directory: Path) -> list[calls.Found]:
+def attachments(directory: Path) -> list[calls.Fields]:
     """Which store joins which network of a release, and at which address."""
-    rows: list[calls.Found] = json.loads((directory / "attachments.json").read_text())
+    rows: list[calls.Fields] = json.loads((directory / "attachments.json").read_text())
     return rows
 
 
-def attach(directory: Path, known: "dict[str, calls.Found] | None" = None) -> None:
+def attach(directory: Path, known: "dict[str, calls.Fields] | None" = None) -> None:
     """Connect the stores to the existing networks of a release: a newly created store is on none of them."""
     rows = attachments(directory)
     connected = calls.networks(known or calls.inspect([row["container"] for row in rows]))
@@ -180,7 +182,7 @@ def attach(directory: Path, known: "dict[str, calls.Found] | None" = None) -> No
             done.result()
 
 
-def connect(row: calls.Found, networks: dict[str, str]) -> None:
+def connect(row: calls.Fields, networks: dict[str, str]) -> None:
     """Connect a store to a release's network at its address, unless `networks` shows that it is connected."""
     known = networks.get(row["network"])
     if known == row["address"]:
@@ -301,7 +303,7 @@ def before_stop(app: App, names: list[str], timeout: float | None = None) -> lis
     return hooks.before_stop([(hooked[n], its) for n, its in seconds.items()])
 
 
-def reached(app: App, release: calls.Found) -> list[str]:
+def reached(app: App, release: calls.Fields) -> list[str]:
     """The containers of a release that the edge sends requests to; none if it serves another release."""
     site = _site(app)
     if site is None or site["release"] != release["number"]:
@@ -311,12 +313,12 @@ def reached(app: App, release: calls.Found) -> list[str]:
     return [f"{app.name}-r{release['number']}-{name}" for name in names]
 
 
-def _site(app: App) -> "calls.Found | None":
-    sites: dict[str, calls.Found] = json.loads((app.root / "edge" / "current" / "sites.json").read_text())
+def _site(app: App) -> "calls.Fields | None":
+    sites: dict[str, calls.Fields] = json.loads((app.root / "edge" / "current" / "sites.json").read_text())
     return sites.get(app.name)
 
 
-def verify_edge(app: App, release: calls.Found) -> None:
+def verify_edge(app: App, release: calls.Fields) -> None:
     """Raise Trouble if the edge does not serve the live release at its addresses."""
     site = _site(app)
     expected = [

@@ -1,8 +1,8 @@
 """The builder of one app, as it runs in its container: a Docker engine that only builds.
 
 It has its own data directory, network and cgroup, so that one app's builds can neither read nor change another's. It
-ends when it has not been used for a while. It uses only the standard library and is copied below ROOT beside
-`bring_up`: the container has the host's /usr, with the system's Python and the engine's programs.
+ends when it has not been used for a while. It and `image_export` use only the standard library and are copied below
+ROOT beside `bring_up`: the container has the host's /usr, with the system's Python and the engine's programs.
 
  python3 -I -S builder.py SETTINGS
 
@@ -11,14 +11,13 @@ SETTINGS is a JSON object, see `Settings`. In the directory PLACE, which is shar
  docker.sock   the engine, for those who may open the directory
  export.sock   takes `{"image": ID, "name": NAME, "known": [CHAIN, …]}`, answers with an archive for `docker load`
  ready         exists while builds may begin
+ users         locked, together, by those who use the builder
  trouble       why the builder ended, unless it was idle
 """
 
-import base64
 import contextlib
 import errno
-import gzip
-import hashlib
+import fcntl
 import json
 import os
 import select
@@ -26,15 +25,19 @@ import signal
 import socket
 import subprocess
 import sys
-import tarfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import NamedTuple
+
+try:
+    from pushrod.engines.docker import image_export
+except ImportError:  # in the container, which has the modules in one directory
+    sys.path.insert(0, str(Path(__file__).resolve().parent))
+    import image_export  # type: ignore[import-not-found, no-redef, unused-ignore]
 
 PLACE = Path("/builder")
 STORE = Path("/var/lib/docker")
-ENGINE, EXPORT, READY, TROUBLE = "docker.sock", "export.sock", "ready", "trouble"
+ENGINE, EXPORT, READY, USERS, TROUBLE = "docker.sock", "export.sock", "ready", "users", "trouble"
 OVERFLOW = "overflow"
 """Beside `trouble` if the data directory must be emptied."""
 
@@ -180,8 +183,8 @@ class Builder:
     def serve(self) -> None:
         """Answer requests for images and watch the disk, until the builder is idle."""
         assert self._export is not None  # noqa: S101 created by `start`
-        used = time.monotonic()
-        while time.monotonic() - used < self.settings.idle:
+        last = time.monotonic()
+        while time.monotonic() - last < self.settings.idle:
             if select.select([self._export], [], [], _LOOK)[0]:
                 self._answer(self._export.accept()[0])
             self._exporting = [pid for pid in self._exporting if os.waitpid(pid, os.WNOHANG)[0] == 0]
@@ -189,12 +192,12 @@ class Builder:
             self._check_disk()
             if time.monotonic() - self._probed > _PROBES:
                 self._probe()
-            if self._exporting or connected():
-                used = time.monotonic()
+            if self._exporting or used(PLACE):
+                last = time.monotonic()
         with contextlib.suppress(Ended):
             run("docker", f"--host=unix://{PLACE / ENGINE}", "image", "prune", "--force")
         (PLACE / READY).unlink(missing_ok=True)
-        if connected():  # a request that arrived in the meantime is answered
+        if used(PLACE):  # a request that arrived in the meantime is answered
             (PLACE / READY).touch()
             self.serve()
 
@@ -209,7 +212,8 @@ class Builder:
                 connection.settimeout(_STALLS)
                 with connection.makefile("rb") as incoming, connection.makefile("wb") as out:
                     request = json.loads(incoming.readline())
-                    export(request["image"], request["name"], frozenset(request["known"]), out)
+                    known = frozenset(request["known"])
+                    image_export.export(STORE, request["image"], request["name"], known, out)
                 status = 0
             finally:
                 os._exit(status)
@@ -326,98 +330,24 @@ def run(*argv: str) -> str:
     return done.stdout
 
 
-def connected() -> bool:
-    """Whether a client is connected to the engine or to the export socket (/proc/net/unix, proc(5))."""
-    rows = [line.split() for line in Path("/proc/net/unix").read_text().splitlines()[1:]]
-    places = {str(PLACE / ENGINE), str(PLACE / EXPORT)}
-    # 02: waiting to be accepted
-    return any(len(r) > 7 and r[7] in places and r[5] in ("02", "03") for r in rows)
+def used(place: Path) -> bool:
+    """Whether anybody holds the lock of those who use the builder. Connections would not tell: the kernel counts them
+    to the network of the client, which is the host's.
+    """
+    try:
+        with (place / USERS).open() as f:
+            fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except FileNotFoundError:
+        return False
+    return False
 
 
 def free() -> int:
     """Free bytes on the file system of the data directory."""
     status = os.statvfs(STORE)
     return status.f_bavail * status.f_frsize
-
-
-# ---- images -----------------------------------------------------------------------------------------------------
-
-
-def export(image: str, name: str, known: frozenset[str], out: BinaryIO) -> None:
-    """Write an archive for `docker load` with an image under a name, without the layers that are known.
-
-    A layer is known by its chain ID (OCI image specification, "Layer ChainID"): an engine does not open the file of a
-    layer that it has. The other layers are reassembled from what the engine keeps, as the engine itself does it
-    (github.com/vbatts/tar-split), byte for byte; the loading engine verifies them.
-    """
-    kept = STORE / "image/overlay2"
-    digest = image.removeprefix("sha256:")
-    config = (kept / "imagedb/content/sha256" / digest).read_bytes()
-    chains = chained(json.loads(config)["rootfs"]["diff_ids"])
-    layers = [f"{chain}.tar" for chain in chains]
-    manifest = [{"Config": f"{digest}.json", "RepoTags": [name], "Layers": layers}]
-    for path, content in ((f"{digest}.json", config), ("manifest.json", json.dumps(manifest).encode())):
-        _begin(out, path, len(content))
-        out.write(content)
-        out.write(bytes(-len(content) % tarfile.BLOCKSIZE))
-    root = os.open("/", os.O_RDONLY | os.O_DIRECTORY)
-    for chain in (c for c in chains if f"sha256:{c}" not in known):
-        place = kept / "layerdb/sha256" / chain
-        files = STORE / "overlay2" / (place / "cache-id").read_text().strip() / "diff"
-        parts = place / "tar-split.json.gz"
-        with gzip.open(parts) as lines:
-            size = sum(
-                len(segment) if segment is not None else length for segment, _, length in _parts(lines)
-            )
-        _begin(out, f"{chain}.tar", size)
-        with gzip.open(parts) as lines:
-            os.chroot(files)  # confines links in the layer
-            for segment, path_in_layer, length in _parts(lines):
-                if segment is not None:
-                    out.write(segment)
-                else:
-                    _copy(b"/" + path_in_layer, length, out)
-            os.fchdir(root)
-            os.chroot(".")
-        out.write(bytes(-size % tarfile.BLOCKSIZE))
-    out.write(bytes(2 * tarfile.BLOCKSIZE))
-
-
-def chained(layers: list[str]) -> list[str]:
-    """The chain IDs of an image's layers, without the digest's prefix."""
-    chains: list[str] = []
-    for layer in layers:
-        above = f"sha256:{chains[-1]} " if chains else ""
-        chain = hashlib.sha256(f"{above}{layer}".encode()).hexdigest()
-        chains.append(chain if above else layer.removeprefix("sha256:"))
-    return chains
-
-
-def _parts(lines: Any) -> Iterator[tuple[bytes | None, bytes, int]]:
-    """The parts of a layer's archive, in order: literal bytes, or a file's path and length."""
-    for line in lines:
-        part = json.loads(line)
-        if part["type"] == 2:
-            yield base64.b64decode(part["payload"]), b"", 0
-        elif part.get("size"):
-            raw = part.get("name_raw")
-            yield None, base64.b64decode(raw) if raw else part["name"].encode(), part["size"]
-
-
-def _copy(path: bytes, length: int, out: BinaryIO) -> None:
-    with open(path, "rb") as source:  # noqa: PTH123 a path in bytes
-        while length:
-            piece = source.read(min(length, 1 << 20))
-            if not piece:
-                raise EOFError(path)
-            out.write(piece)
-            length -= len(piece)
-
-
-def _begin(out: BinaryIO, name: str, size: int) -> None:
-    info = tarfile.TarInfo(name)
-    info.size = size
-    out.write(info.tobuf(tarfile.GNU_FORMAT))
 
 
 if __name__ == "__main__":

@@ -4,29 +4,27 @@ builds.
 One app's builds cannot reach another's: the layer cache and cache mounts, the images that a Dockerfile may name, the
 network of build steps and `ADD`, processes, memory and disk. A builder gets only those of the host's images that the
 app's Dockerfiles name, and the host's engine gets only the image that was built, under the app's own name.
-`builder.py` runs in the container.
+`builder.py` runs in the container, with `image_export.py`.
 """
 
 import contextlib
 import hashlib
-import io
 import ipaddress
 import json
 import socket
-import tarfile
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import psutil
 
 from pushrod.adapters import docker
 from pushrod.adapters.docker import OnLine
 from pushrod.core.errors import BuildError, HostError, PushrodError
-from pushrod.engines.docker import builder
-from pushrod.engines.docker.builder import chained
+from pushrod.engines.docker import builder, builder_files, builder_host
+from pushrod.engines.docker.image_export import chained
 from pushrod.manifest import image_refs
 from pushrod.state.apps import App, HostSettings, Root
 from pushrod.system import files, locks, waits
@@ -68,22 +66,6 @@ _CAPABILITIES = (
     ),
     *("NET_RAW", "SETFCAP", "SETGID", "SETPCAP", "SETUID", "SYS_ADMIN", "SYS_CHROOT", "SYS_PTRACE"),
 )
-_DIRECTORIES = (
-    "builder",
-    "dev",
-    "etc/docker",
-    "etc/ssl/certs",
-    "proc",
-    "run",
-    "sys",
-    "tmp",
-    "usr",
-    "var/lib/docker",
-)
-_LINKS = {d: f"usr/{d}" for d in ("bin", "lib", "lib32", "lib64", "sbin")} | {
-    "var/run": "/run",
-    "var/tmp": "/tmp",  # noqa: S108 in the container
-}
 _NO_NETWORK = "169.254.0.0/16"
 """Link-local: clouds serve a machine's metadata there, including keys."""
 
@@ -108,17 +90,15 @@ class Builder:
             held = self._keep_running()
         if held is None:
             raise self._failed("the app's builder does not answer")
-        with held:  # it does not end while a client is connected
+        with held:  # it does not end while somebody holds this
             yield
 
     def _connect(self, path: Path) -> socket.socket | None:
         connection = socket.socket(socket.AF_UNIX)
-        try:
-            connection.connect(str(path))
-        except OSError:
-            connection.close()
-            return None
-        return connection
+        if connection.connect_ex(str(path)) == 0:
+            return connection
+        connection.close()
+        return None
 
     def _start(self) -> None:
         with self._changing():
@@ -146,22 +126,26 @@ class Builder:
     def _is_up(self) -> bool:
         return (self.place / builder.READY).exists()
 
-    def _keep_running(self) -> socket.socket | None:
-        """A connection that keeps it running; None if it does not run, or is about to end.
+    def _keep_running(self) -> IO[str] | None:
+        """A lock that keeps it running; None if it does not run, or is about to end.
 
-        The builder removes `ready` before it checks for connections, so `ready` is checked here after connecting.
+        The builder removes `ready` before it looks for users, so `ready` is checked here after taking the lock.
         """
-        connection = self._connect(self.engine) if self._is_up() else None
-        if connection is not None and not self._is_up():
-            connection.close()
+        if not self._is_up():
             return None
-        return connection
+        held = locks.shared(self.place / builder.USERS)
+        connection = self._connect(self.engine) if self._is_up() else None
+        if connection is None:
+            held.close()
+            return None
+        connection.close()
+        return held
 
     def _answers(self) -> bool:
-        connection = self._keep_running()
-        if connection is not None:
-            connection.close()
-        return connection is not None
+        held = self._keep_running()
+        if held is not None:
+            held.close()
+        return held is not None
 
     def trouble(self) -> str:
         """Why it ended, unless it was idle."""
@@ -205,15 +189,20 @@ class Builder:
         program = self.app.root.programs / "builder.py"
         if not program.is_file():
             raise HostError("this host lacks what builds need", where=str(program), hint=_INIT)
-        argv += [f"--volume={program}:/builder.py:ro", *self._name_servers()]
-        argv += [f"--env={name}={value}" for name, value in _proxies().items()]
+        modules = (
+            program,
+            program.with_name("image_export.py"),
+        )  # on a host of an older pushrod it is one file
+        argv += [f"--volume={path}:/{path.name}:ro" for path in modules if path.is_file()]
+        argv += self._name_servers()
+        argv += [f"--env={name}={value}" for name, value in builder_host.proxies().items()]
         settings = json.dumps(self._settings(network)._asdict())
         argv += [_IMAGE, "/usr/bin/python3", "-I", "-S", "/builder.py", settings]
         if not docker.has_volume(self.name):
             docker.make_volume(self.name, {LABEL: self.app.name}, {})
         if docker.image(_IMAGE) is None:
             with tempfile.TemporaryFile() as archive:
-                archive.write(_empty())
+                archive.write(builder_files.archive())
                 archive.seek(0)
                 docker.docker("import", "-", _IMAGE, stdin=archive)
         docker.docker(*argv)
@@ -228,7 +217,7 @@ class Builder:
         return ipaddress.IPv4Network(docker.docker(*asked).strip())
 
     def _name_servers(self) -> list[str]:
-        servers = name_servers()
+        servers = builder_host.name_servers()
         if not servers:  # the host's own servers only: Docker's stand in for them, as for every container
             return []
         path = self.place / "resolv.conf"
@@ -252,8 +241,8 @@ class Builder:
             spare=_SPARE,
             probes=[f"{network[1]}:{_EDGE}", f"{pool[-2]}:{_EDGE}"],
             closed=[network for network in closed if network != "127.0.0.0/8"],
-            open=[s for s in name_servers() if any(_within(s, network) for network in closed)],
-            options=_registries(),
+            open=[s for s in builder_host.name_servers() if any(_within(s, network) for network in closed)],
+            options=builder_host.registries(),
         )
 
     def end(self) -> None:
@@ -297,7 +286,7 @@ class Builder:
     ) -> None:
         """Build an image from a directory and load it into the host's engine under a name.
 
-        `named` are the images that the Dockerfile names. Raises BuildError with `where`.
+        `named` are the images that the Dockerfile names, except the app's own. Raises BuildError with `where`.
         """
         with self.awake(), ThreadPoolExecutor(1) as beside:
             self._copy_in(named, on_line)
@@ -381,25 +370,6 @@ def orphans(root: Root) -> list[str]:
     return sorted(name for name in docker.docker(*argv).split() if name not in apps)
 
 
-def name_servers(
-    places: Sequence[str] = ("/run/systemd/resolve/resolv.conf", "/etc/resolv.conf"),
-) -> list[str]:
-    """The host's name servers that can be reached without the host's loopback."""
-    for place in map(Path, places):
-        if not place.exists():
-            continue
-        words = [line.split() for line in place.read_text(errors="replace").splitlines()]
-        servers = [w[1] for w in words if w[:1] == ["nameserver"] and len(w) > 1]
-        reachable = []
-        for server in servers:
-            with contextlib.suppress(ValueError):
-                if not ipaddress.ip_address(server).is_loopback:
-                    reachable.append(server)
-        if reachable:
-            return reachable
-    return []
-
-
 def _within(address: str, network: str) -> bool:
     return ipaddress.ip_address(address) in ipaddress.ip_network(network)
 
@@ -407,42 +377,3 @@ def _within(address: str, network: str) -> bool:
 def _memory() -> int:
     """Bytes that a builder may use: half of the machine's memory."""
     return psutil.virtual_memory().total // 2
-
-
-def _proxies() -> dict[str, str]:
-    """The proxies of the host's engine; the builder fetches images through them too."""
-    proxies = {
-        n: str(docker.info().get(key) or "")
-        for n, key in (("HTTP_PROXY", "HttpProxy"), ("HTTPS_PROXY", "HttpsProxy"), ("NO_PROXY", "NoProxy"))
-    }
-    return {name: value for name, value in proxies.items() if value}
-
-
-def _registries() -> list[str]:
-    """The host engine's mirrors, and its registries without TLS."""
-    config = docker.info().get("RegistryConfig") or {}
-    indexes = (config.get("IndexConfigs") or {}).values()
-    plain = [i["Name"] for i in indexes if not i.get("Secure", True)]
-    return [
-        *(f"--registry-mirror={m}" for m in config.get("Mirrors") or ()),
-        *(f"--insecure-registry={p}" for p in plain),
-    ]
-
-
-def _empty() -> bytes:
-    """The archive of the container's own files: mount points, and links to where Debian has its programs."""
-    packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode="w") as archive:
-        made: set[str] = set()
-        for path in _DIRECTORIES:
-            for part in (*reversed(Path(path).parents), Path(path)):
-                if str(part) not in {".", *made}:
-                    made.add(str(part))
-                    info = tarfile.TarInfo(str(part))
-                    info.type, info.mode = tarfile.DIRTYPE, 0o755
-                    archive.addfile(info)
-        for path, target in _LINKS.items():
-            info = tarfile.TarInfo(path)
-            info.type, info.linkname = tarfile.SYMTYPE, target
-            archive.addfile(info)
-    return packed.getvalue()

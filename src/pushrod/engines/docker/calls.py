@@ -8,7 +8,7 @@ import os
 import subprocess
 from typing import Any
 
-Found = dict[str, Any]
+Fields = dict[str, Any]
 
 _COMMAND = 300.0  # seconds for one Docker command
 _REASON = "Error response from daemon: "
@@ -60,7 +60,7 @@ def ended(argv: list[str], timeout: float = _COMMAND) -> "subprocess.CompletedPr
         raise Trouble(f"{argv[0]}: {e}") from e
 
 
-def inspect(names: list[str]) -> dict[str, Found]:
+def inspect(names: list[str]) -> dict[str, Fields]:
     """The existing containers of these names as Docker describes them, by name."""
     if not names:
         return {}
@@ -70,7 +70,7 @@ def inspect(names: list[str]) -> dict[str, Found]:
     return {c["Name"].lstrip("/"): c for c in json.loads(done.stdout or "[]")}
 
 
-def networks(containers: dict[str, Found]) -> dict[str, dict[str, str]]:
+def networks(containers: dict[str, Fields]) -> dict[str, dict[str, str]]:
     """The networks each container is connected to, with its fixed address there."""
     return {
         name: {

@@ -46,7 +46,7 @@ def healthy(names: list[str], deadline: float) -> None:
         time.sleep(_POLL)
 
 
-def problem(container: calls.Found) -> str:
+def problem(container: calls.Fields) -> str:
     """Why a container is not healthy now; empty if it is, or has ended as it should."""
     state, policy = container["State"], container["HostConfig"]["RestartPolicy"]["Name"]
     if ended_well(state["Status"], state["ExitCode"], state["StartedAt"], policy):
@@ -61,13 +61,13 @@ def problem(container: calls.Found) -> str:
     return f"does not prove its health: {why}" if why else ""
 
 
-def own_health(container: calls.Found) -> str:
+def own_health(container: calls.Fields) -> str:
     """Docker's result of a container's own health check; empty if it has none."""
     status: str = (container["State"].get("Health") or {}).get("Status", "")
     return "" if status == "none" else status
 
 
-def checked(container: calls.Found) -> bool:
+def checked(container: calls.Fields) -> bool:
     """Run a container's own health check now: Docker first runs it after a whole interval."""
     test = (container["Config"].get("Healthcheck") or {}).get("Test") or ["NONE"]
     shell = container["Config"].get("Shell") or ["/bin/sh", "-c"]

@@ -55,7 +55,7 @@ class Room(NamedTuple):
 class Place(NamedTuple):
     """An app's paths and limits: `bind` gives the path on this host for a bind mount's source, creating it, `inner`
     the sources inside it, each with its path there and on this host, and `file` the file of a config or secret (its
-    kind, its name, a reference to it and the service's image).
+    kind, its name, a reference to it and the service's image). `running` are the services of the running stores.
     """
 
     app: App
@@ -63,6 +63,7 @@ class Place(NamedTuple):
     room: Room
     inner: Callable[[str], Sequence[tuple[str, str]]] = lambda _: ()
     file: Callable[[str, str, Mapping[str, Any], str], str] = lambda _kind, name, _reference, _image: name
+    running: Mapping[str, Any] = {}
 
 
 def service_of(place: Place, document: Document, service: Service, image: Parts) -> Raw:

@@ -31,6 +31,13 @@ class Context:
         program, runtime = self.root.programs / "nginx", self.root.runtime / "edge"
         its = machine.of(self.root)
         bounds = nginx.Bounds(requests=its.client_requests, uploads=its.client_uploads, app=its.app_requests)
+        settings = self.root.host_settings
         return nginx.Edge(
-            program, self.root.edge, runtime, addresses=nginx.everywhere(), port=PORT, bounds=bounds
+            program,
+            self.root.edge,
+            runtime,
+            addresses=nginx.everywhere(),
+            port=PORT,
+            bounds=bounds,
+            metrics=settings.metrics if settings else 0,
         )

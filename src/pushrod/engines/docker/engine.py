@@ -14,7 +14,7 @@ from pushrod.engines.docker.platform import Platform
 from pushrod.engines.docker.programs import Programs
 from pushrod.engines.docker.resources import Resources
 from pushrod.engines.docker.runtime import Runtime
-from pushrod.engines.docker.storage import Storage
+from pushrod.engines.docker.storage import Storage, Upgrades
 from pushrod.engines.front_gate import EdgeIngress
 from pushrod.engines.protocols import Engine
 from pushrod.state.apps import App, Root
@@ -32,6 +32,7 @@ def of(root: Root) -> Engine:
         runtime=Runtime(context),
         programs=Programs(),
         stores=Storage(),
+        upgrades=Upgrades(),
         ingress=EdgeIngress(lambda: context.edge, _ready_marker),
     )
 

@@ -5,13 +5,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from pushrod.core.errors import ManifestError
+from pushrod.core.variables import NAME
 from pushrod.system import files
 
 # In double quotes Compose's reader knows these escapes and expands `$` (compose-go's dotenv; a round trip was
 # compared value by value with Compose 2.40).
 _ESCAPES = {"\\": "\\\\", '"': '\\"', "$": "\\$", "\n": "\\n", "\r": "\\r"}
-
-_NAME = re.compile(r"[\w.\[\]-]+")  # what that reader accepts as a variable's name
 
 _UNESCAPES = {"n": "\n", "r": "\r"}
 
@@ -22,7 +21,7 @@ def render(variables: Mapping[str, str]) -> str:
     """
     lines = []
     for name, value in sorted(variables.items()):
-        if not _NAME.fullmatch(name):
+        if not NAME.fullmatch(name):
             raise ManifestError(
                 f"`{name}` cannot be a variable's name", where="environment", hint="rename it"
             )

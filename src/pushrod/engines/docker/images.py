@@ -4,15 +4,19 @@ A name of its own keeps a release's image fixed (`nginx:latest` is another image
 removed with the release.
 """
 
+import contextlib
+import graphlib
 import posixpath
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
+
+import msgspec
 
 from pushrod.adapters import docker, dockerfile, git
 from pushrod.adapters.docker import OnLine
 from pushrod.core.errors import BuildError
-from pushrod.core.values import Image, Manifest, Service
+from pushrod.core.values import Build, Image, Manifest, Service
 from pushrod.engines import health_rule
 from pushrod.engines.docker import names
 from pushrod.engines.docker.builders import Builder, carrying
@@ -34,6 +38,9 @@ _READ = {docker.RELEASE, docker.INSTANCE, health_rule.PROBE, health_rule.HOSTS}
 _REGISTRY = "host-registry"  # the grant
 _LONGEST = 256 << 10  # bytes of a Dockerfile
 _SYNTAX = "BUILDKIT_SYNTAX"  # the build argument that goes before a Dockerfile's own `# syntax=`
+# Docker repeats an image's labels and ports in every list of containers, which programs for all apps ask for.
+_MOST_DESCRIBED = 256 << 10  # bytes of an image's configuration
+_MOST_VOLUMES = 50  # of an image; each container has them
 _INDEX = 12  # digits of an image's ID in the name of a pulled image
 
 
@@ -49,37 +56,69 @@ def build(app: App, commit: str, service: Service, checkout: Path, on_line: OnLi
     name = identify(app, commit, service)
     if docker.image(name) is None:
         context, path, where = _sources(service, checkout)
-        Builder(app).build(
-            context,
-            dockerfile=path,
-            name=name,
-            labels=_labels(app, commit, service),
-            arguments=service.build.arguments,
-            target=service.build.target,
-            named=[image.reference for image in _named(service, path)],
-            where=where,
-            on_line=on_line,
-        )
+        builder = Builder(app)
+        siblings = {
+            n: _of_sibling(app, commit, other, service.build) for n, other in service.build.siblings.items()
+        }
+        with builder.awake(), _lent(siblings, builder.engine):
+            builder.build(
+                context,
+                dockerfile=path,
+                name=name,
+                labels=_labels(app, commit, service),
+                arguments=service.build.arguments,
+                target=service.build.target,
+                named=[i.reference for i in _named(service, path) if i.reference not in siblings],
+                where=where,
+                on_line=on_line,
+            )
     return Image(id=_inspected(name)["Id"], location=name)
+
+
+@contextlib.contextmanager
+def _lent(siblings: Mapping[str, str], engine: Path) -> Iterator[None]:
+    """Images of the app under the names that a Dockerfile has for them, in the builder's engine during the block."""
+    for reference, own in siblings.items():
+        docker.copy(own, source=None, target=engine)
+        docker.tag(own, reference, at=engine)
+    try:
+        yield
+    finally:
+        for name in {*siblings, *siblings.values()}:
+            docker.untag(name, at=engine)
+
+
+def in_order(services: Sequence[Service]) -> Sequence[Service]:
+    """The services, each after those that build what it is built from."""
+    after = {s.name: set(s.build.siblings.values()) if s.build else set() for s in services}
+    by_name = {s.name: s for s in services}
+    try:
+        return [by_name[name] for name in graphlib.TopologicalSorter(after).static_order() if name in by_name]
+    except graphlib.CycleError as e:
+        raise BuildError(
+            f"{' and '.join(dict.fromkeys(e.args[1]))} are built from each other's images",
+            where="services",
+            hint="build one of them from another image",
+        ) from e
 
 
 def check(service: Service, checkout: Path, allowed: Collection[str] = ()) -> None:
     """Refuse a Dockerfile that names an image which no app may name, or a frontend that this one may not.
 
-    Raises ManifestError, or BuildError where it is not there. `allowed` is what the host's owner has granted.
+    Raises ManifestError, or BuildError if the file is missing. `allowed` is what the host's owner has granted.
     """
     if service.build is None:
         return
     _, path, where = _sources(service, checkout)
     named = _named(service, path)
     if image_refs.FRONTEND not in allowed:
-        # As the builder reads it: to that a carriage return alone is a space, not the end of a line.
-        for found in dockerfile.frontends(path.read_bytes().decode(errors="replace")):
-            image_refs.check_frontend(found.reference, f"{where}:{found.line}")
+        # Decoded as the builder reads it: it takes a lone carriage return for a space, not for the end of a line.
+        for image in dockerfile.frontends(path.read_bytes().decode(errors="replace")):
+            image_refs.check_frontend(image.reference, f"{where}:{image.line}")
         if given := (service.build.arguments.get(_SYNTAX) or "").split():
             image_refs.check_frontend(given[0], f"services.{service.name}.build.args.{_SYNTAX}")
-    for found in named:
-        image_refs.check(found.reference, f"{where}:{found.line}")
+    for image in named:
+        image_refs.check(image.reference, f"{where}:{image.line}")
 
 
 def _sources(service: Service, checkout: Path) -> tuple[Path, Path, str]:
@@ -120,12 +159,21 @@ def identify(app: App, commit: str, service: Service) -> str:
     if service.build is None:
         image = existing(app, service)
         return image.name if image else service.image
-    version = commit
-    if (
-        service.role == "store"
-    ):  # only other contents give another name; otherwise each commit would restart the store
-        version = git.tree_id(app.repository, commit, service.build.context)
-    return names.image(app, service.build.of or service.name, version)
+    if service.role == "store":
+        return _of_store(app, commit, service.build.of or service.name, service.build.context)
+    return _of_sibling(app, commit, service.build.of or service.name, service.build)
+
+
+def _of_sibling(app: App, commit: str, name: str, build: Build) -> str:
+    """The name of the image that a service, which may be a store, builds for this one."""
+    if name in build.stores:
+        return _of_store(app, commit, name, build.stores[name])
+    return names.image(app, name, commit)
+
+
+def _of_store(app: App, commit: str, name: str, context: str) -> str:
+    """Only other contents give another name; otherwise each commit would restart the store."""
+    return names.image(app, name, git.tree_id(app.repository, commit, context))
 
 
 def here(reference: str) -> dict[str, Any] | None:
@@ -177,6 +225,7 @@ def of_pulled(app: App, service: Service) -> Parts:
 
 def _parts(name: str, image: Mapping[str, Any]) -> Parts:
     config = image["Config"]
+    _check_size(name, config)
     user = str(config.get("User") or "").split(":")[0]
     ports = [p.partition("/") for p in config.get("ExposedPorts") or {}]
     exposed = sorted(int(number) for number, _, protocol in ports if protocol in ("", "tcp"))
@@ -192,6 +241,17 @@ def _parts(name: str, image: Mapping[str, Any]) -> Parts:
         port=exposed[0] if exposed else 0,
         check={**times, "retries": check.get("Retries") or 0} if check.get("Test") else {},
     )
+
+
+def _check_size(name: str, config: Mapping[str, Any]) -> None:
+    """Refuse an image whose description alone would make Docker slow for every app."""
+    size, volumes = len(msgspec.json.encode(config)), len(config.get("Volumes") or {})
+    if size > _MOST_DESCRIBED:
+        what = f"the image's labels, ports and variables have {size >> 10} KiB, and may have {_MOST_DESCRIBED >> 10}"
+        raise BuildError(what, where=name, hint="remove some of LABEL, EXPOSE and ENV from its Dockerfile")
+    if volumes > _MOST_VOLUMES:
+        what = f"the image has {volumes} volumes, and may have {_MOST_VOLUMES}"
+        raise BuildError(what, where=name, hint="remove some of VOLUME from its Dockerfile")
 
 
 def _check_labels(name: str, labels: Mapping[str, str]) -> None:

@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pushrod.core.plan import Change, Need
-from pushrod.core.values import Image, Manifest, Service
+from pushrod.core.values import Image, Manifest, Route, Service
+from pushrod.engines import jvm
 from pushrod.engines.docker import images, preflight, rights, sealed_files, sources
 from pushrod.engines.protocols import Document, OnLine
 from pushrod.state.apps import App
@@ -14,8 +15,8 @@ class Imaging:
     """The images of a host's apps."""
 
     def needed(self, manifest: Manifest) -> Sequence[Service]:
-        """All services: stores run from images too."""
-        return (*manifest.stateless, *manifest.stores)
+        """All services, in the order of their builds: stores run from images too."""
+        return images.in_order((*manifest.stateless, *manifest.stores))
 
     def build(self, app: App, commit: str, service: Service, checkout: Path, on_line: OnLine) -> Image:
         """Build a service's image in the build slice, or use or pull the one it names."""
@@ -34,11 +35,24 @@ class Imaging:
             app, sealed_files.mounted(app, commit, manifest, document, checkout)
         )
         changes = preflight.image_changes(app, commit, manifest)
-        changes += preflight.store_changes(app, manifest, place, document)
+        changes += preflight.store_changes(app, commit, manifest, place, document)
+        changes += preflight.waiting(app, manifest, [c.name for c in changes if c.what == "store"])
         return changes, preflight.needs(app, commit, manifest, document)
+
+    def file_routes(self, app: App, manifest: Manifest, checkout: Path) -> Sequence[Route]:
+        """None: such a web server runs as it is."""
+        return ()
+
+    def makes(self, directory: str, checkout: Path) -> bool:
+        """No: front ends are built in images, and served from them."""
+        return False
+
+    def make(self, directory: str, checkout: Path, on_line: OnLine) -> None:
+        """Nothing."""
 
     def notes(
         self, app: App, document: Document, manifest: Manifest, checkout: Path, images: Mapping[str, str]
     ) -> Sequence[str]:
-        """Notes on capabilities that Docker gives every container and pushrod does not, and on file rights."""
-        return [*rights.remarks(app, document, manifest, checkout, images), *sources.remarks(document)]
+        """Notes on capabilities that Docker gives every container and pushrod does not, file rights, JVMs' heaps."""
+        own = rights.remarks(app, document, manifest, checkout, images)
+        return [*own, *sources.remarks(document), *jvm.remarks(manifest, checkout)]

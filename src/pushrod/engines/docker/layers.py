@@ -11,7 +11,6 @@ disk space and is in no directory: those are found through /proc.
 """
 
 import contextlib
-import datetime
 import json
 import re
 import stat
@@ -22,10 +21,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 try:
+    from pushrod.engines.docker import watch_log
     from pushrod.system import host_paths
 except ImportError:  # the copy below ROOT has its modules in its own directory
     sys.path.insert(0, str(Path(__file__).resolve().parent))
     import host_paths  # type: ignore[import-not-found, no-redef, unused-ignore]
+    import watch_log  # type: ignore[import-not-found, no-redef, unused-ignore]
 
 WARNED = 0.8
 """The fraction of the limit from which a container gets one warning."""
@@ -143,16 +144,6 @@ def stop(names: Collection[str]) -> None:
         docker("stop", "--time", _GRACE, *names, timeout=_STOP)
 
 
-def record(root: Path, app: str, name: str, why: str, did: str) -> None:
-    """Write one line to systemd's journal and one to the app's watch.log."""
-    print(f"{name} {why}: {did}", flush=True)  # noqa: T201 - systemd records the unit's output
-    directory = root / "apps" / app
-    if directory.is_dir():
-        at = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")  # noqa: UP017 - any Python 3
-        with (directory / "watch.log").open("a") as log:
-            log.write(json.dumps({"at": at, "container": name, "why": why, "did": did}) + "\n")
-
-
 class Memory:
     """Earlier warnings, and apps that could not be measured; on tmpfs."""
 
@@ -191,10 +182,10 @@ def main(arguments: list[str]) -> int:
             why = f"has written {written[name] >> 20} MiB outside its volumes, of {limit >> 20} MiB"
             if lost:
                 why = f"has written so many files outside its volumes that they cannot be counted in {_MEASURE:g} s"
-            record(root, app, name, why, "stopped; `pushrod restart` starts it again")
+            watch_log.record(root / "apps" / app, name, why, "stopped; `pushrod restart` starts it again")
         for name in near:
             why = f"has written {written[name] >> 20} MiB outside its volumes"
-            record(root, app, name, why, f"it will be stopped at {limit >> 20} MiB")
+            watch_log.record(root / "apps" / app, name, why, f"it will be stopped at {limit >> 20} MiB")
         seen |= {*near, *(memory.warned & written.keys())}
     memory.save(seen, missed)
     return 0

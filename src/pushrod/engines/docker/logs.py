@@ -10,7 +10,7 @@ from pushrod.core.errors import HostError, UnknownNameError
 from pushrod.core.lines import CUT
 from pushrod.core.values import Line
 from pushrod.state.apps import App
-from pushrod.system import files
+from pushrod.system import files, tails
 
 _KEPT = 5000  # lines that are kept of a container when it is removed
 # bytes for one container, and for all of a release; a line may have any length
@@ -47,7 +47,7 @@ def lines(app: App, service: str, release: int, count: int) -> Iterator[Line]:
     if not kept:
         raise _unknown(app, service)
     for path in kept:
-        for text in files.tail(path, count):
+        for text in tails.of_file(path, count):
             yield Line(path.stem, text)
 
 

@@ -31,7 +31,7 @@ def mounted(container: str, source: str, writable: bool) -> Mount:
     return Mount(container, Path(source), frozenset((Path(source), Path(os.path.realpath(source)))), writable)
 
 
-def mounts(containers: dict[str, calls.Found]) -> list[Mount]:
+def mounts(containers: dict[str, calls.Fields]) -> list[Mount]:
     """The bind mounts of containers, without the app's gate; includes those that Docker makes from a volume's
     options.
     """
@@ -54,7 +54,7 @@ def bound(volumes: set[str]) -> dict[str, str]:
     return {name: its["device"] for name, its in options.items() if its.get("device", "").startswith("/")}
 
 
-def described(volumes: set[str]) -> dict[str, calls.Found]:
+def described(volumes: set[str]) -> dict[str, calls.Fields]:
     """Docker's description of the existing ones of these volumes, by name."""
     if not volumes:
         return {}

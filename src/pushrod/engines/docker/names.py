@@ -1,15 +1,10 @@
 """Names and paths of everything on a Docker host."""
 
-import contextlib
 import hashlib
 import re
-from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
-import msgspec
-
 from pushrod.adapters import docker, systemd
-from pushrod.core.errors import UnknownNameError
 from pushrod.core.values import Release
 from pushrod.engines.docker import gates
 from pushrod.state.apps import App
@@ -36,67 +31,13 @@ HOOKS, STORE_HOOKS = "hooks.json", "store-hooks.json"
 """The files that are sealed beside `release.json`; hook files only if there are hooks."""
 
 
-_LIKE_RELEASE = re.compile(r".+-r[0-9]+(-.*)?")  # `shop-r7` is the seventh release of the app `shop`
-
-
-# ---- one name, one owner --------------------------------------------------------------------------------------
-#
-# Containers, networks, compose projects and units have names that begin with the app's. `-` divides their parts, and
-# an app's own name may have it: `shop-api-db` can be the store `api-db` of `shop`, and the store `db` of `shop-api`.
-# Volumes (`shop_data`), images (`pushrod/shop/web`) and directories have a divider that no app's name has.
-
-
-class _Store(msgspec.Struct):
-    name: str
-
-
-class _Sealed(msgspec.Struct):
-    """The fields of a sealed release that are needed here."""
-
-    stores: tuple[_Store, ...] = ()
-
-
-def check_app(name: str) -> None:
-    """Raise UnknownNameError if a new app's name could be that of another app's release."""
-    if _LIKE_RELEASE.fullmatch(name):
-        raise UnknownNameError(
-            f"`{name}` cannot be an app's name: it could also be the name of another app's release",
-            hint="choose a name without `-r` and a number",
-        )
-
-
-def foreign(app: App, stores: Collection[str], apps: Iterable[App]) -> list[str]:
-    """The app's store containers whose names belong to another app, or may one day."""
-    others = [other for other in apps if other.name != app.name]
-    below = [f"{other.name}-" for other in others if other.name.startswith(f"{app.name}-")]
-    held = {name for other in others if app.name.startswith(f"{other.name}-") for name in _stores(other)}
-    return sorted(s for s in stores if s in held or s.startswith(tuple(below)) or _LIKE_RELEASE.fullmatch(s))
-
-
-def within(name: str, apps: Iterable[App]) -> str:
-    """A container of an existing app whose name would belong to a new app `name`; empty if there is none."""
-    held = (s for other in apps if name.startswith(f"{other.name}-") for s in _stores(other))
-    return next((s for s in held if s.startswith(f"{name}-")), "")
-
-
-def _stores(app: App) -> Iterator[str]:
-    """The store containers of each kept release of an app, running or not."""
-    for path in (app.state / "releases").glob("*/release.json"):
-        with contextlib.suppress(OSError, msgspec.DecodeError):  # a damaged file must not stop other apps
-            sealed = msgspec.json.decode(path.read_bytes(), type=_Sealed)
-            yield from (store(app, s.name) for s in sealed.stores)
-
-
-# ---- names and paths -----------------------------------------------------------------------------------------
-
-
 def project(app: App, number: int) -> str:
     """The compose project, and the network, of a release."""
     return f"{app.name}-r{number}"
 
 
 def outside(app: App) -> str:
-    """The network by which stores of no known kind reach the internet. No app's name contains `_`."""
+    """The network by which stores of an unknown kind reach the internet. No app's name contains `_`."""
     return f"{app.name}_outside"
 
 

@@ -9,12 +9,12 @@ from pushrod.adapters import docker
 from pushrod.core.errors import HostError, ManifestError, PushrodError, UnknownNameError
 from pushrod.core.values import Diagnostic, Manifest
 from pushrod.engines import machine
-from pushrod.engines.docker import containers, images, names, preflight, rights, sources
+from pushrod.engines.docker import containers, images, name_owners, names, preflight, rights, sources
 from pushrod.engines.docker.context import PORT, Context
 from pushrod.engines.protocols import Document
 from pushrod.manifest.policy import Terms
 from pushrod.state.apps import App
-from pushrod.system import files, waits
+from pushrod.system import tails, waits
 
 
 class Platform:
@@ -35,7 +35,7 @@ class Platform:
                 "the edge (nginx) is not running",
                 where=str(self._context.root.edge),
                 hint="as root: systemctl start pushrod-edge; journalctl -u pushrod-edge shows why it stopped",
-                log=files.tail(self._context.root.edge / "logs" / "error.log", 10),
+                log=tails.of_file(self._context.root.edge / "logs" / "error.log", 10),
             )
 
     def start_at_boot(self, enabled: bool) -> str:
@@ -66,8 +66,8 @@ class Platform:
 
     def check_name(self, name: str) -> None:
         """Refuse a new app's name that other apps' containers have, or may have."""
-        names.check_app(name)
-        if held := names.within(name, self._context.root.apps()):
+        name_owners.check_app(name)
+        if held := name_owners.within(name, self._context.root.apps()):
             raise UnknownNameError(
                 f"`{name}` cannot be an app's name here: {held} is a container of another app",
                 hint="choose another name",
@@ -102,12 +102,12 @@ class Platform:
 
     def _check_names(self, app: App, manifest: Manifest) -> None:
         """Refuse names that would belong to two things on this host."""
-        names.check_app(app.name)
+        name_owners.check_app(app.name)
         services = {s.name for s in manifest.services}
         instances = {f"{s.name}-{n}" for s in manifest.stateless for n in range(1, s.replicas + 1)}
         wrong = sorted(n for n in services if n.endswith(".run") or n in instances)
         stores = {names.store(app, s.name) for s in manifest.stores}
-        wrong += names.foreign(app, stores, self._context.root.apps())
+        wrong += name_owners.foreign(app, stores, self._context.root.apps())
         if wrong:
             raise ManifestError(
                 f"the name {wrong[0]} is already taken", where="services", hint="rename the service"

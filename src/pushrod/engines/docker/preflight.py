@@ -1,6 +1,7 @@
 """What a deployment will do on this host, and whether there is room for it, determined before it begins."""
 
-from collections.abc import Mapping
+import sys
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -9,11 +10,14 @@ import psutil
 import yaml
 
 from pushrod.adapters import docker
+from pushrod.core import plan
+from pushrod.core.errors import StoreError
 from pushrod.core.plan import Change, Need
 from pushrod.core.values import Diagnostic, Manifest, Service
-from pushrod.engines.docker import containers, environment, images, names, rendering
+from pushrod.engines.docker import containers, definitions, environment, images, names, rendering
 from pushrod.engines.docker.stores import Stores
 from pushrod.state.apps import App
+from pushrod.state.secrets import Secrets
 from pushrod.system import files
 
 _INSTANCE = 128 << 20  # bytes of memory for an instance without any measurement
@@ -36,7 +40,9 @@ def image_changes(app: App, commit: str, manifest: Manifest) -> list[Change]:
     return changes
 
 
-def store_changes(app: App, manifest: Manifest, place: containers.Place, document: Document) -> list[Change]:
+def store_changes(
+    app: App, commit: str, manifest: Manifest, place: containers.Place, document: Document
+) -> list[Change]:
     """The stores that will be recreated on their data, each with a short pause of the app.
 
     Stores that are built, or whose image is not here yet, are only known afterwards: nothing is reported for them.
@@ -46,7 +52,10 @@ def store_changes(app: App, manifest: Manifest, place: containers.Place, documen
     if not before or not all(here.values()) or any(s.build for s in manifest.stores):
         return []
     parts = {s.name: images.of_pulled(app, s) for s in manifest.stores}
-    after = rendering.services(rendering.stores(place, manifest, document, parts))
+    text = rendering.stores(place, manifest, document, parts)
+    text = definitions.recorded(text, document, manifest, Secrets(app).digest)
+    text = definitions.unchanged(text, _running_text(app))
+    after = rendering.services(Stores(app).upgraded(text, sys.maxsize, commit))
     return [
         Change("store", name, "changed", _changed(manifest.service(name)))
         for name in after
@@ -54,13 +63,29 @@ def store_changes(app: App, manifest: Manifest, place: containers.Place, documen
     ]
 
 
+def waiting(app: App, manifest: Manifest, restarting: Collection[str]) -> list[Change]:
+    """The stores with settings that they take only when they start next, except those that restart now."""
+    settings: Mapping[str, Sequence[str]] = {}
+    with suppress(StoreError):  # a store that does not answer is the deployment's to start
+        settings = Stores(app).waiting(manifest)
+    return [
+        plan.waiting(name, settings[name]) for name in settings if settings[name] and name not in restarting
+    ]
+
+
 def _running(app: App) -> dict[str, Any]:
     """The services of the running stores; none if their file is missing or damaged: the next start writes it
     again.
     """
-    with suppress(OSError, ValueError, yaml.YAMLError, KeyError, TypeError):
-        return rendering.services(names.running_stores(app).read_text())
+    with suppress(ValueError, yaml.YAMLError, KeyError, TypeError):
+        return rendering.services(_running_text(app))
     return {}
+
+
+def _running_text(app: App) -> str:
+    with suppress(OSError, UnicodeDecodeError):
+        return names.running_stores(app).read_text()
+    return ""
 
 
 def _changed(store: Service) -> str:

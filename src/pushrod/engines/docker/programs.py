@@ -13,6 +13,7 @@ from pushrod.state.apps import App
 from pushrod.system import processes
 
 _RUN = 3600.0  # seconds a release command may take
+_MOST = 16  # one-off programs of a release at once
 
 
 class Programs:
@@ -45,7 +46,11 @@ class Programs:
     def run_program(
         self, app: App, release: Release, service: Service, argv: Sequence[str], environment: dict[str, str]
     ) -> Program:
-        """A new container of the service's image, on the release's networks, removed when it ends."""
+        """A new container of the service's image, on the release's networks, removed when it ends; the oldest ends
+        if there are too many.
+        """
+        one_off = {docker.APP: app.name, docker.RELEASE: str(release.number), docker.ONE_OFF: "True"}
+        docker.make_room(one_off, _MOST)
         terminal = [] if sys.stdin.isatty() else ["--no-TTY"]
         words = compose(
             app, release, "run", "--rm", "--no-deps", *terminal, "--", f"{service.name}.run", *argv

@@ -4,6 +4,7 @@ The app's own document passes through almost unchanged. pushrod replaces names, 
 values (which never go into Git), volumes, limits and rights.
 """
 
+import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -16,11 +17,14 @@ from pushrod.core.values import Instance, Manifest, Release, Service
 from pushrod.engines import health
 from pushrod.engines.docker import addresses, containers, names
 from pushrod.engines.docker.containers import Document, Parts, Place, Raw
-from pushrod.manifest import image_refs
+from pushrod.manifest import image_refs, policy
 from pushrod.state.apps import App
 from pushrod.stores import registry
 
-_OUTSIDE = "outside"  # the network by which stores of no known kind reach what instances reach
+_OUTSIDE = "outside"  # the network by which stores of an unknown kind reach what instances reach
+_LONGEST_VOLUME = (
+    200  # characters of a volume's key; with the app's name it is a directory's name, at most 255 bytes
+)
 _HEADER = """\
 # Rendered by pushrod for release {number} of {app}, and sealed with it. Docker Compose alone brings it up:
 #   docker compose --file {path} up --detach
@@ -30,6 +34,8 @@ _HEADER = """\
 def release(place: Place, sealed: Release, document: Document, images: Mapping[str, Parts]) -> str:
     """The compose file of a release's instances, and of one-off runs from its images (profile `run`)."""
     app, number = place.app, sealed.number
+    limits = policy.paced_for(place.room.limits, len(sealed.instances))
+    place = place._replace(room=place.room._replace(limits=limits))
     lower, upper = addresses.halves(sealed.network)
     networks: Raw = {"default": _network(names.project(app, number), lower, app, sealed)}
     if sealed.stores:
@@ -49,7 +55,7 @@ def release(place: Place, sealed: Release, document: Document, images: Mapping[s
             "labels": _labels(place.app, document, service, sealed) | {docker.INSTANCE: placed.name}
             | _probe(placed, service, document),
             "networks": None if containers.isolated(document, service) else
-                _networks(sealed, placed, index, _aliases(document, service.name)),
+                _networks(sealed, placed, index, aliases(document, service.name)),
             "extra_hosts": _hosts(document, sealed, service) or None,
         }  # fmt: skip
         services[placed.name]["volumes"].append(_gate(app))
@@ -81,6 +87,8 @@ def stores(place: Place, manifest: Manifest, document: Document, images: Mapping
     for store in manifest.stores:
         raw = containers.service_of(place, document, store, images[store.name])
         raw["healthcheck"] = raw["healthcheck"] or _healthcheck(store)
+        if first := _first_command(place, store):
+            raw["command"] = first
         given = [
             {"type": "volume", "source": own_volume(store.name, path), "target": path}
             for path in _unnamed(document, store, images[store.name])
@@ -91,7 +99,7 @@ def stores(place: Place, manifest: Manifest, document: Document, images: Mapping
             "restart": "unless-stopped",
             "env_file": [str(names.store_environment(app, store.name))],
             "labels": _labels(app, document, store, None),
-            "networks": {"default": {"aliases": [store.name, *_aliases(document, store.name)]}}
+            "networks": {"default": {"aliases": [store.name, *aliases(document, store.name)]}}
             | ({_OUTSIDE: {}} if _reaches_out(store) else {}),
             "volumes": [*(v for v in raw["volumes"] if not _is_anonymous(v)), *given],
         }
@@ -111,6 +119,13 @@ def stores(place: Place, manifest: Manifest, document: Document, images: Mapping
         f"#   docker compose --file {names.running_stores(app)} up --detach\n"
     )
     return header + dump(whole)
+
+
+def _first_command(place: Place, store: Service) -> list[str]:
+    """Arguments that the store's kind gives it."""
+    before = place.running.get(store.name)
+    given = None if before is None else [str(word) for word in before.get("command") or []]
+    return registry.of(store.store).first_command(store, store.memory or place.room.limits.memory, given)
 
 
 def _reaches_out(store: Service) -> bool:
@@ -139,7 +154,7 @@ def _meeting(document: Document, sealed: Release) -> list[tuple[Service, str, li
     """Each store with its address among a release's instances, and the names by which they know it."""
     _, upper = addresses.halves(sealed.network)
     return [
-        (store, upper.address(index), [store.name, *_aliases(document, store.name)])
+        (store, upper.address(index), [store.name, *aliases(document, store.name)])
         for index, store in enumerate(sealed.stores, start=len(sealed.instances))
     ]
 
@@ -166,7 +181,10 @@ def _healthcheck(store: Service) -> Raw | None:
 
 def own_volume(store: str, path: str) -> str:
     """The key of the volume for data that an image keeps and for which the manifest names no volume."""
-    return f"{store}-{re.sub(r'[^a-zA-Z0-9_.]+', '-', path).strip('-')}"
+    name = f"{store}-{re.sub(r'[^a-zA-Z0-9_.]+', '-', path).strip('-')}"
+    if len(name) <= _LONGEST_VOLUME:
+        return name
+    return f"{name[: _LONGEST_VOLUME - 9]}-{hashlib.sha256(path.encode()).hexdigest()[:8]}"
 
 
 def _unnamed(document: Document, store: Service, image: Parts) -> list[str]:
@@ -209,9 +227,28 @@ def services(text: str) -> Raw:
     return dict(yaml.safe_load(text)["services"])
 
 
+def loaded(text: str) -> Raw:
+    """A rendered file, in which each `$` is doubled; empty if it is none."""
+    try:
+        content = yaml.safe_load(text)
+    except yaml.YAMLError:
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def header(text: str) -> str:
+    """The comments of a rendered file."""
+    return "".join(line for line in text.splitlines(keepends=True) if line.startswith("#"))
+
+
 def dump(value: object) -> str:
     """A compose document as YAML. `$` is doubled, so that Compose does not expand it."""
-    return yaml.dump(_escaped(value), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
+    return written(_escaped(value))
+
+
+def written(value: object) -> str:
+    """The same for a document in which each `$` is doubled already."""
+    return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
 
 
 class _Dumper(yaml.SafeDumper):
@@ -278,21 +315,21 @@ def _dependencies(sealed: Release, document: Document, service: Service) -> Raw:
     return dependencies
 
 
-def _aliases(document: Document, name: str) -> list[str]:
+def aliases(document: Document, name: str) -> list[str]:
     """Further names of a service: aliases from the manifest's networks, and names by which others link to it."""
-    aliases: list[str] = []
+    further: list[str] = []
     networks = containers.raw_of(document, name).get("networks")
     for network in (networks or {}).values() if isinstance(networks, dict) else ():
-        aliases += (network or {}).get("aliases") or []
+        further += (network or {}).get("aliases") or []
     hostname = containers.raw_of(document, name).get("hostname")
     container = containers.raw_of(document, name).get("container_name")
-    aliases += [str(n) for n in (hostname, container) if n]
+    further += [str(n) for n in (hostname, container) if n]
     for other in (document.get("services") or {}).values():
         for link in other.get("links") or []:
             target, _, alias = str(link).partition(":")
             if target == name and alias:
-                aliases.append(alias)
-    return [alias for alias in dict.fromkeys(aliases) if alias != name]
+                further.append(alias)
+    return [alias for alias in dict.fromkeys(further) if alias != name]
 
 
 def _networks(sealed: Release, placed: Instance, index: int, aliases: Sequence[str]) -> Raw:

@@ -8,6 +8,7 @@ from pathlib import Path
 from pushrod.adapters import docker
 from pushrod.core.errors import HostError, ManifestError, PushrodError
 from pushrod.core.values import Image, Instance, Manifest, Placement, Release
+from pushrod.engines import retention
 from pushrod.engines.docker import (
     addresses,
     autostart,
@@ -28,7 +29,6 @@ from pushrod.system import files, locks
 
 _UNUSED = 7 * 24  # hours without use after which a build's cache is removed
 _NETWORK = re.compile(r'"network": ?"([0-9.]+/[0-9]+)"')
-_KEPT_LOGS = 5  # failed and pruned releases whose logs are kept
 
 
 class Resources:
@@ -66,13 +66,9 @@ class Resources:
         """The share is one of addresses. If the disk has no room for one more image, only one older release is
         kept.
         """
-        most, blocks = (
-            addresses.share(self._context.settings.pool),
-            [addresses.size(r.network) for r in older],
-        )
-        total, gone = 2 * addresses.size(live.network) + sum(blocks), 0
-        while gone < len(blocks) and total > most:
-            total, gone = total - blocks[gone], gone + 1
+        blocks = [addresses.size(r.network) for r in older]
+        most = addresses.share(self._context.settings.pool)
+        gone = retention.excess(addresses.size(live.network), blocks, most)
         return max(gone, len(blocks) - 1) if preflight.space().state != "ok" else gone
 
     def remove_unused(self, app: App) -> None:
@@ -81,13 +77,10 @@ class Resources:
         kept_files = [*(app.state / "releases").glob("*/*.yaml"), names.running_stores(app)]
         named = "".join(path.read_text(errors="replace") for path in kept_files if path.exists())
         needed = [image.location for release in kept for image in release.images.values()]
+        needed += [cluster.image for cluster in app.settings.clusters.values()]
         images.remove_unused(app, needed, named if damaged else "")
         sources.remove_unused(app, named)
-        numbers = [*damaged, *(r.number for r in kept)]
-        for directory in app.logs.glob("r*"):
-            number = int(directory.name[1:])
-            if number not in numbers and number < max(numbers, default=0) - _KEPT_LOGS:
-                files.remove_tree(directory)
+        retention.remove_old_logs(app, [*damaged, *(r.number for r in kept)])
 
     def remove_stale_builds(self) -> list[PushrodError]:
         """Remove from each app's builder what no build has used for a week, and builders of destroyed apps."""
@@ -126,7 +119,8 @@ class Resources:
 
     def remove_app(self, app: App) -> None:
         """Remove an app's containers, networks, volumes with their data, and images."""
-        docker.remove([c.name for c in docker.containers({docker.APP: app.name})])
+        for label in (docker.APP, docker.CLIENT):
+            docker.remove([c.name for c in docker.containers({label: app.name})])
         docker.remove_networks(docker.networks({docker.APP: app.name}))
         docker.remove_volumes(docker.volumes({docker.APP: app.name}))
         images.remove_unused(app, [])

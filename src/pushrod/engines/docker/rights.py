@@ -51,7 +51,8 @@ _IMAGES = {
 """The last parts of the names of images whose programs need one."""
 
 _CALLS = {
-    "NET_RAW": r"\bSOCK_RAW\b|\b[AP]F_PACKET\b|\bfrom scapy\b|\bimport (?:scapy|ping3|icmplib)\b",
+    "NET_RAW": r"\bSOCK_RAW\b|\b[AP]F_PACKET\b|\bfrom scapy\b|\bimport (?:scapy|ping3|icmplib)\b"
+    r"|\brequire\(['\"](?:raw-socket|net-ping)['\"]\)",
     "SYS_CHROOT": r"\bchroot\s*\(",
     "MKNOD": r"\bmknod\s*\(",
     "SETFCAP": r"\bcap_set_file\b",
@@ -59,7 +60,7 @@ _CALLS = {
 """How code requests them itself."""
 
 _REFUSED = re.compile(r"operation not permitted|\bEPERM\b|errno 1\b", re.IGNORECASE)
-_SAID = {
+_REPORTED = {
     "SYS_CHROOT": r"chroot",
     "MKNOD": r"mknod",
     "NET_RAW": r"raw.?socket|SOCK_RAW|packet socket|AF_PACKET|\bicmp|\bping6?\b|socket: operation",
@@ -74,7 +75,7 @@ _COMMENT = re.compile(r"^\s*(?:#|//).*$", re.MULTILINE)
 _SETCAP = re.compile(r"\bsetcap\b[^\n]*?((?:cap_[a-z_]+,?)+)\s*[=+]")
 # A program is the first word of a shell command, or a whole string where code starts it.
 _STARTED = (
-    r"""(?:^|[;&|(`'"]|\b(?:exec|sudo|if|while|until|then|do|else)\s)\s*(?:/[\w./-]*/)?"""
+    r"""(?:^|[;&|(`'"]|^command\s*=|\b(?:exec|sudo|if|while|until|then|do|else)\s)\s*(?:/[\w./-]*/)?"""
     r"""(?:{})(?=[\s;&|)'"`]|$)"""
 )
 
@@ -130,7 +131,13 @@ def _argvs(service: Service, checkout: Path) -> Iterator[Sequence[str]]:
 def _scripts(words: Sequence[str], service: Service, checkout: Path) -> Iterator[tuple[str, str]]:
     """The commit's files that a command refers to, without their comments."""
     seen = set()
-    for word in re.split(r"[\s;&|()'\"]+", "\n".join(words)):
+    text = "\n".join(words)
+    modules = [m.replace(".", "/") for m in re.findall(r"-m\s+([\w.]+)", text)]
+    started = [
+        *re.split(r"[\s;&|()'\"]+", text),
+        *(f"{m}{end}" for m in modules for end in (".py", "/__main__.py")),
+    ]
+    for word in started:
         path = scripts.tracked(word, service, checkout) if word else None
         if path is None or path in seen or path.stat().st_size > _LARGEST:
             continue
@@ -190,7 +197,7 @@ def in_log(lines: Iterable[str]) -> Evidence:
     evidence: Evidence = {}
     for line in lines:
         if _REFUSED.search(line):
-            about = (c for c, words in _SAID.items() if re.search(words, line, re.IGNORECASE))
+            about = (c for c, words in _REPORTED.items() if re.search(words, line, re.IGNORECASE))
             evidence |= {c: f"`{line.strip()[:120]}`" for c in about if c not in evidence}
     return evidence
 

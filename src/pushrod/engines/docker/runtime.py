@@ -1,6 +1,6 @@
 """The instances of releases on Docker: containers, on their release's own networks."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from pushrod.adapters import docker
 from pushrod.core.values import Line, ProcessState, Release
@@ -20,8 +20,8 @@ class Runtime:
         self._context = context
 
     def start(self, app: App, release: Release, environments: dict[str, dict[str, str]]) -> None:
-        """Start a release's instances beside whatever runs; anew where their networks are gone, with which they
-        were made."""
+        """Start a release's instances beside whatever runs. If its networks are gone, the containers are created
+        again: a container keeps the network it was created with."""
         if not _networks(app, release) <= {*docker.networks({docker.APP: app.name})}:
             made = docker.containers({docker.APP: app.name, docker.RELEASE: str(release.number)})
             docker.remove([c.name for c in made])
@@ -66,18 +66,24 @@ class Runtime:
         return sorted(map(int, numbers))
 
     def reached(self, app: App, release: Release) -> bool:
-        """By their networks and those of the stores, and by the mark without which the edge says 503."""
+        """Whether the release's networks, the stores' network and the ready marker exist: without the marker the edge
+        answers 503."""
         there = {*docker.networks({docker.APP: app.name})}
-        wanted = _networks(app, release) | ({app.name} if release.stores else set())
-        return wanted <= there and gates.is_open(app.name, release.number)
+        needed = _networks(app, release) | ({app.name} if release.stores else set())
+        return needed <= there and gates.is_open(app.name, release.number)
 
-    def states(self, app: App) -> list[ProcessState]:
+    def states(self, apps: Sequence[App]) -> Mapping[str, list[ProcessState]]:
         """The state of the edge, then of every container of an app, stores first."""
-        states = [state_of(c) for c in docker.containers({docker.APP: app.name})]
-        own = sorted(
-            (s for s in states if s is not None), key=lambda s: (s.group != app.name, s.group, s.name)
-        )
-        return [edge_state(self._context.edge), *own] if own else []
+        states: dict[str, list[ProcessState]] = {app.name: [] for app in apps}
+        for container in docker.containers({docker.APP: apps[0].name if len(apps) == 1 else ""}):
+            name, state = container.labels[docker.APP], state_of(container)
+            if name in states and state is not None:
+                states[name].append(state)
+        edge = edge_state(self._context.edge)
+        return {
+            name: [edge, *sorted(own, key=lambda s: (s.group != name, s.group, s.name))] if own else []
+            for name, own in states.items()
+        }
 
     def logs(
         self, app: App, service: str = "", release: int = 0, *, lines: int = 50, follow: bool = False
@@ -93,8 +99,8 @@ class Runtime:
 def _networks(app: App, release: Release) -> set[str]:
     """The names of the networks that a release's instances are on: none for one that has the host's."""
     text = (names.files(app, release.number) / names.COMPOSE).read_text()
-    found = rendering.services(text)
-    used = {n for i in release.instances for n in found[i.name].get("networks") or ()}
+    services = rendering.services(text)
+    used = {n for i in release.instances for n in services[i.name].get("networks") or ()}
     called = {
         "default": names.project(app, release.number),
         "stores": names.stores_network(app, release.number),

@@ -8,7 +8,7 @@ from pushrod.adapters import docker
 from pushrod.core.errors import ManifestError
 from pushrod.core.values import Manifest, Release
 from pushrod.engines import machine
-from pushrod.engines.docker import containers, environment, hooking, names, opened, rendering
+from pushrod.engines.docker import containers, definitions, environment, hooking, names, opened, rendering
 from pushrod.engines.docker.images import parts
 from pushrod.engines.docker.sources import Sources
 from pushrod.engines.docker.stores import Stores
@@ -27,7 +27,12 @@ def render(app: App, release: Release, document: Document, manifest: Manifest) -
     its = mounted(app, release.commit, manifest, document, app.checkout(release.number))
     rendered = {
         names.COMPOSE: rendering.release(place_of_instances(app, its), release, document, image_parts),
-        names.STORES: rendering.stores(place_of_stores(app, its), manifest, document, image_parts),
+        names.STORES: definitions.recorded(
+            rendering.stores(place_of_stores(app, its), manifest, document, image_parts),
+            document,
+            manifest,
+            Secrets(app).digest,
+        ),
         names.ATTACHMENTS: rendering.attachments(app, release, document),
         **hooking.texts(app, release, manifest, Secrets(app).variables()),
     }
@@ -56,7 +61,7 @@ def place_of_stores(app: App, mounted: Sources) -> containers.Place:
     def file(kind: str, name: str, reference: Mapping[str, Any], image: str) -> str:
         return mounted.file(kind, name, reference, image, store=True)
 
-    return containers.Place(app, mounted.store, _room(app), file=file)
+    return containers.Place(app, mounted.store, _room(app), file=file, running=Stores(app).running())
 
 
 def place_of_instances(app: App, mounted: Sources) -> containers.Place:

@@ -1,14 +1,16 @@
 """The stores of apps on Docker: containers updated in place, on the networks of their app's releases."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from pushrod.adapters import docker
+from pushrod.core.upgrades import UpgradePlan
 from pushrod.core.values import Manifest, Release, Service
 from pushrod.engines.docker import names, stopping
 from pushrod.engines.docker.stores import Stores
+from pushrod.engines.protocols import OnLine, Upgrade
 from pushrod.state.apps import App
 from pushrod.stores.backup_drivers import Archive
-from pushrod.stores.kinds import Endpoint
+from pushrod.stores.kinds import Endpoint, Server
 from pushrod.system import files
 
 
@@ -31,23 +33,13 @@ class Storage:
         """Bring the stores up in place, wait until they answer, ensure roles and databases."""
         return Stores(app).ensure(release, ddl=ddl)
 
-    def schema(self, app: App, stores: Sequence[Service]) -> str:
-        """A digest of the schemas of the databases in which pushrod gives the app roles."""
-        return Stores(app).schema(stores)
-
-    def blockers(self, app: App, stores: Sequence[Service]) -> Sequence[str]:
-        """In the databases in which pushrod gives the app roles."""
-        return Stores(app).waits(stores)
-
-    def end_migrations(self, app: App, stores: Sequence[Service], since: str) -> None:
-        """In the databases in which pushrod gives the app roles. A release command's container is removed with its
-        release.
-        """
-        Stores(app).end_migrations(stores, since)
-
     def archives(self, app: App, release: Release, *, ddl: bool) -> Sequence[Archive]:
-        """The app's databases, and snapshots of its Redis stores."""
-        return Stores(app).archives(release.stores, ddl=ddl)
+        """The app's databases, snapshots of its Redis stores, volumes of others."""
+        return Stores(app).archives(release.stores, ddl=ddl, volumes=release.backups.volumes)
+
+    def servers(self, app: App, stores: Sequence[Service]) -> Mapping[str, Server]:
+        """Each in its container."""
+        return Stores(app).servers(stores)
 
     def restore(self, app: App, release: Release | None, failed: int, *, running: bool) -> None:
         """Restore the stores to the live release's definition; close the gate if nothing is live."""
@@ -56,6 +48,31 @@ class Storage:
             files.remove_tree(names.GATES / app.name)
 
     def stop(self, app: App) -> Sequence[str]:
-        """Stop the stores, each within its grace period; their data stays."""
+        """End their clients, and stop the stores, each within its grace period; their data stays."""
+        docker.remove([c.name for c in docker.containers({docker.CLIENT: app.name})])
         containers = [c for c in docker.containers({docker.APP: app.name}) if docker.RELEASE not in c.labels]
         return stopping.stop(app, containers)
+
+
+class Upgrades:
+    """Upgrades of the stores of a host's apps. What does them is imported when one does."""
+
+    def plan(
+        self, app: App, release: Release, store: Service, after: str, given: str, on_line: OnLine
+    ) -> UpgradePlan:
+        """By an image of the new version; `given` is its name."""
+        from pushrod.engines.docker import upgrades
+
+        return upgrades.plan(app, release, store, after, given, on_line)
+
+    def steps(self, app: App, release: Release, plan: UpgradePlan) -> Upgrade:
+        """By containers of both versions."""
+        from pushrod.engines.docker import upgrades
+
+        return upgrades.Upgrade(app, release, plan)
+
+    def remove_old(self, app: App, store: str) -> Iterator[str]:
+        """Their volumes."""
+        from pushrod.engines.docker import upgrades
+
+        return upgrades.remove_old(app, store)

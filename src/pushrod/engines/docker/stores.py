@@ -5,6 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import msgspec
 from yaml import YAMLError
@@ -12,12 +13,13 @@ from yaml import YAMLError
 from pushrod.adapters import causes, docker
 from pushrod.core.errors import PushrodError, StoreError
 from pushrod.core.values import Manifest, Release, Service
-from pushrod.engines.docker import bring_up, calls, environment, gates, hooking, names, rendering
+from pushrod.engines.docker import bring_up, calls, clusters, environment, gates, hooking, names, rendering
+from pushrod.engines.docker.definitions import unchanged
 from pushrod.state.apps import App
 from pushrod.state.secrets import Secrets
 from pushrod.stores import registry
 from pushrod.stores.backup_drivers import Archive
-from pushrod.stores.kinds import ContainerStore, Endpoint, Password, Server
+from pushrod.stores.kinds import ContainerStore, Endpoint, Password, Server, Tuning
 from pushrod.system import files
 
 _DEADLINE = 300.0  # seconds until a store must answer; includes recovery after a power cut
@@ -31,13 +33,23 @@ class Stores:
         self._secrets = Secrets(app)
 
     def environment(self, store: Service) -> dict[str, str]:
-        """The environment of a store's container: the manifest's own, and what its kind adds."""
-        return registry.of(store.store).environment(store, self.app.name, self._password(store))
+        """The environment of a store's container: the manifest's own, and what its kind adds.
+
+        What matters only while data is created is not added to a store that exists: it would restart for nothing.
+        """
+        kind = registry.of(store.store)
+        known = _text(names.store_environment(self.app, store.name))
+        first = kind.first_environment(store)
+        if known is not None:
+            first = {n: value for n, value in first.items() if n in environment.parse(known)}
+        return first | kind.environment(store, self.app.name, self._password(store))
 
     def endpoints(self, manifest: Manifest) -> list[Endpoint]:
         """The address of each store: its service's name, in the network of each release."""
         addresses = (
-            registry.of(s.store).endpoint(s, self.app.name, self._password(s), ours=manifest.ours)
+            registry.of(s.store).endpoint(
+                s, self.app.name, self._password(s), ours=manifest.ours, login=self._secrets.logins(s.name)[0]
+            )
             for s in manifest.stores
         )
         return [endpoint for endpoint in addresses if endpoint is not None]
@@ -50,8 +62,9 @@ class Stores:
         definitions = self._definitions(release)
         before = {path: _text(path) for path in definitions}
         containers = [names.store(self.app, s.name) for s in release.stores]
+        old = {c.name for c in self._containers()}
         if before != definitions:
-            self._check_versions(release)
+            self._check_versions(release, definitions)
         lost = bool(containers) and self.app.name not in docker.networks({docker.APP: self.app.name})
         if lost:  # they were created with that network, and can join no other without it; their data stays
             kept = {names.store(self.app, s.name) for s in release.stores if s.keeps}
@@ -62,7 +75,12 @@ class Stores:
                 self._wait(store)
         summary = []
         for store in release.stores:
-            remark = self._server(store).ensure(ddl=ddl)
+            server = self._server(store)
+            remark = server.ensure(ddl=ddl)
+            waiting = server.tune(self.tuning(release.services, store))
+            if waiting and names.store(self.app, store.name) not in old and not store.post_start:
+                docker.docker("restart", names.store(self.app, store.name))  # nobody uses it yet
+                self._wait(store)
             summary.append(self._describe(store) + (f", {remark}" if remark else ""))
         gates.open_gate(self.app.name)
         return ", ".join(summary)
@@ -104,23 +122,41 @@ class Stores:
         ):  # stores of an older release may exist, for a rollback to it
             docker.remove_network(self.app.name)
 
-    def schema(self, stores: Sequence[Service]) -> str:
-        """A digest of the schemas of the databases in which pushrod gives the app roles."""
-        return "".join(self._server(s).schema() for s in stores)
-
-    def waits(self, stores: Sequence[Service]) -> list[str]:
-        """What the release command waits for, one sentence for each session."""
-        return [blocker for s in stores for blocker in self._server(s).waits()]
-
-    def end_migrations(self, stores: Sequence[Service], since: str) -> None:
-        """End what a release command has left behind since a time (ISO 8601)."""
-        for store in stores:
-            self._server(store).end_migrations(since)
-
-    def archives(self, stores: Sequence[Service], *, ddl: bool) -> list[Archive]:
-        """What can be backed up of the stores that pushrod can query."""
-        drivers = (self._server(s).archive(ddl=ddl) for s in stores)
+    def archives(
+        self, stores: Sequence[Service], *, ddl: bool, volumes: Mapping[str, str] | None = None
+    ) -> list[Archive]:
+        """What can be backed up: of stores that pushrod can query, what they say; of others, their volumes, if
+        `volumes` says how."""
+        drivers = (self._server(s).archive(ddl=ddl) or self._volumes(s, volumes or {}) for s in stores)
         return [archive for archive in drivers if archive is not None]
+
+    def _volumes(self, store: Service, modes: Mapping[str, str]) -> Archive | None:
+        from pushrod.stores.volumes import Volumes
+
+        mode = modes.get(store.name)
+        return Volumes(store.name, names.store(self.app, store.name), mode) if mode else None
+
+    def servers(self, stores: Sequence[Service]) -> dict[str, Server]:
+        """The running servers of these stores, by name."""
+        return {s.name: self._server(s) for s in stores}
+
+    def running(self) -> dict[str, Any]:
+        """The rendered services of the running stores; none if their file is missing or damaged."""
+        return _services(names.running_stores(self.app))
+
+    def waiting(self, manifest: Manifest) -> dict[str, Sequence[str]]:
+        """The settings that each running store would take only when it starts next."""
+        running = {c.name for c in self._containers() if c.running}
+        return {
+            s.name: self._server(s).waiting(self.tuning(manifest.stateless, s))
+            for s in manifest.stores
+            if names.store(self.app, s.name) in running
+        }
+
+    @staticmethod
+    def tuning(services: Sequence[Service], store: Service) -> Tuning:
+        """What decides the settings of a store of these services; Docker knows its memory."""
+        return Tuning(sum(s.replicas for s in services if s.role != "job"), store.settings)
 
     # ---- definitions ----------------------------------------------------------------------------------------
 
@@ -128,7 +164,9 @@ class Stores:
         return bring_up.App(str(self.app.root.path), self.app.name)
 
     def _definitions(self, release: Release) -> dict[Path, str]:
-        """The text of each file that defines the stores of a release."""
+        """The text of each file that defines the stores of a release. A store of an unknown kind stays as it runs if
+        the manifest says the same of it.
+        """
         environments = names.environments(self.app, release.number)
         texts = {
             names.store_environment(self.app, s.name): (environments / f"store.{s.name}.env").read_text()
@@ -136,7 +174,20 @@ class Stores:
         }
         rendered = names.files(self.app, release.number) / names.STORES
         hooks = hooking.of_stores(self.app, release)
-        return texts | hooks | {names.running_stores(self.app): rendered.read_text()}
+        running = names.running_stores(self.app)
+        text = unchanged(rendered.read_text(), _text(running) or "")
+        return texts | hooks | {running: self.upgraded(text, release.number, release.commit)}
+
+    def upgraded(self, text: str, number: int, commit: str) -> str:
+        """The rendered file of the stores of a release, with the clusters that were upgraded. Raises StoreError if it
+        cannot run on them.
+        """
+        known = self.app.settings.clusters
+        return clusters.applied(text, number, commit, known, image_environment, self.given) if known else text
+
+    def given(self, store: str) -> dict[str, str]:
+        """The environment that a running store has of its own."""
+        return environment.parse(_text(names.store_environment(self.app, store)) or "")
 
     def _redefine(self, definitions: Mapping[Path, str], containers: Sequence[str]) -> None:
         """Write the stores' definition and apply it; running releases keep their connections."""
@@ -196,22 +247,21 @@ class Stores:
         states = docker.inspect(containers)
         return len(states) == len(containers) and all(c.running and c.health == "healthy" for c in states)
 
-    def _check_versions(self, release: Release) -> None:
+    def _check_versions(self, release: Release, definitions: Mapping[Path, str]) -> None:
         """Refuse an image that would not start on the data of the previous one."""
+        services = rendering.services(definitions[names.running_stores(self.app)])
         for store in release.stores:
             running = docker.inspect([names.store(self.app, store.name)])
-            before = self._series(store, running[0].image) if running else ""
-            after = self._series(store, release.images[store.name].location)
+            kind = registry.of(store.store)
+            before = kind.series(store, image_environment(running[0].image)) if running else ""
+            after = kind.series(store, image_environment(services[store.name]["image"]))
             if before and after and before != after:
+                by_hand = f"dump, name {after} in a new service, restore into it, and switch"
                 raise StoreError(
                     f"its data is from {before}, and the manifest names {after}",
                     where=f"service {store.name}",
-                    hint=f"go back to {before}; or dump, name {after} in a new service, restore into it, and switch",
+                    hint=kind.upgrade_hint(before, after) or f"go back to {before}; or {by_hand}",
                 )
-
-    def _series(self, store: Service, image: str) -> str:
-        words = (docker.image(image) or {}).get("Config", {}).get("Env") or []
-        return registry.of(store.store).series(store, dict(w.split("=", 1) for w in words if "=" in w))
 
     def _not_up(self, why: str, containers: Sequence[str], log: tuple[str, ...] = ()) -> PushrodError:
         if error := docker.known(why, f"app {self.app.name}"):
@@ -243,6 +293,8 @@ class Stores:
             time.sleep(0.1)
 
     def _describe(self, store: Service) -> str:
+        if its := self.app.settings.clusters.get(store.name):
+            return f"{store.name} (PostgreSQL {its.major})"
         return f"{store.name} ({store.image})" if store.image else store.name
 
     def _server(self, store: Service) -> Server:
@@ -253,13 +305,26 @@ class Stores:
         path = names.store_environment(self.app, store.name)
         running = environment.parse(_text(path) or "")
         placed = msgspec.structs.replace(store, environment=running)
-        return ContainerStore(self.app.name, placed, names.store(self.app, store.name), self._password(store))
+        return ContainerStore(
+            self.app.name,
+            placed,
+            names.store(self.app, store.name),
+            self._password(store),
+            self.app.stores / f"{store.name}.json",
+            self._secrets.logins(store.name),
+        )
 
     def _password(self, store: Service) -> Password:
         return partial(self._password_of, store.name)
 
     def _password_of(self, store: str, whose: str) -> str:
         return self._secrets.password(f"{store}/{whose}")
+
+
+def image_environment(name: str) -> dict[str, str]:
+    """The environment that an image sets; empty if there is no such image."""
+    words = (docker.image(name) or {}).get("Config", {}).get("Env") or []
+    return dict(word.split("=", 1) for word in words if "=" in word)
 
 
 def _text(path: Path) -> str | None:
@@ -269,7 +334,7 @@ def _text(path: Path) -> str | None:
     return None
 
 
-def _services(path: Path) -> dict[str, object]:
+def _services(path: Path) -> dict[str, Any]:
     """The services of a rendered file; none if it cannot be read: it is then written again."""
     with suppress(YAMLError, TypeError, ValueError, KeyError):
         return rendering.services(_text(path) or "")

@@ -18,6 +18,7 @@ from typing import NamedTuple
 from pushrod.adapters import dockerfile
 from pushrod.adapters.dockerfile import Recipe
 from pushrod.core.errors import BuildError, ManifestError
+from pushrod.core.patterns import lazy
 from pushrod.core.values import Service
 
 # Where the machine's programs are searched, after those of the image: without a login shell's additions, so that a
@@ -29,9 +30,9 @@ _INITS = frozenset({"tini", "dumb-init", "catatonit"})
 _SHELLS = frozenset({"sh", "bash", "dash", "ash", "ksh", "zsh"})
 # `uv run` and the like in front of a program, with options that take no value.
 _FLAGS = r"(?:(?:--(?:frozen|locked|no-sync|no-dev|no-project|offline|quiet|no-progress|active)|-q|--)\s+)*"
-_RUNNER = re.compile(rf"\b(?:uv\s+run|poetry\s+run|pipenv\s+run|pdm\s+run)\s+{_FLAGS}(?=[\w./])")
-_PROCESS = re.compile(r"^([A-Za-z0-9_-]+):\s*(\S.*)$", re.MULTILINE)
-_PLAIN = re.compile(r"[\w@%+=:,./ \t-]*(?:\$\{?PORT\}?[\w@%+=:,./ \t-]*)*")  # readable without a shell
+_RUNNER = lazy(rf"\b(?:uv\s+run|poetry\s+run|pipenv\s+run|pdm\s+run)\s+{_FLAGS}(?=[\w./])")
+_PROCESS = lazy(r"^([A-Za-z0-9_-]+):\s*(\S.*)$", re.MULTILINE)
+_PLAIN = lazy(r"[\w@%+=:,./ \t-]*(?:\$\{?PORT\}?[\w@%+=:,./ \t-]*)*")  # readable without a shell
 
 
 class Command(NamedTuple):
@@ -189,7 +190,7 @@ _SHELLS_OWN = frozenset(
     (".", "cd", "echo", "exec", "export", "printf", "set", "source", "true", "ulimit", "umask")
 )
 _CONDITIONS = frozenset(("command", "false", "if", "test", "type", "which", "hash"))
-_SIMPLE = re.compile(r"(?:exec\s+)?((?:/[\w.-]+)+|[A-Za-z][\w.-]*)(?:\s+[^|&;<>()`\n\\]*)?")
+_SIMPLE = lazy(r"(?:exec\s+)?((?:/[\w.-]+)+|[A-Za-z][\w.-]*)(?:\s+[^|&;<>()`\n\\]*)?")
 
 
 def called(argv: Sequence[str]) -> list[str]:
@@ -207,10 +208,10 @@ def called(argv: Sequence[str]) -> list[str]:
 # ---- the port ---------------------------------------------------------------------------------------------------
 
 _ANY = r"(?:0\.0\.0\.0|127\.0\.0\.1|localhost|\[::1?\]|\*|0)"  # hosts that mean the instance itself
-_OPTION = re.compile(r"(--?[A-Za-z][\w-]*)(?:\s+|=)[\"']?$")
-_LISTENS = re.compile(r"port|bind|listen|addr|host|http|serve|^-[pbl]$", re.IGNORECASE)
-_PORT_VARIABLE = re.compile(r"\$(?:PORT\b|\{PORT(?::?[-=][^}]*)?\})")
-_PORT_NAMED = re.compile(
+_OPTION = lazy(r"(--?[A-Za-z][\w-]*)(?:\s+|=)[\"']?$")
+_LISTENS = lazy(r"port|bind|listen|addr|host|http|serve|^-[pbl]$", re.IGNORECASE)
+_PORT_VARIABLE = lazy(r"\$(?:PORT\b|\{PORT(?::?[-=][^}]*)?\})")
+_PORT_NAMED = lazy(
     r"(?:^|\s)(?:--(?:[a-z]+-)*(?:port|bind|listen)[ =]|-[pbl] ?|runserver |http\.server )"
     rf"[\"']?(?:{_ANY}?:)?(\d{{2,5}})\b"
     rf"|(?:^|[\s=/\"']){_ANY}?:(\d{{2,5}})\b"

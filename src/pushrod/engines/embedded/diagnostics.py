@@ -8,7 +8,7 @@ from pushrod.adapters.systemd import BootUnit
 from pushrod.core.errors import PushrodError
 from pushrod.core.values import Diagnostic
 from pushrod.state.apps import App, Root
-from pushrod.system import accounts, files
+from pushrod.system import accounts, tails
 
 
 def of_parts(parts: Sequence[Part]) -> Iterator[Diagnostic]:
@@ -48,6 +48,23 @@ def of_files(root: Root) -> Iterator[Diagnostic]:
             )
 
 
+def of_rooms(find: Callable[[], str], find_address: Callable[[], str]) -> Iterator[Diagnostic]:
+    """Whether the kernel refuses instances their own names, paths and addresses."""
+    try:
+        refusal = find()
+        lacking = "names, paths and addresses" if refusal and find_address() else "names and paths"
+    except PushrodError:  # of the account, which has a diagnostic of its own
+        return
+    if refusal:
+        yield Diagnostic(
+            "kernel",
+            "warning",
+            f"instances have no {lacking} of their own: {refusal}",
+            "allow user namespaces and seccomp filters (sysctl kernel.unprivileged_userns_clone=1, "
+            "kernel.apparmor_restrict_unprivileged_userns=0; in a container, its options), then push again",
+        )
+
+
 def of_boot(unit: BootUnit) -> Iterator[Diagnostic]:
     """Whether systemd starts the apps at boot, if its user has enabled that."""
     if not unit.installed:
@@ -62,7 +79,7 @@ def of_boot(unit: BootUnit) -> Iterator[Diagnostic]:
 
 def of_edge(find: Callable[[], Edge], apps: Sequence[App]) -> Iterator[Diagnostic]:
     """Whether nginx answers, if an app should be up."""
-    if not any(map(_wanted, apps)):
+    if not any(map(_should_be_up, apps)):
         return
     try:
         edge = find()
@@ -72,12 +89,12 @@ def of_edge(find: Callable[[], Edge], apps: Sequence[App]) -> Iterator[Diagnosti
     except PushrodError as e:
         yield Diagnostic("edge", "broken", e.what, e.hint)
         return
-    log = files.tail(edge.logs / "error.log", 1)
+    log = tails.of_file(edge.logs / "error.log", 1)
     fix = "`pushrod up` starts it, or reports why it cannot"
     yield Diagnostic("edge", "broken", f"nginx does not answer: {' '.join(log)}", fix)
 
 
-def _wanted(app: App) -> bool:
+def _should_be_up(app: App) -> bool:
     try:
         return not app.settings.down
     except PushrodError:  # the app's own diagnostic reports it

@@ -11,7 +11,7 @@ from pushrod.engines.embedded.platform import Platform
 from pushrod.engines.embedded.programs import Programs
 from pushrod.engines.embedded.resources import Resources
 from pushrod.engines.embedded.runtime import Runtime
-from pushrod.engines.embedded.storage import Storage
+from pushrod.engines.embedded.storage import Storage, Upgrades
 from pushrod.engines.front_gate import EdgeIngress
 from pushrod.engines.protocols import Engine
 from pushrod.state.apps import Root
@@ -34,5 +34,6 @@ def compose(context: Context) -> Engine:
         runtime=Runtime(context, programs),
         programs=programs,
         stores=Storage(context),
+        upgrades=Upgrades(context),
         ingress=EdgeIngress(lambda: context.edge),
     )

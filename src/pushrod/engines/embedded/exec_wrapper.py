@@ -1,4 +1,4 @@
-# ruff: noqa: PTH110, PTH113, PTH115, PTH116, PTH118, PTH123, PTH208
+# ruff: noqa: PTH100, PTH120, PTH110, PTH113, PTH115, PTH116, PTH118, PTH123, PTH208
 # Imports only modules that load quickly, so no pathlib and no typing: this runs before every start of every process.
 """The first program of every supervised process: it clears leftovers of an earlier run, then becomes the process.
 
@@ -8,7 +8,8 @@
    the last run's process group still has members, an earlier run left something behind (nginx workers whose
    master was killed, holding the port): leftovers get the stop signal, then SIGKILL;
 2. waits until the ports in `wait_for` accept;
-3. changes to the working directory and executes the argv with exactly the environment of the spec.
+3. changes to the working directory, enters the process's room (`namespace`, `listener`) if it has one, and executes
+   the argv with exactly the environment of the spec.
 
 It uses only the standard library, so supervisord and these files are all that a restart needs. Exit statuses, each
 with a reason on standard error: 66 the working directory is missing, 75 leftovers could not be ended or a port did
@@ -40,12 +41,11 @@ def main(path: str) -> NoReturn:
     parent = os.getppid()
     os.umask(0o022)
     spec = _read(path)
-    try:
-        _hold(spec["lock"], spec["death_signal"] or "TERM", spec["stop_grace"])
-        _await_ports(spec["wait_for"], parent)
-        _become(spec)
-    except KeyboardInterrupt:
-        sys.exit(130)
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, lambda *_: os._exit(130))  # nothing has to be cleaned up
+    _hold(spec["lock"], spec["death_signal"] or "TERM", spec["stop_grace"])
+    _await_ports(spec["wait_for"], parent)
+    _become(spec)
 
 
 def end_leftovers(path: str, signal_name: str, grace: float) -> bool:
@@ -110,16 +110,19 @@ def _hold(path: str, signal_name: str, grace: float) -> None:
     os.set_inheritable(fd, True)
 
 
-def _await_ports(ports: list[int], parent: int) -> None:
-    """Wait until each port on 127.0.0.1 accepts; give up if the supervisor that started us is gone."""
+def _await_ports(ports: list[str | int], parent: int) -> None:
+    """Wait until each address (a number is a port on 127.0.0.1) accepts; give up if the supervisor that started us is
+    gone.
+    """
     if not ports:
         return
     import socket
 
     deadline = time.monotonic() + PORT_DEADLINE
-    for port in ports:
+    for waited in ports:
+        host, _, port = str(waited).rpartition(":")
         while True:
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            with contextlib.suppress(OSError), socket.create_connection((host or "127.0.0.1", port), 1):
                 break
             if os.getppid() != parent:
                 _fail(75, "the supervisor ended")
@@ -143,10 +146,23 @@ def _become(spec: dict[str, Any]) -> NoReturn:
     for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
         # the process that started the supervisor may have left these ignored
         signal.signal(number, signal.SIG_DFL)
-    try:
-        os.execve(argv[0] if "/" in argv[0] else program, argv, environment)  # noqa: S606
-    except OSError as e:
-        _fail(126, f"cannot execute {argv[0]}: {e.strerror}")
+
+    def execute() -> NoReturn:
+        try:
+            os.execve(argv[0] if "/" in argv[0] else program, argv, environment)  # noqa: S606
+        except OSError as e:
+            _fail(126, f"cannot execute {argv[0]}: {e.strerror}")
+
+    room = spec.get("room")
+    if not room:
+        execute()
+    sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+    namespace, listener = __import__("namespace"), __import__("listener")
+    namespace.move(room)
+    if room["address"]:
+        signalled = spec["death_signal"] or "TERM"
+        listener.become(room["address"], room["port"], room["given"], signalled, execute)
+    execute()
 
 
 def find(program: str, path: str) -> str:

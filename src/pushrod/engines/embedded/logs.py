@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pushrod.core import lines as text
 from pushrod.core.values import Line
-from pushrod.system import files
+from pushrod.system import tails
 
 _POLL = 0.2  # seconds between two reads while following
 _PATIENCE = 5  # reads after which an incomplete line is returned
@@ -47,8 +47,8 @@ class _Log:
         try:
             with self._path.open("rb") as f:
                 if not whole:
-                    return files.tail_of(f, count)[0]
-                lines, self._offset = files.tail_of(f, count + 1)
+                    return tails.of_open(f, count)[0]
+                lines, self._offset = tails.of_open(f, count + 1)
                 f.seek(max(0, self._offset - text.LONGEST))
                 rest = f.read(min(text.LONGEST, self._offset)).rpartition(b"\n")[2]
                 self._offset -= len(rest)

@@ -2,17 +2,19 @@
 
 import contextlib
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pushrod.core.errors import HostError, PushrodError, StateError
-from pushrod.core.values import Diagnostic, Manifest, Process
+from pushrod.core.processes import Process
+from pushrod.core.values import Diagnostic, Manifest
 from pushrod.engines import machine
-from pushrod.engines.embedded import diagnostics, images, ports
+from pushrod.engines.embedded import diagnostics, ports, rooms, volumes
 from pushrod.engines.embedded.context import SYSTEM, Context
 from pushrod.engines.protocols import Document
 from pushrod.state.apps import App
-from pushrod.system import files, locks, network, waits
+from pushrod.system import files, locks, network, tails, waits
 
 if TYPE_CHECKING:
     from pushrod.manifest.policy import Terms
@@ -41,7 +43,7 @@ class Platform:
             raise HostError(
                 "the edge (nginx) does not start",
                 where=str(self._context.root.edge),
-                log=files.tail(self._context.root.supervisor / "nginx.log"),
+                log=tails.of_file(self._context.root.supervisor / "nginx.log"),
                 hint="its last lines are above; `pushrod doctor` shows which nginx is in use",
             )
 
@@ -100,6 +102,9 @@ class Platform:
         yield from diagnostics.of_parts(self._context.parts.versions())
         yield diagnostics.of_account(lambda: self._context.account)
         yield from diagnostics.of_files(self._context.root)
+        yield from diagnostics.of_rooms(
+            lambda: rooms.refusal(self._context), lambda: rooms.address_refusal(self._context)
+        )
         yield from diagnostics.of_boot(self._context.boot_unit)
         yield from diagnostics.of_edge(lambda: self._context.edge, list(self._context.root.apps()))
 
@@ -122,8 +127,14 @@ class Platform:
         """Refuse services that cannot run here. Rights are not checked: an app's processes have those of the account
         that deploys it.
         """
+        from pushrod.engines.embedded.builds import images
+
+        may_cover = partial(rooms.may_cover, self._context)
         for service in manifest.stateless:
             images.check(service, checkout, self._context.root.environments)
+            if service.volumes and (service.replicas or service.release):
+                layout, refusal = images.layout(service, checkout), rooms.refusal(self._context)
+                volumes.check(app, service, layout, checkout, refusal, may_cover)
 
     def explain(self, app: App, error: PushrodError) -> None:
         """Nothing to add."""

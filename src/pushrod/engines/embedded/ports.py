@@ -1,15 +1,21 @@
 """Ports on this machine: which are free, and which belong to an app although nothing listens on them now."""
 
 import contextlib
+import ipaddress
 import re
 import zlib
 from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
 
 from pushrod.core.errors import HostError, StateError
+from pushrod.core.patterns import lazy
 from pushrod.core.values import StoreKind, Value
 from pushrod.state.apps import App, Root, read_json
 from pushrod.state.releases import Releases
-from pushrod.system import locks, network
+from pushrod.stores import registry
+from pushrod.system import files, locks, network
 
 # Below the ports the kernel gives to clients (net.ipv4.ip_local_port_range, 32768 and up), so that no outgoing
 # connection can take one.
@@ -24,12 +30,26 @@ MOST_STORES = 32
 """Stores of one app: each keeps its port forever, even if no release uses it any more."""
 
 
+SHARED = "127.0.0.1"
+"""The address of stores and instances that have none of their own."""
+
+_PORTS = lazy(r'"port": ?([0-9]{1,5})\b(?:,\s*"address": ?"([^"]*)")?')
+_RECORD = "record.json"
+_OWN = (127 << 24) + (64 << 16)  # 127.64.0.0, and as many addresses from there
+_OWN_COUNT = 1 << 21
+
+
 class StoreRecord(Value, frozen=True):
-    """A store of this app: decided when it is first used, kept forever."""
+    """A store of this app: decided when it is first used, kept forever. `user` and `database` are those that the
+    manifest names, empty if none.
+    """
 
     name: str
     kind: StoreKind
     port: int
+    address: str = SHARED
+    user: str = ""
+    database: str = ""
 
 
 def store_records(app: App) -> list[StoreRecord]:
@@ -40,17 +60,54 @@ def store_records(app: App) -> list[StoreRecord]:
 
 
 def _from_configuration(app: App) -> Iterator[StoreRecord]:
-    """The stores that have data here, each with its kind and port."""
-    kinds: list[tuple[StoreKind, str, str]] = [
-        ("postgres", "data/postgresql.conf", r"^port = (\d+)$"),
-        ("redis", "valkey.conf", r"^port (\d+)$"),
+    """The stores that have data here: from their own records, else by their configuration."""
+    kinds = [
+        (kind.name, *registry.embedded(kind.name).configured) for kind in registry.KINDS if kind.embeddable
     ]
     for directory in sorted(app.stores.iterdir()) if app.stores.is_dir() else ():
+        with contextlib.suppress(StateError, FileNotFoundError):
+            yield read_json(directory / _RECORD, StoreRecord, restore="")
+            continue
         for kind, file, pattern in kinds:
             with contextlib.suppress(OSError):
                 text = (directory / file).read_text(errors="replace")
                 if match := re.search(pattern, text, re.MULTILINE):
                     yield StoreRecord(directory.name, kind, int(match[1]))
+
+
+def write_record(directory: Path, record: StoreRecord) -> None:
+    """Keep a copy of a store's record beside its data."""
+    text = msgspec.json.format(msgspec.json.encode(record), indent=2).decode()
+    if not files.holds(directory / _RECORD, text):
+        files.write(directory / _RECORD, text)
+
+
+def address(root: Root) -> str:
+    """A loopback address that no store and no instance of this root has."""
+    return next(addresses(root))
+
+
+def addresses(root: Root) -> Iterator[str]:
+    """Such addresses. Each root begins at a place of its own, like `several`."""
+    used = _addresses(root)
+    begin = zlib.crc32(str(root.path).encode()) % _OWN_COUNT
+    for step in range(_OWN_COUNT):
+        number = (begin + step) % _OWN_COUNT
+        address = str(ipaddress.IPv4Address(_OWN + number))
+        if number & 255 not in (0, 255) and address not in used:
+            yield address
+
+
+def _addresses(root: Root) -> set[str]:
+    """Every address of a store, or of an instance of a kept release, of any app."""
+    used = set[str]()
+    for app in root.apps():
+        with contextlib.suppress(StateError):
+            used.update(r.address for r in store_records(app))
+        for path in Releases(app).placed():
+            with contextlib.suppress(FileNotFoundError):
+                used.update(re.findall(r'"address": ?"(127\.[0-9.]+)"', path.read_text(errors="replace")))
+    return used
 
 
 def choosing(root: Root) -> contextlib.AbstractContextManager[None]:
@@ -94,10 +151,10 @@ def for_edge(root: Root, requested: int = 0) -> int:
     return requested
 
 
-def check(port: int, whose: str, hint: str) -> None:
+def check(port: int, whose: str, hint: str, at: str = SHARED) -> None:
     """Raise HostError, naming the process that has it, if a port cannot be bound."""
-    if not network.port_is_free(port):
-        raise HostError(f"port {port} of {whose} is taken{_holder(port)}", hint=hint)
+    if not network.port_is_free(port, at):
+        raise HostError(f"port {port} of {whose} is taken{_holder(port, at)}", hint=hint)
 
 
 def taken(root: Root) -> set[int]:
@@ -108,23 +165,25 @@ def taken(root: Root) -> set[int]:
         with contextlib.suppress(StateError):
             ports.add(app.settings.port)
         with contextlib.suppress(StateError):
-            ports.update(r.port for r in store_records(app))
+            ports.update(r.port for r in store_records(app) if r.address == SHARED)
         for path in Releases(app).placed():
             with contextlib.suppress(FileNotFoundError):  # it has just been sealed
                 # Not decoded: the readable part of a damaged file still counts.
-                ports.update(
-                    map(int, re.findall(r'"port": ?([0-9]{1,5})\b', path.read_text(errors="replace")))
-                )
+                numbers = _PORTS.findall(path.read_text(errors="replace"))
+                ports.update(int(port) for port, at in numbers if at in ("", SHARED))
     return ports
 
 
-def _holder(port: int) -> str:
-    """` by NAME (process PID)` for the process that listens on a port, if that can be seen."""
+def _holder(port: int, at: str) -> str:
+    """` by NAME (process PID)` for the process that listens on a port of an address, or of all, if that can be
+    seen."""
     import psutil
 
     try:
         for c in psutil.net_connections("tcp"):
-            if c.status == psutil.CONN_LISTEN and c.pid and c.laddr and c.laddr.port == port:
+            if c.status != psutil.CONN_LISTEN or not c.pid or not c.laddr or c.laddr.port != port:
+                continue
+            if c.laddr.ip == at or ipaddress.ip_address(c.laddr.ip).is_unspecified:
                 return f" by {psutil.Process(c.pid).name()} (process {c.pid})"
     except psutil.Error:
         pass

@@ -1,14 +1,17 @@
 """Whether a release's instances are ready: each is probed until it is healthy, has ended, or is out of time."""
 
+import re
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from pushrod.core.errors import ReadyError
-from pushrod.core.values import Instance, ProcessState, Release, Service
+from pushrod.core.patterns import lazy
+from pushrod.core.values import Health, Instance, ProcessState, Release, Service
 from pushrod.engines import health
+from pushrod.engines.embedded.ports import SHARED
 from pushrod.engines.health import Settling
-from pushrod.system import files
+from pushrod.system import tails
 
 States = Callable[[], Iterable[ProcessState]]
 # runs an instance's health command; returns why it is not healthy, or an empty text
@@ -77,7 +80,12 @@ class Readiness:
         if not state.pid:
             return "its process has not started"
         if service.health.command:
-            return self._command(instance)
+            why = self._command(instance)
+            if (
+                not why and service.name in self._release.serving
+            ):  # a check may know another port than the edge
+                why = health.problem(instance, Health())
+            return why and self._with_ports(instance, service, state.pid, why)
         if service.name in self._release.serving or service.health.path:
             why = health.problem(instance, service.health)
             return why and self._with_ports(instance, service, state.pid, why)
@@ -106,6 +114,9 @@ class Readiness:
 
     def _ended(self, instance: Instance) -> ReadyError:
         error = self._error(instance, "ended at boot")
+        if instance.address == SHARED and _TAKEN.search("\n".join(error.log)):
+            why = f"ended at boot: it listens on a port in use, not on {instance.port}, which it is given in $PORT"
+            return self._error(instance, why, _PORT)
         if instance.service not in self._release.serving:
             error.hint = f"{_ENDING}. Otherwise: {error.hint}"
         return error
@@ -117,18 +128,19 @@ class Readiness:
             hint=hint
             or f"{health.advice(why)}the end of its log is above; the live release is unchanged; "
             "fix it and push again",
-            log=files.tail(self._log(instance.name)),
+            log=tails.of_file(self._log(instance.name)),
         )
 
 
+_TAKEN = lazy("address (?:already )?in use|EADDRINUSE", re.IGNORECASE)
 _ENDING = (
     "if it is to end, have the service that needs it wait with `condition: service_completed_successfully`, or write "
     "its command as `x-pushrod: {release: …}` of that service"
 )
 _PORT = (
-    "on the embedded engine all instances are processes of one machine, so each has its own port: read PORT in the "
-    "code, or write the port in the command (`--port 8000`), where pushrod replaces it; on a host with Docker, "
-    "nothing has to change"
+    "the kernel of this machine gives instances no address of their own (it refuses user namespaces or seccomp "
+    "filters), so each has its own port: read PORT in the code, or write the port in the command (`--port 8000`), "
+    "where pushrod replaces it; where the kernel allows them, and on a host with Docker, nothing has to change"
 )
 
 

@@ -1,19 +1,22 @@
 """Resources of the machine that releases of the embedded engine use: ports, environments, logs."""
 
 import contextlib
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from pushrod.core.errors import PushrodError, StateError
 from pushrod.core.values import Image, Instance, Manifest, Placement, Release
-from pushrod.engines.embedded import images, ports
+from pushrod.engines import retention
+from pushrod.engines.embedded import ports, rooms
+from pushrod.engines.embedded.builds import environments
 from pushrod.engines.embedded.context import Context
 from pushrod.engines.protocols import Document
 from pushrod.state.apps import App
 from pushrod.state.releases import Releases
-from pushrod.system import files
+from pushrod.system import files, network
 
-_KEPT_LOGS = 5  # failed and pruned releases whose logs are kept
+_PORT = 8000  # of a service whose port nothing names
 
 
 class Resources:
@@ -26,11 +29,21 @@ class Resources:
     def place(
         self, app: App, number: int, manifest: Manifest, images: Mapping[str, Image]
     ) -> Iterator[Placement]:
-        """Give every instance a port that no kept release of any app has, held until the release is sealed."""
+        """Give every instance an address that no kept release of any app has, with the port that the manifest names;
+        a port of its own where the kernel refuses that, or another program has the port. Held until the release is
+        sealed.
+        """
         with ports.choosing(self._context.root):
-            names = [(f"{s.name}-{n}", s.name) for s in manifest.stateless for n in range(1, s.replicas + 1)]
+            names = [(f"{s.name}-{n}", s) for s in manifest.stateless for n in range(1, s.replicas + 1)]
             chosen = ports.several(self._context.root, ports.INSTANCES, len(names))
-            yield Placement(tuple(Instance(*name, port) for name, port in zip(names, chosen, strict=True)))
+            refused = rooms.address_refusal(self._context)
+            own = itertools.repeat(ports.SHARED) if refused else ports.addresses(self._context.root)
+            placed = []
+            for (name, service), port, address in zip(names, chosen, own, strict=False):
+                main = service.port or images[service.name].port or _PORT
+                free = not refused and network.port_is_free(main, address)
+                placed.append(Instance(name, service.name, main if free else port, address))
+            yield Placement(tuple(placed))
 
     def render(
         self,
@@ -44,25 +57,16 @@ class Resources:
 
     def excess(self, app: App, older: Sequence[Release], live: Release) -> int:
         """The share is one of ports that instances listen on."""
-        total, gone = 2 * len(live.instances) + sum(len(r.instances) for r in older), 0
-        while gone < len(older) and total > ports.SHARE:
-            total, gone = total - len(older[gone].instances), gone + 1
-        return gone
+        return retention.excess(len(live.instances), [len(r.instances) for r in older], ports.SHARE)
 
     def remove_unused(self, app: App) -> None:
         """Remove environments and logs that no kept release needs."""
-        kept = set(Releases(app).numbers())
-        for directory in app.logs.glob("r*"):
-            if (
-                int(directory.name[1:]) not in kept
-                and int(directory.name[1:]) < max(kept, default=0) - _KEPT_LOGS
-            ):
-                files.remove_tree(directory)
+        retention.remove_old_logs(app, Releases(app).numbers())
         with contextlib.suppress(StateError):  # while any app is damaged, it is unknown which are used
             used = {
                 i.id for a in self._context.root.apps() for r in Releases(a).all() for i in r.images.values()
             }
-            images.remove_unused(self._context.root.environments, used)
+            environments.remove_unused(self._context.root.environments, used)
 
     def remove_stale_builds(self) -> list[PushrodError]:
         """Nothing: an environment that no release needs is removed with the release."""

@@ -2,14 +2,17 @@
 
 import re
 import shlex
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
+import msgspec
+
 from pushrod.core.errors import BuildError, UnknownNameError
-from pushrod.core.values import Instance, Line, Process, ProcessState, Release
-from pushrod.engines.embedded import commands, logs, ports
+from pushrod.core.processes import Process
+from pushrod.core.values import Instance, Line, ProcessState, Release
+from pushrod.engines.embedded import commands, host_names, logs, ports, rooms
 from pushrod.engines.embedded.context import Context, group
-from pushrod.engines.embedded.ports import store_records
+from pushrod.engines.embedded.ports import SHARED, store_records
 from pushrod.engines.embedded.programs import Programs
 from pushrod.engines.embedded.readiness import Readiness, listening
 from pushrod.engines.embedded.stores import group_of
@@ -32,7 +35,7 @@ class Runtime:
         for image in release.images.values():
             if image.location and not Path(image.location).is_dir():
                 raise BuildError(
-                    "the release's Python environment is gone",
+                    f"the environment of release {release.number} is gone",
                     where=image.location,
                     hint="`pushrod restart` builds it again, as a new release of the same commit",
                 )
@@ -40,7 +43,8 @@ class Runtime:
         if its not in self._context.supervisor.groups():
             for instance in release.instances:
                 hint = "end that process, or deploy again: a new release gets new ports"
-                ports.check(instance.port, f"{instance.name} of release {release.number}", hint)
+                whose = f"{instance.name} of release {release.number}"
+                ports.check(instance.port, whose, hint, instance.address)
         home = app.home
         home.mkdir(parents=True, exist_ok=True)
         files.own(home, self._context.account)
@@ -62,6 +66,7 @@ class Runtime:
     def stop(self, app: App, number: int) -> Sequence[str]:
         """Stop a release's group within its grace period and remove its files."""
         self._context.supervisor.remove(group(app, number))
+        files.remove(rooms.hosts_file(self._context, app, number))
         return ()
 
     def stop_instances(self, app: App, release: Release, instances: Collection[str]) -> Sequence[str]:
@@ -84,11 +89,14 @@ class Runtime:
         pattern = re.compile(rf"{re.escape(app.name)}-r(\d+)")
         return sorted(int(m[1]) for g in self._context.supervisor.groups() if (m := pattern.fullmatch(g)))
 
-    def states(self, app: App) -> list[ProcessState]:
+    def states(self, apps: Sequence[App]) -> Mapping[str, list[ProcessState]]:
         """The state of the edge, then of every process of an app: its stores and instances."""
+        states = self._context.supervisor.states()
+        return {app.name: [s for s in states if s.group in self._groups(app)] for app in apps}
+
+    def _groups(self, app: App) -> set[str]:
         stores = {group_of(app, r.name) for r in store_records(app)}
-        names = {"edge", *stores, *(group(app, n) for n in self.running(app))}
-        return [s for s in self._context.supervisor.states() if s.group in names]
+        return {"edge", *stores, *(group(app, n) for n in self.running(app))}
 
     def logs(
         self, app: App, service: str = "", release: int = 0, *, lines: int = 50, follow: bool = False
@@ -102,7 +110,7 @@ class Runtime:
         return logs.read(lambda: self._log_files(app, service), files, lines, follow=follow)
 
     def reached(self, app: App, release: Release) -> bool:
-        """They have no network of their own that could be gone."""
+        """Always: instances have no network of their own."""
         return True
 
     def set_autostart(self, app: App, enabled: bool) -> bool:
@@ -115,27 +123,38 @@ class Runtime:
         service = release.service(instance.service)
         image = release.images[service.name]
         variables = self._programs.environment(app, release, service, environment)
-        bound = commands.bind(image.command, variables, instance.port, service.port)
+        argv = host_names.in_argv(image.command, rooms.unresolved(self._context, app, release))
+        bound = commands.bind(argv, variables, instance.port, service.port)
+        room = self._programs.room(app, release, service)
+        if room and instance.address != SHARED:
+            main = rooms.main_port(release, instance)
+            listens = {"address": instance.address, "port": main, "given": instance.port}
+            room = msgspec.structs.replace(room, **listens)
+            bound = commands.bind(argv, variables, main, service.port)
         return Process(
             group=group(app, release.number),
             name=instance.name,
-            argv=commands.loopback(bound.argv),
+            argv=bound.argv if room else commands.loopback(bound.argv),
             cwd=str(self._programs.directory(app, release, service)),
             environment=bound.environment,
             log=str(self._instance_log(app, release.number, instance.name)),
             priority=_INSTANCES,
             stop_grace=service.stop_grace,
             stop_group=True,
-            wait_for=tuple(r.port for r in store_records(app) if r.name in {s.name for s in release.stores}),
+            wait_for=tuple(f"{r.address}:{r.port}" for r in rooms.stores_of(app, release)),
+            room=room,
         )
 
     def _health_command(self, app: App, release: Release, instance: Instance) -> str:
         """Run a service's health command in its own environment once."""
         service = release.service(instance.service)
         environment = Secrets(app).sealed(release.number)[service.name]
-        bound = commands.bind(service.health.command, environment, instance.port, service.port)
+        port = instance.port if instance.address == SHARED else rooms.main_port(release, instance)
+        bound = commands.bind(service.health.command, environment, port, service.port)
         lines: list[str] = []
-        status = self._programs.run(app, release, service, bound.argv, bound.environment, lines.append)
+        status = self._programs.run(
+            app, release, service, bound.argv, bound.environment, lines.append, instance
+        )
         return (
             f"`{shlex.join(bound.argv)}` ended with status {status}: {' '.join(lines[-1:])}" if status else ""
         )

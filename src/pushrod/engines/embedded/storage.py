@@ -1,14 +1,18 @@
 """The stores of apps on the embedded engine: servers under the supervisor."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
+from pushrod.core.errors import StateError
+from pushrod.core.upgrades import UpgradePlan
 from pushrod.core.values import Manifest, Release, Service
 from pushrod.engines.embedded.context import Context
 from pushrod.engines.embedded.ports import store_records
-from pushrod.engines.embedded.stores import group_of
+from pushrod.engines.embedded.stores import Stores, group_of
+from pushrod.engines.protocols import OnLine, Upgrade
+from pushrod.state import releases
 from pushrod.state.apps import App
 from pushrod.stores.backup_drivers import Archive
-from pushrod.stores.kinds import Endpoint
+from pushrod.stores.kinds import Endpoint, Server
 
 
 class Storage:
@@ -26,44 +30,47 @@ class Storage:
         return self._context.stores(app).endpoints(manifest.stores)
 
     def at(self, app: App, host: str, port: int) -> str:
-        """By its port, which is unique."""
-        return next((r.name for r in store_records(app) if host == "127.0.0.1" and r.port == port), "")
+        """By its address and port."""
+        return next((r.name for r in store_records(app) if host == r.address and r.port == port), "")
 
     def ensure(self, app: App, release: Release, *, ddl: bool) -> str:
         """Initialise new stores, start all, wait until each answers, ensure roles, databases and ACLs."""
         own, names = self._context.stores(app), {s.name for s in release.stores}
-        for record in own.locked_out(names):
+        for record, role in own.locked_out(names).items():
             self._context.supervisor.remove(group_of(app, record.name))
-            own.let_in(record)
+            own.let_in(record, role)
+        own.settle(release.stores, _live_stores(app))
+        self._apply(own, release.stores, release.services)
+        return own.ensure(release.stores, release.services, ddl=ddl)
+
+    def _apply(self, own: Stores, stores: Sequence[Service], services: Sequence[Service]) -> None:
         running = self._context.supervisor.groups()
-        for process, changed in own.prepare(names):
+        for process, changed in own.prepare(stores, services):
             self._context.supervisor.apply(process.group, (process,))
             if changed and process.group in running:  # a server reads its configuration when it starts
                 self._context.supervisor.restart(process.group, process.name)
-        return own.ensure(names, ddl=ddl)
-
-    def schema(self, app: App, stores: Sequence[Service]) -> str:
-        """A digest of the schemas of the app's databases."""
-        return self._context.stores(app).schema({s.name for s in stores})
-
-    def blockers(self, app: App, stores: Sequence[Service]) -> Sequence[str]:
-        """In the app's databases."""
-        return self._context.stores(app).waits({s.name for s in stores})
-
-    def end_migrations(self, app: App, stores: Sequence[Service], since: str) -> None:
-        """In the app's databases."""
-        self._context.stores(app).end_migrations({s.name for s in stores}, since)
 
     def archives(self, app: App, release: Release, *, ddl: bool) -> Sequence[Archive]:
         """The app's databases, and snapshots of its Valkeys."""
         return self._context.stores(app).archives({s.name for s in release.stores}, ddl=ddl)
 
+    def servers(self, app: App, stores: Sequence[Service]) -> Mapping[str, Server]:
+        """Each on its port of this machine."""
+        return self._context.stores(app).servers({s.name for s in stores})
+
     def restore(self, app: App, release: Release | None, failed: int, *, running: bool) -> None:
-        """Stop the stores that the live release does not have; as always, their data stays."""
+        """Stop the stores that the live release does not have; as always, their data stays. Those that the failed
+        release opened are closed again.
+        """
         kept = {s.name for s in release.stores} if release else set()
         for record in store_records(app):
             if record.name not in kept:
                 self._context.supervisor.remove(group_of(app, record.name))
+        if release:
+            own, groups = self._context.stores(app), self._context.supervisor.groups()
+            own.settle(release.stores, ())
+            present = [s for s in release.stores if group_of(app, s.name) in groups]
+            self._apply(own, present, release.services)
 
     def stop(self, app: App) -> Sequence[str]:
         """Stop the stores: PostgreSQL by a fast shutdown, Valkey after writing its file."""
@@ -71,3 +78,39 @@ class Storage:
             if group.startswith(group_of(app, "")):
                 self._context.supervisor.remove(group)
         return ()
+
+
+class Upgrades:
+    """Upgrades of the stores of a root's apps. What does them is imported when one does."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    def plan(
+        self, app: App, release: Release, store: Service, after: str, given: str, on_line: OnLine
+    ) -> UpgradePlan:
+        """By the programs here; `given` is the directory of those that have served the data so far."""
+        from pushrod.stores import postgres_clusters
+
+        return postgres_clusters.plan(self._context.stores(app).local(store.name), after, given)
+
+    def steps(self, app: App, release: Release, plan: UpgradePlan) -> Upgrade:
+        """By servers that listen to nobody else."""
+        from pushrod.engines.embedded import upgrades
+
+        return upgrades.Upgrade(self._context, app, plan)
+
+    def remove_old(self, app: App, store: str) -> Iterator[str]:
+        """Their directories."""
+        from pushrod.stores import postgres_clusters
+
+        return postgres_clusters.remove_old(self._context.stores(app).local(store))
+
+
+def _live_stores(app: App) -> Sequence[Service]:
+    """The stores of the live release; none if it cannot be read."""
+    try:
+        live = releases.live(app)
+    except StateError:
+        return ()
+    return live.stores if live else ()

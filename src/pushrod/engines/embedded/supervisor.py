@@ -20,7 +20,9 @@ from typing import Any
 
 from pushrod.adapters.systemd import BootUnit
 from pushrod.core.errors import HostError
-from pushrod.core.values import Process, ProcessState
+from pushrod.core.patterns import lazy
+from pushrod.core.processes import Process
+from pushrod.core.values import ProcessState
 from pushrod.engines.embedded import exec_wrapper
 from pushrod.engines.embedded.supervisor_control import Control
 from pushrod.engines.embedded.supervisor_files import (
@@ -34,7 +36,7 @@ from pushrod.engines.embedded.supervisor_files import (
     specification,
     specs_named,
 )
-from pushrod.system import files, locks, processes, waits
+from pushrod.system import files, locks, misplaced, processes, tails, waits
 from pushrod.system.accounts import Account
 
 _START_DEADLINE = 15.0  # seconds; starting takes a third of one
@@ -43,7 +45,7 @@ _DESCRIPTORS = 1024  # supervisord's own default for minfds
 # unix(7): sun_path has 108 bytes with its final zero. supervisord binds SOCKET.<pid> first; pids have 7 digits.
 _SOCKET_LIMIT = 107 - len(".4194304")
 
-_NAME = re.compile(r"[A-Za-z0-9_-]+")
+_NAME = lazy(r"[A-Za-z0-9_-]+")
 
 
 class Supervisor:
@@ -189,7 +191,7 @@ class Supervisor:
         self._remove_foreign()
         _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         descriptors = _DESCRIPTORS if hard == resource.RLIM_INFINITY else min(_DESCRIPTORS, hard)
-        files.make_way(self.place.log)
+        misplaced.make_way(self.place.log)
         conf = render_daemon(self.place, descriptors=descriptors, root=os.geteuid() == 0)
         _write_changed(self.place.conf, conf)
         self._write_group(KEEPER_GROUP, (self._keeper(),))
@@ -207,7 +209,7 @@ class Supervisor:
                 "the supervisor does not start",
                 where=str(self.place.conf),
                 hint=f"run `{self.place.start} -n` to see why",
-                log=(*files.tail(self.place.log, 20), *done.stderr.splitlines()[-5:]),
+                log=(*tails.of_file(self.place.log, 20), *done.stderr.splitlines()[-5:]),
             )
 
     def _end_unreachable(self) -> None:
@@ -261,14 +263,14 @@ class Supervisor:
                 lock.unlink()
 
     def _set_damaged_aside(self) -> None:
-        """Move files that are no group's configuration out of the way: supervisord would otherwise read no group at
-        all.
+        """Move files that are not a group's configuration out of the way: with them, supervisord would read no
+        group at all.
 
         The file is written again with its group.
         """
         for conf in (self.place.directory / "conf.d").glob("*.conf"):
             if not is_group(conf):
-                files.set_aside(conf)
+                misplaced.set_aside(conf)
 
     def _make_log_directories(self) -> None:
         """supervisord refuses to start if the directory of one log is missing."""
@@ -302,7 +304,7 @@ class Supervisor:
                 f"the supervisor (process {pid}) does not end",
                 where=str(self.place.directory),
                 hint="read its log; `kill -9` of that process ends its children too",
-                log=files.tail(self.place.log, 20),
+                log=tails.of_file(self.place.log, 20),
             )
 
     # ---- groups ---------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple
 from pushrod.core.errors import HostError
 from pushrod.core.values import ProcessState
 from pushrod.engines.embedded.supervisor_files import Place
-from pushrod.system import files
+from pushrod.system import tails
 
 _LONG = 60.0  # seconds of grace for a process that is no longer configured
 _STOP_MARGIN = 5.0  # seconds past a process's grace: supervisord checks once a second, then kills
@@ -138,7 +138,7 @@ class Control:
             if time.monotonic() > deadline:
                 names = ", ".join(f"{i['group']}:{i['name']} ({i['pid']})" for i in left)
                 raise HostError(
-                    f"does not end, not even by SIGKILL: {names}", log=files.tail(self._place.log, 20)
+                    f"does not end, not even by SIGKILL: {names}", log=tails.of_file(self._place.log, 20)
                 )
             time.sleep(pause)
             pause = min(pause * 1.5, 0.1)

@@ -21,8 +21,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
+
 from pushrod.core.errors import HostError
-from pushrod.core.values import Process
+from pushrod.core.processes import Process
 from pushrod.system import processes
 from pushrod.system.accounts import Account
 
@@ -31,7 +33,9 @@ KEEPER_GROUP = "pushrod-keeper"
 PROGRAMS = {
     "daemon.py": "supervisord_main.py",
     "keeper.py": "supervisord_watchdog.py",
+    "namespace.py": "namespace.py",
     "launch.py": "exec_wrapper.py",
+    "listener.py": "listener.py",
     "wakeup.py": "supervisord_plugin.py",
 }
 """The modules beside this one that run on their own, with their names below ROOT. They use only the standard library
@@ -226,6 +230,8 @@ def specification(place: Place, process: Process) -> str:
         "stop_grace": process.stop_grace,
         "stdin": keep,
     }
+    if process.room:
+        spec["room"] = msgspec.to_builtins(process.room)
     return json.dumps(spec, indent=2, sort_keys=True) + "\n"
 
 

@@ -6,8 +6,9 @@ import re
 from collections.abc import Mapping, Sequence
 
 from pushrod.core.errors import ManifestError
+from pushrod.core.patterns import lazy
 
-MEMORY = re.compile(r".*_buffers?(?:_size)?")
+MEMORY = lazy(r".*_buffers?(?:_size)?")
 _SHARES = frozenset(("proxy_busy_buffers_size",))  # the memory that other directives take
 MOST_MEMORY = 1 << 20  # bytes for one request
 _MOST_TOGETHER = 2 * MOST_MEMORY
@@ -48,7 +49,7 @@ class Spent:
         ):
             if total > most:
                 raise ManifestError(
-                    f"the snippets of this app have more than {most} {what}",
+                    f"the custom nginx lines of this app have more than {most} {what}",
                     where=at,
                     hint=f"remove unused lines; {owner}",
                 )

@@ -4,6 +4,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 
 from pushrod.core.errors import ManifestError
+from pushrod.core.patterns import lazy
 from pushrod.ingress.snippets.amounts import (
     MEMORY,
     MOST_GROWN,
@@ -40,7 +41,7 @@ _PLAIN = frozenset((
     "sub_filter_types", "tcp_nodelay",
 ))  # fmt: skip
 _DIRECTIVES = _BLOCKS | _PLAIN | ALWAYS | MARKED | ALL
-_NAMED_GROUP = re.compile(r"\(\?P?(?:<(?![=!])|')")
+_NAMED_GROUP = lazy(r"\(\?P?(?:<(?![=!])|')")
 _BODY = "client_max_body_size"  # for which 0 means unlimited
 _DISK = frozenset((_BODY, "proxy_max_temp_file_size"))
 _MOST_DISK = 64 << 20  # bytes, likewise

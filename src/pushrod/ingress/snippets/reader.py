@@ -7,15 +7,16 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from pushrod.core.errors import ManifestError
+from pushrod.core.patterns import lazy
 
-_PIECE = re.compile(
+_PIECE = lazy(
     r"""(?P<space>[ \t\r\n]+)|(?P<comment>\#[^\n]*)|(?P<mark>[;{}])
     |(?P<quoted>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')(?=[ \t\r\n;{)])
     |(?P<word>(?:[^\s;{}"'\\\#$]|\\\S|\$\{[A-Za-z0-9_]+\}|\$(?!\{))+)(?=[ \t\r\n;{])""",
     re.VERBOSE,
 )
-_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
-_ESCAPED = re.compile(r"""\\(["'\\trn])""")
+_CONTROL = lazy(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+_ESCAPED = lazy(r"""\\(["'\\trn])""")
 _MEANT: Mapping[str, str] = {"t": "\t", "r": "\r", "n": "\n"}
 
 

@@ -1,9 +1,9 @@
 """nginx variables that a snippet may use, and how they may be combined: a request's stored values must not double."""
 
-import re
 from collections.abc import Sequence
 
 from pushrod.core.errors import ManifestError
+from pushrod.core.patterns import lazy
 from pushrod.ingress import regexes
 
 _VARIABLES = frozenset((
@@ -16,11 +16,11 @@ _VARIABLES = frozenset((
     "upstream_addr", "upstream_bytes_received", "upstream_cache_status", "upstream_response_time", "upstream_status",
     "uri",
 ))  # fmt: skip
-_FAMILY = re.compile(r"(?:own|arg|cookie|http|sent_http|upstream_cookie|upstream_http)_[A-Za-z0-9_]+")
+_FAMILY = lazy(r"(?:own|arg|cookie|http|sent_http|upstream_cookie|upstream_http)_[A-Za-z0-9_]+")
 # Variables that can grow by containing their own earlier value.
-_GROWING = re.compile(r"own_\w+|[1-9]|args|query_string|arg_\w+")
-_VARIABLE = re.compile(r"\$(?:\{([A-Za-z0-9_]+)\}|([1-9])|([A-Za-z_][A-Za-z0-9_]*)|)")
-OWN_VARIABLE = re.compile(r"\$(?:own_[A-Za-z0-9_]+|args|limit_rate)")
+_GROWING = lazy(r"own_\w+|[1-9]|args|query_string|arg_\w+")
+_VARIABLE = lazy(r"\$(?:\{([A-Za-z0-9_]+)\}|([1-9])|([A-Za-z_][A-Za-z0-9_]*)|)")
+OWN_VARIABLE = lazy(r"\$(?:own_[A-Za-z0-9_]+|args|limit_rate)")
 _MOST_JOINED = 4  # variables in one stored value
 _MOST_ADDED = 100  # characters beside a variable that can grow
 _NEAR = "those of the request and the answer, such as $host, $request_uri, $http_origin, and $own_… are"

@@ -7,8 +7,19 @@ two releases running at once are refused without one.
 """
 
 from pushrod.manifest.policy.amounts import EXPENDABLE, LOG_FILES, LOG_SIZE
-from pushrod.manifest.policy.counts import within
+from pushrod.manifest.policy.counts import paced_for, within
 from pushrod.manifest.policy.reading import Permitted, Terms
 from pushrod.manifest.policy.rules import RULES, apply, paced
 
-__all__ = ["EXPENDABLE", "LOG_FILES", "LOG_SIZE", "RULES", "Permitted", "Terms", "apply", "paced", "within"]
+__all__ = [
+    "EXPENDABLE",
+    "LOG_FILES",
+    "LOG_SIZE",
+    "RULES",
+    "Permitted",
+    "Terms",
+    "apply",
+    "paced",
+    "paced_for",
+    "within",
+]

@@ -2,6 +2,7 @@
 
 import re
 
+from pushrod.core.patterns import lazy
 from pushrod.manifest.document import Key, duration
 from pushrod.manifest.policy.counts import too_many
 from pushrod.manifest.policy.reading import GONE, Document, Reading, Rule, at_most, limit_option, listed
@@ -16,7 +17,7 @@ HOUR, TEN_MINUTES, _RETRIES = 3600.0, 600.0, 100
 _SHARES = (2, 1024)  # Docker's minimum, and its default
 # Limits of a process that only restrict it, or that the container's memory and tasks bound anyway.
 _ULIMITS = ("as", "cpu", "data", "fsize", "locks", "memlock", "nofile", "nproc", "rss", "stack")
-_TMPFS = re.compile(r"mode=[0-7]{3,4}|[ug]id=[0-9]{1,10}|exec|noexec|nosuid|nodev|ro|rw")
+_TMPFS = lazy(r"mode=[0-7]{3,4}|[ug]id=[0-9]{1,10}|exec|noexec|nosuid|nodev|ro|rw")
 
 
 def _whole(key: Key) -> int:

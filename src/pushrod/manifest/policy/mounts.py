@@ -4,6 +4,8 @@ import posixpath
 import re
 from collections.abc import Iterator
 
+from pushrod.adapters import sandbox
+from pushrod.core.patterns import lazy
 from pushrod.manifest import grants, image_refs
 from pushrod.manifest.document import Key
 from pushrod.manifest.policy.amounts import tmpfs_options
@@ -13,6 +15,11 @@ from pushrod.manifest.policy.reading import (
 )
 from pushrod.manifest.policy.refusals import Want, unsupported
 
+# What is called so is a file, not a directory.
+_FILE = lazy(
+    r".*[^/]\.(cfg|cnf|conf|crt|db|env|html|htpasswd|ini|js|json|key|pem|php|properties|py|sh|sql|sqlite3?|toml|txt|xml"
+    r"|ya?ml)"
+)
 # The others propagate mounts of the container to the host.
 _PROPAGATION = ("rprivate", "private", "rslave", "slave")
 
@@ -24,7 +31,28 @@ def _mount(on: Reading, key: Key) -> object:
     if key.get("type").text() == "bind" and not key.get("source").text():
         key.wrong("a bind mount with a source")
     on.wants += _mount_wants(key, on.terms.private)
-    target = key.get("target")
+    source, target = key.get("source"), key.get("target")
+    if key.get("type").text() == "bind" and is_missing_file(source.text(), target.text(), on.terms.tracked):
+        unsupported(
+            source,
+            f"the file `{source.text()[:200]}` is not in the commit",
+            "commit it, or give it as a config or secret (`environment: NAME`); data needs a directory: ./data:/data",
+        )
+    _check_target(target)
+    mount = on.mapping(key, "services.*.volumes")
+    if mount.get("type") == "tmpfs":
+        mount["tmpfs"] = {"size": str(on.limits.tmpfs), **(mount.get("tmpfs") or {})}
+    return mount
+
+
+def check_form(key: Key) -> None:
+    """Raise ManifestError for a mount of a kind, from a path or to a path that no engine can use."""
+    _check_target(key.get("target"))
+    for _ in _mount_wants(key, ""):
+        pass  # grants are only for hosts
+
+
+def _check_target(target: Key) -> None:
     if target.given and not target.text().startswith("/"):
         unsupported(
             target,
@@ -32,10 +60,13 @@ def _mount(on: Reading, key: Key) -> object:
             "use an absolute path; Compose reads one letter before a `:` as a Windows drive, "
             "so a volume needs a longer name",
         )
-    mount = on.mapping(key, "services.*.volumes")
-    if mount.get("type") == "tmpfs":
-        mount["tmpfs"] = {"size": str(on.limits.tmpfs), **(mount.get("tmpfs") or {})}
-    return mount
+
+
+def is_missing_file(source: str, target: str, tracked: Tracked) -> bool:
+    """Whether a path of the repository is surely meant to be a file: in its place Docker would mount a directory."""
+    kinds = [match[1] for path in (source, target) if (match := _FILE.fullmatch(path))]
+    inside = not source.startswith(("/", "~"))
+    return inside and len(kinds) == 2 and kinds[0] == kinds[1] and not tracked(posixpath.normpath(source))
 
 
 def mounts(on: Reading, key: Key) -> object:
@@ -64,8 +95,12 @@ def volumes_from(_: Reading, key: Key) -> object:
 
 
 def contexts(on: Reading, key: Key) -> object:
+    """Images that the app builds stay; everything else is left out."""
     on.wants += _context_wants(key, on.terms.private)
-    return on.leave(key)
+    given = key.mapping() if isinstance(key.value, dict) else {}
+    own = {name: item.text() for name, item in given.items() if item.text().startswith("service:")}
+    left = on.leave(key) if not own or len(own) < len(given) else None
+    return own or left
 
 
 def file(on: Reading, key: Key) -> object:
@@ -115,10 +150,10 @@ def _path_wants(key: Key, private: str) -> Iterator[Want]:
                 f"`{path[:60]}` is a Windows path",
                 "write paths in the repository with `/` and without a drive: `./app`",
             )
-        if path.startswith("~"):  # the loader has replaced it by one of compose.HOME
+        if path.startswith("~"):  # the loader has replaced it by one of homes.MARK
             unsupported(
                 key,
-                f"`{path}` begins with `~`, which on a server is the home of pushrod's account, not yours",
+                f"`{path}` begins with `~`, {sandbox.NOT_YOUR_HOME}",
                 "use a path inside the repository, a volume, or an absolute path of the host",
             )
         if normal == ".." or normal.startswith("../") or "\0" in path:

@@ -1,7 +1,6 @@
 """The rules for rights: namespaces, capabilities, security profiles, kernel settings, labels. Pure."""
 
-import re
-
+from pushrod.core.patterns import lazy
 from pushrod.manifest import grants
 from pushrod.manifest.document import Key
 from pushrod.manifest.policy.reading import GONE, Reading, Rule, listed
@@ -9,7 +8,7 @@ from pushrod.manifest.policy.refusals import unsupported
 
 # Sysctls of a container's own namespaces that Docker accepts and that cost nobody else anything: its network's
 # (queues and time-outs, ports) and its IPC's, which its memory limit bounds.
-_SYSCTLS = re.compile(
+_SYSCTLS = lazy(
     r"net\.core\.somaxconn|net\.ipv4\.(ip_unprivileged_port_start|ip_local_port_range|ping_group_range)"
     r"|net\.ipv4\.tcp_(keepalive_(time|intvl|probes)|fin_timeout|syn_retries|synack_retries|syncookies|tw_reuse"
     r"|max_syn_backlog|rmem|wmem|retries[12]|slow_start_after_idle|timestamps|fastopen"
@@ -18,6 +17,7 @@ _SYSCTLS = re.compile(
     r"|fs\.mqueue\.[a-z_]+"
 )
 _RESERVED = ("pushrod.", "com.docker.")
+_MOST_LABELLED = 64 << 10  # bytes of a service's labels: every list of containers has them
 _NAMESPACES = {
     "pid": ("host-pid", ()),
     "ipc": ("host-ipc", ("private", "shareable", "none")),
@@ -116,4 +116,7 @@ def labels(on: Reading, key: Key) -> object:
     taken = [name for name in given if name.startswith(_RESERVED)]
     if taken:
         on.note(f"its labels {listed(taken)} are left out: they are reserved for the host")
-    return {name: item.value for name, item in given.items() if name not in taken} or GONE
+    kept = {name: item.value for name, item in given.items() if name not in taken}
+    if sum(len(f"{name}{value}".encode(errors="replace")) for name, value in kept.items()) > _MOST_LABELLED:
+        key.wrong(f"labels of at most {_MOST_LABELLED >> 10} KiB in all")
+    return kept or GONE

@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 
 from pushrod.core.limits import Limits
+from pushrod.core.traits import BY_NAME
 from pushrod.manifest import grants
 from pushrod.manifest.document import Key
-from pushrod.manifest.policy import amounts, mounts, rights
-from pushrod.manifest.policy.counts import count_each
+from pushrod.manifest.policy import amounts, lengths, mounts, rights
+from pushrod.manifest.policy.counts import checked, count_each, paced_for
 from pushrod.manifest.policy.reading import Document, Permitted, Reading, Rule, Terms
 from pushrod.manifest.policy.refusals import refuse
 
@@ -18,8 +19,10 @@ def apply(document: object, terms: Terms) -> Permitted:
     not given; in that case the hint names the grants for all such keys.
     """
     top = Key("", document)
-    reading = Reading(terms, top.get("name").text(), RULES)
     count_each(top, terms.limits)
+    lengths.check(top)
+    limits = paced_for(terms.limits, checked(top) if BY_NAME[terms.engine].containers else 0)
+    reading = Reading(terms._replace(limits=limits), top.get("name").text(), RULES)
     permitted = reading.mapping(top, "")
     wants = [w for w in reading.wants if not grants.covered(w.word, terms.allowed)]
     if wants:

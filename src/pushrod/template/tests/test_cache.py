@@ -60,7 +60,7 @@ def age(cache: Valkey, id: int, seconds: float) -> None:
     cache.client.set(f"thing:{id}", f"{version} {int(until) - int(seconds * 1000)}\n{value}")
 
 
-def test_second_read_is_a_hit_and_the_same(backend: Backend) -> None:
+def test_a_second_read_is_a_cache_hit_with_the_same_answer(backend: Backend) -> None:
     id = backend.add()
     first, second = (backend.client.get(f"/api/products/{id}") for _ in range(2))
     assert [first.headers["X-Cache"], second.headers["X-Cache"]] == ["miss", "hit"]
@@ -78,7 +78,7 @@ def test_hit_rate_is_measured(backend: Backend) -> None:
     assert (reads("hit") - hits, reads("miss") - misses) == (99, 1)
 
 
-def test_writing_drops_it_here_and_soon_everywhere(
+def test_a_write_invalidates_the_cache_of_every_instance(
     own: Keeper, backend: Backend, postgres: Postgres, valkey: Valkey, cache: Valkey
 ) -> None:
     other = own(Backend, environment(postgres, valkey, cache))
@@ -91,7 +91,7 @@ def test_writing_drops_it_here_and_soon_everywhere(
     assert time.monotonic() - written < NEAR + 5  # far less than the time a value stays fresh
 
 
-def test_redis_may_go_and_come_back(own: Keeper, postgres: Postgres, valkey: Valkey) -> None:
+def test_the_cache_can_stop_and_return(own: Keeper, postgres: Postgres, valkey: Valkey) -> None:
     cache = own(Valkey)
     backend = own(Backend, environment(postgres, valkey, cache))
     ids = [backend.add() for _ in range(3)]
@@ -108,7 +108,7 @@ def test_redis_may_go_and_come_back(own: Keeper, postgres: Postgres, valkey: Val
     )
 
 
-def test_stale_is_served_while_postgres_is_slow_and_while_it_is_away(
+def test_stale_values_are_served_while_postgresql_is_slow_or_down(
     own: Keeper, postgres: Postgres, valkey: Valkey, cache: Valkey
 ) -> None:
     backend = own(Backend, environment(postgres, valkey, cache, CACHE_SECONDS="1"))
@@ -131,7 +131,7 @@ def test_stale_is_served_while_postgres_is_slow_and_while_it_is_away(
         postgres.start()
 
 
-def test_one_reader_fills_for_all_in_a_stampede(backend: Backend) -> None:
+def test_concurrent_readers_cause_one_load(backend: Backend) -> None:
     id = backend.add()
     loads = 'cache_loads_total{kind="product"}'
     before = backend.figure(loads)
@@ -141,7 +141,7 @@ def test_one_reader_fills_for_all_in_a_stampede(backend: Backend) -> None:
     assert backend.figure(loads) == before + 1
 
 
-def test_one_process_fills_for_all_in_a_stampede(cache: Valkey) -> None:
+def test_concurrent_processes_cause_one_load(cache: Valkey) -> None:
     async def scenario() -> None:
         table = Table(seconds=0.2)
         async with caches(cache.url, 20) as processes:
@@ -152,7 +152,7 @@ def test_one_process_fills_for_all_in_a_stampede(cache: Valkey) -> None:
     asyncio.run(scenario())
 
 
-def test_filler_that_died_is_not_waited_for_longer_than_its_lease(cache: Valkey) -> None:
+def test_a_dead_loader_is_not_waited_for_beyond_its_lease(cache: Valkey) -> None:
     async def scenario() -> None:
         table = Table()
         cache.client.set("thing:1:lease", "of a dead process", px=300)
@@ -162,7 +162,7 @@ def test_filler_that_died_is_not_waited_for_longer_than_its_lease(cache: Valkey)
     asyncio.run(scenario())
 
 
-def test_refreshed_by_one_before_it_is_stale(cache: Valkey) -> None:
+def test_one_process_refreshes_a_value_before_it_is_stale(cache: Valkey) -> None:
     async def scenario() -> None:
         table = Table()
         async with caches(cache.url) as [one]:
@@ -180,7 +180,7 @@ def test_refreshed_by_one_before_it_is_stale(cache: Valkey) -> None:
     asyncio.run(scenario())
 
 
-def test_load_that_fails_is_not_tried_by_everyone(cache: Valkey) -> None:
+def test_a_failed_load_is_not_retried_by_every_process(cache: Valkey) -> None:
     async def scenario() -> None:
         table = Table()
         async with caches(cache.url) as [one]:
@@ -195,7 +195,7 @@ def test_load_that_fails_is_not_tried_by_everyone(cache: Valkey) -> None:
     asyncio.run(scenario())
 
 
-def test_slow_load_is_waited_for_by_one_and_not_for_long(cache: Valkey) -> None:
+def test_a_slow_load_delays_only_one_reader_briefly(cache: Valkey) -> None:
     async def scenario() -> None:
         table = Table()
         async with caches(cache.url) as [one]:
@@ -213,7 +213,7 @@ def test_slow_load_is_waited_for_by_one_and_not_for_long(cache: Valkey) -> None:
     asyncio.run(scenario())
 
 
-def test_what_was_loaded_before_a_write_is_not_cached_after_it(cache: Valkey) -> None:
+def test_a_value_loaded_before_a_write_is_not_cached_after_it(cache: Valkey) -> None:
     async def scenario() -> None:
         table = Table(seconds=0.3)
         async with caches(cache.url, 2) as [reader, writer]:
@@ -229,7 +229,7 @@ def test_what_was_loaded_before_a_write_is_not_cached_after_it(cache: Valkey) ->
     asyncio.run(scenario())
 
 
-def test_writer_reads_what_it_wrote_without_redis_too(own: Keeper) -> None:
+def test_a_writer_reads_its_own_write_without_redis(own: Keeper) -> None:
     away = own(Valkey)
     away.stop()
 
@@ -283,7 +283,7 @@ def test_write_of_one_release_drops_the_value_of_the_other(cache: Valkey) -> Non
     asyncio.run(scenario())
 
 
-def test_value_does_not_stay_for_ever(cache: Valkey) -> None:
+def test_a_cached_value_expires(cache: Valkey) -> None:
     async def scenario() -> None:
         async with caches(cache.url) as [one]:
             await one.read(1, Table().load)

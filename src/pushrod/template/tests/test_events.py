@@ -15,7 +15,9 @@ def buyer(backend: Backend) -> Visitor:
     return backend.user()
 
 
-def test_status_comes_by_itself(backend: Backend, buyer: Visitor, worker: Worker, postgres: Postgres) -> None:
+def test_status_events_are_sent_live(
+    backend: Backend, buyer: Visitor, worker: Worker, postgres: Postgres
+) -> None:
     with listening(backend.url, buyer) as source:
         placed = buyer.order({backend.add(): 1}).json()["id"]
         wait_until(lambda: source.steps(placed) == STEPS, "every step told, once and in order")
@@ -26,7 +28,7 @@ def test_status_comes_by_itself(backend: Backend, buyer: Visitor, worker: Worker
             assert again.steps(placed) == source.steps(placed) == STEPS
 
 
-def test_events_are_the_users_own(backend: Backend, buyer: Visitor, worker: Worker) -> None:
+def test_a_user_receives_only_own_events(backend: Backend, buyer: Visitor, worker: Worker) -> None:
     other = backend.user()
     with listening(backend.url, buyer) as mine, listening(backend.url, other) as theirs:
         placed = buyer.order({backend.add(): 1}).json()["id"]
@@ -34,7 +36,7 @@ def test_events_are_the_users_own(backend: Backend, buyer: Visitor, worker: Work
         assert theirs.events == []
 
 
-def test_browser_resumes_at_another_instance_and_misses_nothing(
+def test_a_browser_resumes_at_another_instance_without_losing_events(
     own: Keeper, backend: Backend, buyer: Visitor, worker: Worker
 ) -> None:
     other = own(Backend, backend.given)
@@ -52,7 +54,9 @@ def test_browser_resumes_at_another_instance_and_misses_nothing(
         wait_until(lambda: source.events == seen, "the same from the other instance")
 
 
-def test_instance_that_ends_ends_its_streams_at_once(own: Keeper, backend: Backend, buyer: Visitor) -> None:
+def test_an_instance_that_stops_ends_its_streams_at_once(
+    own: Keeper, backend: Backend, buyer: Visitor
+) -> None:
     ending = own(Backend, backend.given)
     with listening(ending.url, buyer) as source:
         ending.send(signal.SIGTERM)
@@ -61,6 +65,6 @@ def test_instance_that_ends_ends_its_streams_at_once(own: Keeper, backend: Backe
 
 
 @pytest.mark.parametrize("last", ["x", "0", "9-9-9", "99999999999999999999-0", "-", "5"])
-def test_id_that_is_none_is_as_good_as_none(backend: Backend, buyer: Visitor, last: str) -> None:
+def test_an_invalid_last_event_id_is_ignored(backend: Backend, buyer: Visitor, last: str) -> None:
     with listening(backend.url, buyer, last) as source:
         assert not source.ended.is_set()

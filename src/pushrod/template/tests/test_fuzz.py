@@ -43,7 +43,7 @@ def backend(directory: Path, postgres: Postgres, valkey: Valkey, cache: Valkey) 
     cache.client.flushdb()
 
 
-def test_one_of_the_staff_may_ask_whatever_they_like(backend: Backend, tmp_path: Path) -> None:
+def test_generated_requests_of_staff_cause_no_server_error(backend: Backend, tmp_path: Path) -> None:
     """Without requests that would end or change their session, and without the stream, which never ends."""
     token = backend.staff.client.headers["X-CSRF-Token"]
     session = [f"--header=Cookie: session={backend.staff.cookie}", f"--header=X-CSRF-Token: {token}"]
@@ -60,6 +60,6 @@ def test_one_of_the_staff_may_ask_whatever_they_like(backend: Backend, tmp_path:
         assert backend.figure(f"http_requests_total{{{reached}}}"), reached
 
 
-def test_so_may_whoever_comes_and_goes(backend: Backend, tmp_path: Path) -> None:
+def test_generated_requests_of_visitors_cause_no_server_error(backend: Backend, tmp_path: Path) -> None:
     fuzz(tmp_path, backend.url, WHO.format("include"))
     assert not backend.logged("a request failed")

@@ -16,12 +16,12 @@ from services import Backend, environment
 WAITING = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE 'UPDATE products%'"
 
 
-def test_alive_and_ready(backend: Backend) -> None:
+def test_health_and_readiness_are_reported(backend: Backend) -> None:
     assert backend.client.get("/healthz").json() == {"status": "ok"}
     assert backend.client.get("/readyz").json() == {"postgres": "ok", "redis": "ok", "cache": "ok"}
 
 
-def test_postgres_away_is_said_and_survived(backend: Backend, postgres: Postgres) -> None:
+def test_an_unavailable_postgresql_is_reported_and_survived(backend: Backend, postgres: Postgres) -> None:
     postgres.stop()
     try:
         for path in ("/readyz", "/api/products"):
@@ -34,7 +34,7 @@ def test_postgres_away_is_said_and_survived(backend: Backend, postgres: Postgres
     wait_until(lambda: backend.client.get("/readyz").status_code == 200, "ready again")
 
 
-def test_postgres_that_hangs_keeps_nobody_waiting_in_line(backend: Backend, postgres: Postgres) -> None:
+def test_a_hanging_postgresql_does_not_block_requests_for_long(backend: Backend, postgres: Postgres) -> None:
     """Ten have a connection until their statements time out after 5 s; the others wait for one for up to 8 s."""
 
     def ask(_: int) -> int:
@@ -45,7 +45,9 @@ def test_postgres_that_hangs_keeps_nobody_waiting_in_line(backend: Backend, post
         assert set(threads.map(ask, range(80))) == {503}
 
 
-def test_redis_away_is_said_and_survived(own: Keeper, postgres: Postgres, cache: Valkey) -> None:
+def test_an_unavailable_redis_is_reported_and_survived(
+    own: Keeper, postgres: Postgres, cache: Valkey
+) -> None:
     valkey = own(Valkey)
     backend = own(Backend, environment(postgres, valkey, cache))
     valkey.stop()
@@ -56,7 +58,7 @@ def test_redis_away_is_said_and_survived(own: Keeper, postgres: Postgres, cache:
     wait_until(lambda: backend.client.get("/readyz").status_code == 200, "ready again")
 
 
-def test_request_has_an_id_that_the_log_knows(backend: Backend) -> None:
+def test_a_request_has_an_id_that_is_logged(backend: Backend) -> None:
     given = secrets.token_hex(16)
     assert (
         backend.client.get("/api/nothing", headers={"X-Request-Id": given}).headers["X-Request-Id"] == given
@@ -69,14 +71,14 @@ def test_request_has_an_id_that_the_log_knows(backend: Backend) -> None:
 
 
 @pytest.mark.parametrize("odd", ["\ud800", b"\xff", float("inf"), {("a", "key"): 1}, object()])
-def test_log_writes_whatever_it_is_told(odd: object) -> None:
+def test_any_event_is_logged_as_one_json_line(odd: object) -> None:
     line = as_json({"event": "request", "odd": odd})
     assert json.loads(line)["event"] == "request"
     assert b"\n" not in line
 
 
 @pytest.mark.parametrize("forged", ["x" * 65, 'a" b', "{}"])
-def test_request_id_that_is_none_is_not_taken(backend: Backend, forged: str) -> None:
+def test_an_invalid_request_id_is_replaced(backend: Backend, forged: str) -> None:
     assert backend.client.get("/api/", headers={"X-Request-Id": forged}).headers["X-Request-Id"] != forged
 
 
@@ -100,14 +102,14 @@ def test_missing_setting_is_named(monkeypatch: pytest.MonkeyPatch, missing: str)
     assert "swordfish" not in str(ended.value)
 
 
-def test_restart_of_postgres_fails_no_later_request(backend: Backend, postgres: Postgres) -> None:
+def test_after_a_restart_of_postgresql_no_request_fails(backend: Backend, postgres: Postgres) -> None:
     assert backend.client.get("/api/products").status_code == 200
     postgres.stop()
     postgres.start()
     assert backend.client.get("/api/products").status_code == 200
 
 
-def test_request_under_way_is_answered_before_the_end(
+def test_a_request_in_progress_is_answered_before_the_process_ends(
     own: Keeper, postgres: Postgres, valkey: Valkey, cache: Valkey
 ) -> None:
     backend = own(Backend, environment(postgres, valkey, cache))

@@ -1,9 +1,12 @@
 """Outbox, worker, dead letters, the nightly job and its fencing token."""
 
 import asyncio
+import contextlib
 import json
 import signal
-from collections.abc import Awaitable, Callable
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable, Iterator
 from datetime import date
 from typing import Any
 
@@ -17,7 +20,7 @@ from app.outbox import Relay
 from app.settings import Settings
 from app.shop.sales import Sales
 from app.stores import Pool, open_postgres, open_redis
-from parts import Keeper, wait_until
+from parts import BACKEND, DEADLINE, Keeper, wait_until
 from servers import Postgres, Valkey
 from services import Backend, Visitor, Worker
 
@@ -76,7 +79,7 @@ def with_relay(
 # ---- the outbox -------------------------------------------------------------------------------------------------
 
 
-def test_what_is_not_committed_is_not_invented(backend: Backend, postgres: Postgres) -> None:
+def test_an_uncommitted_entry_is_not_sent(backend: Backend, postgres: Postgres) -> None:
     async def scenario(pool: Pool, relay: Relay, handed: list[int]) -> None:
         with pytest.raises(RuntimeError):
             async with pool.acquire() as connection, connection.transaction():
@@ -89,7 +92,7 @@ def test_what_is_not_committed_is_not_invented(backend: Backend, postgres: Postg
     with_relay(backend, scenario)
 
 
-def test_killed_between_handing_on_and_commit_nothing_is_lost(backend: Backend, postgres: Postgres) -> None:
+def test_a_kill_between_sending_and_commit_loses_nothing(backend: Backend, postgres: Postgres) -> None:
     ids = [put(postgres, topic) for topic in ("event", "job")]
 
     async def scenario(pool: Pool, relay: Relay, handed: list[int]) -> None:
@@ -108,7 +111,7 @@ def test_killed_between_handing_on_and_commit_nothing_is_lost(backend: Backend, 
     with_relay(backend, scenario)
 
 
-def test_event_is_handed_on_twice_and_a_job_until_it_is_done(backend: Backend, postgres: Postgres) -> None:
+def test_an_event_is_sent_twice_and_a_job_until_it_is_done(backend: Backend, postgres: Postgres) -> None:
     event, job = put(postgres, "event"), put(postgres, "job")
 
     async def scenario(pool: Pool, relay: Relay, handed: list[int]) -> None:
@@ -122,7 +125,7 @@ def test_event_is_handed_on_twice_and_a_job_until_it_is_done(backend: Backend, p
     with_relay(backend, scenario, lease_seconds=0.2)
 
 
-def test_what_only_another_release_knows_is_left_to_it(backend: Backend, postgres: Postgres) -> None:
+def test_a_job_unknown_to_this_release_is_left_to_another(backend: Backend, postgres: Postgres) -> None:
     put(postgres, "job_of_a_newer_release")
 
     async def scenario(pool: Pool, relay: Relay, handed: list[int]) -> None:
@@ -132,7 +135,7 @@ def test_what_only_another_release_knows_is_left_to_it(backend: Backend, postgre
     assert rows(postgres, "tries, dead_at") == [(0, None)]
 
 
-def test_pause_doubles_and_then_it_is_dead(backend: Backend, postgres: Postgres) -> None:
+def test_the_retry_delay_doubles_up_to_a_dead_letter(backend: Backend, postgres: Postgres) -> None:
     id = put(postgres, "job")
 
     async def scenario(pool: Pool, relay: Relay, handed: list[int]) -> None:
@@ -156,7 +159,7 @@ def test_pause_doubles_and_then_it_is_dead(backend: Backend, postgres: Postgres)
 # ---- the worker -------------------------------------------------------------------------------------------------
 
 
-def test_job_that_comes_twice_is_done_once(
+def test_a_duplicate_job_is_done_once(
     own: Keeper, backend: Backend, buyer: Visitor, empty: Valkey, postgres: Postgres
 ) -> None:
     worker = own(Worker, backend.given | {"REDIS_URL": empty.url}, empty)
@@ -190,7 +193,7 @@ def settled(valkey: Valkey) -> None:
     wait_until(lambda: left() == [(0, 0)], "every message settled")
 
 
-def test_job_that_fails_is_tried_again_and_then_a_dead_letter_for_a_person(
+def test_a_failing_job_is_retried_and_becomes_a_dead_letter(
     own: Keeper, backend: Backend, buyer: Visitor, postgres: Postgres, valkey: Valkey, cache: Valkey
 ) -> None:
     worker = own(Worker, backend.given | {"MAX_TRIES": "3"}, valkey)
@@ -209,7 +212,7 @@ def test_job_that_fails_is_tried_again_and_then_a_dead_letter_for_a_person(
     assert backend.manage("dead") == ""
 
 
-def test_job_is_done_once_the_cause_is_gone(
+def test_a_job_succeeds_once_the_cause_of_its_failure_is_gone(
     own: Keeper, backend: Backend, buyer: Visitor, postgres: Postgres, valkey: Valkey
 ) -> None:
     worker = own(Worker, backend.given, valkey)
@@ -223,10 +226,9 @@ def test_job_is_done_once_the_cause_is_gone(
     wait_until(lambda: buyer.get(f"/api/orders/{placed}").json()["status"] == "shipped", "shipped")
 
 
-def test_killed_worker_leaves_its_job_to_another_one(
-    own: Keeper, backend: Backend, buyer: Visitor, postgres: Postgres, valkey: Valkey
-) -> None:
-    first = own(Worker, backend.given | {"LEASE_SECONDS": "1"}, valkey)
+@contextlib.contextmanager
+def held_up(backend: Backend, buyer: Visitor, postgres: Postgres) -> Iterator[int]:
+    """Place an order whose job waits in PostgreSQL during the block; yields the order's id."""
     with psycopg.connect(postgres.url("app")) as holder:
         placed = buyer.order({backend.add(): 1}).json()["id"]
         holder.execute("SELECT 1 FROM orders WHERE id = %s FOR UPDATE", [placed])
@@ -234,30 +236,57 @@ def test_killed_worker_leaves_its_job_to_another_one(
             "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE 'UPDATE orders%'"
         )
         wait_until(lambda: bool(postgres.execute(waiting)), "the job in PostgreSQL")
-        first.stop(signal.SIGKILL)
+        yield int(placed)
         holder.rollback()
+
+
+def test_the_job_of_a_killed_worker_is_done_by_another(
+    own: Keeper, backend: Backend, buyer: Visitor, postgres: Postgres, valkey: Valkey
+) -> None:
+    first = own(Worker, backend.given | {"LEASE_SECONDS": "1"}, valkey)
+    with held_up(backend, buyer, postgres) as placed:
+        first.stop(signal.SIGKILL)
     own(Worker, backend.given | {"LEASE_SECONDS": "1"}, valkey)
     wait_until(lambda: buyer.get(f"/api/orders/{placed}").json()["status"] == "shipped", "shipped")
     assert postgres.execute(f"SELECT count(*) FROM order_steps WHERE order_id = {placed}") == [(4,)]
 
 
-def test_job_in_hand_is_done_before_the_end(
+def test_a_running_job_is_completed_before_the_worker_ends(
     own: Keeper, backend: Backend, buyer: Visitor, postgres: Postgres, valkey: Valkey
 ) -> None:
     worker = own(Worker, backend.given, valkey)
-    with psycopg.connect(postgres.url("app")) as holder:
-        placed = buyer.order({backend.add(): 1}).json()["id"]
-        holder.execute("SELECT 1 FROM orders WHERE id = %s FOR UPDATE", [placed])
-        waiting = (
-            "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE 'UPDATE orders%'"
-        )
-        wait_until(lambda: bool(postgres.execute(waiting)), "the job in PostgreSQL")
+    with held_up(backend, buyer, postgres) as placed:
         worker.send(signal.SIGTERM)
         wait_until(lambda: worker.logged("Waiting for 1 running tasks"), "the signal noticed")
-        holder.rollback()
     assert worker.wait() == 0
     assert worker.logged("stopped")
     assert postgres.execute(f"SELECT status FROM orders WHERE id = {placed}") == [("paid",)]
+
+
+STUCK = """
+import asyncio, signal
+from app import worker
+
+async def unanswered() -> None:
+    await asyncio.Event().wait()
+
+async def main() -> None:
+    worker.configure_logging("INFO")
+    worker.LAST = 0.1
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, worker._stop, asyncio.Event())
+    signal.raise_signal(signal.SIGTERM)
+    await asyncio.create_task(unanswered())
+
+asyncio.run(main())
+"""
+
+
+def test_a_blocked_worker_exits_and_logs_its_pending_work() -> None:
+    argv = [sys.executable, "-c", STUCK]
+    ended = subprocess.run(argv, cwd=BACKEND, capture_output=True, text=True, timeout=DEADLINE)
+    assert ended.returncode == 1, ended.stderr
+    assert "not stopped in time" in ended.stdout
+    assert "unanswered:" in ended.stdout
 
 
 # ---- every night ------------------------------------------------------------------------------------------------
@@ -301,7 +330,7 @@ def with_sales(backend: Backend, scenario: Callable[[Sales, Locks], Awaitable[No
     asyncio.run(run())
 
 
-def test_late_write_of_a_holder_that_was_paused_is_refused(backend: Backend, postgres: Postgres) -> None:
+def test_a_late_write_of_a_superseded_lock_holder_is_refused(backend: Backend, postgres: Postgres) -> None:
     async def scenario(sales: Sales, locks: Locks) -> None:
         paused = await locks.acquire("close_day", 0.2)
         assert paused is not None
@@ -317,7 +346,7 @@ def test_late_write_of_a_holder_that_was_paused_is_refused(backend: Backend, pos
     with_sales(backend, scenario)
 
 
-def test_who_holds_a_lock_no_longer_does_not_release_it(backend: Backend) -> None:
+def test_a_former_lock_holder_does_not_release_the_lock(backend: Backend) -> None:
     async def scenario(_sales: Sales, locks: Locks) -> None:
         paused = await locks.acquire("x", 0.1)
         assert paused is not None
@@ -331,7 +360,7 @@ def test_who_holds_a_lock_no_longer_does_not_release_it(backend: Backend) -> Non
     with_sales(backend, scenario)
 
 
-def test_tokens_rise_also_after_redis_has_forgotten_them(backend: Backend, valkey: Valkey) -> None:
+def test_fencing_tokens_increase_even_if_redis_loses_them(backend: Backend, valkey: Valkey) -> None:
     async def scenario(sales: Sales, locks: Locks) -> None:
         tokens = []
         for turn in (1, 2, 3):

@@ -5,7 +5,7 @@ from servers import Postgres
 from services import alembic
 
 
-def test_app_reads_and_writes_and_no_more(postgres: Postgres) -> None:
+def test_the_app_role_can_only_read_and_write(postgres: Postgres) -> None:
     update = "UPDATE products SET stock = stock WHERE id = 1 RETURNING id"
     assert postgres.execute(update, role="app") == [(1,)]
     for sql in ("CREATE TABLE mine ()", "ALTER TABLE products ADD mine int", "DROP TABLE products"):
@@ -19,7 +19,7 @@ def test_second_run_changes_nothing(postgres: Postgres) -> None:
     assert postgres.execute("SELECT count(*), max(xmin::text) FROM alembic_version") == before
 
 
-def test_every_migration_goes_back_and_forth(postgres: Postgres) -> None:
+def test_every_migration_can_be_reverted_and_reapplied(postgres: Postgres) -> None:
     postgres.make_database("other")
     url = postgres.url("app_owner", "other")
     tables = "SELECT table_name FROM information_schema.tables WHERE table_schema = 'public' ORDER BY 1"
@@ -45,7 +45,7 @@ def test_every_migration_goes_back_and_forth(postgres: Postgres) -> None:
     assert postgres.execute("SELECT count(*) FROM products", database="other") == [(7,)]
 
 
-def test_old_release_goes_on_beside_the_first_half_of_a_change(postgres: Postgres) -> None:
+def test_the_previous_release_works_during_a_two_step_migration(postgres: Postgres) -> None:
     """The previous release wrote and read `price`; the next one uses `price_cents`."""
     postgres.make_database("halfway")
     url = postgres.url("app_owner", "halfway")

@@ -23,9 +23,7 @@ def stock(postgres: Postgres, id: int) -> int:
     return int(postgres.execute(f"SELECT stock FROM products WHERE id = {id}")[0][0])
 
 
-def test_order_is_placed_out_of_what_is_in_stock(
-    backend: Backend, buyer: Visitor, postgres: Postgres
-) -> None:
+def test_an_order_reduces_the_stock(backend: Backend, buyer: Visitor, postgres: Postgres) -> None:
     one, two = backend.add(price_cents=100, stock=5), backend.add(price_cents=25, stock=9)
     assert backend.client.get(f"/api/products/{one}").json()["stock"] == 5
     answer = buyer.post("/api/orders", {"items": order({one: 2, two: 4})}, **{"Idempotency-Key": "first"})
@@ -60,7 +58,7 @@ def test_last_item_is_sold_once(backend: Backend, postgres: Postgres) -> None:
     assert postgres.execute(f"SELECT count(*) FROM order_items WHERE product_id = {id}") == [(1,)]
 
 
-def test_refusal_says_what_there_is_and_takes_nothing(
+def test_a_refusal_reports_the_stock_and_changes_nothing(
     backend: Backend, buyer: Visitor, postgres: Postgres
 ) -> None:
     plenty, few = backend.add(stock=10), backend.add(stock=2)
@@ -84,7 +82,9 @@ def test_orders_of_the_same_products_in_any_order_do_not_block_each_other(
     assert (stock(postgres, one), stock(postgres, two)) == (940, 940)
 
 
-def test_same_key_and_body_is_the_same_order(backend: Backend, buyer: Visitor, postgres: Postgres) -> None:
+def test_the_same_key_and_body_give_the_same_order(
+    backend: Backend, buyer: Visitor, postgres: Postgres
+) -> None:
     id = backend.add(stock=10)
     with ThreadPoolExecutor(10) as threads:
         answers = list(threads.map(lambda _: buyer.order({id: 1}, key="once"), range(10)))
@@ -94,7 +94,7 @@ def test_same_key_and_body_is_the_same_order(backend: Backend, buyer: Visitor, p
     assert stock(postgres, id) == 9
 
 
-def test_same_key_for_the_last_item_is_no_refusal(backend: Backend, buyer: Visitor) -> None:
+def test_repeated_requests_for_the_last_item_with_one_key_succeed(backend: Backend, buyer: Visitor) -> None:
     id = backend.add(stock=1)
     with ThreadPoolExecutor(10) as threads:
         assert {
@@ -110,7 +110,7 @@ def test_same_key_and_another_body_is_refused(backend: Backend, buyer: Visitor, 
     assert stock(postgres, id) == 9
 
 
-def test_key_is_the_users_own_and_free_after_a_refusal(backend: Backend, buyer: Visitor) -> None:
+def test_a_key_belongs_to_its_user_and_is_reusable_after_a_refusal(backend: Backend, buyer: Visitor) -> None:
     other = backend.user()
     id = backend.add(stock=2)
     assert buyer.order({id: 3}, key="k").status_code == 409
@@ -118,7 +118,7 @@ def test_key_is_the_users_own_and_free_after_a_refusal(backend: Backend, buyer: 
 
 
 @pytest.mark.parametrize("key", [None, "", "a b", "x" * 201])
-def test_key_that_is_none_is_refused(buyer: Visitor, key: str | None) -> None:
+def test_an_invalid_key_is_refused(buyer: Visitor, key: str | None) -> None:
     headers = {} if key is None else {"Idempotency-Key": key}
     assert buyer.post("/api/orders", {"items": order({1: 1})}, **headers).status_code == 422
 
@@ -127,12 +127,12 @@ def test_key_that_is_none_is_refused(buyer: Visitor, key: str | None) -> None:
     "items",
     [[], [{"product_id": 1}], order({1: 0}), order({1: 1}) * 2, order({999_999: 1}), "1; DROP TABLE orders"],
 )
-def test_wrong_order_is_refused(buyer: Visitor, items: Any) -> None:
+def test_an_invalid_order_is_refused(buyer: Visitor, items: Any) -> None:
     answer = buyer.post("/api/orders", {"items": items}, **{"Idempotency-Key": secrets.token_hex(8)})
     assert answer.status_code == 422
 
 
-def test_orders_are_for_users_and_their_own(backend: Backend, buyer: Visitor) -> None:
+def test_a_user_sees_only_own_orders(backend: Backend, buyer: Visitor) -> None:
     nobody, other = Visitor(backend.url), backend.user()
     placed = buyer.order({backend.add(): 1}).json()
     path = f"/api/orders/{placed['id']}"
@@ -141,7 +141,7 @@ def test_orders_are_for_users_and_their_own(backend: Backend, buyer: Visitor) ->
     assert other.get("/api/orders").json() == {"items": [], "next": None}
 
 
-def test_pages_of_orders_follow_each_other(backend: Backend, buyer: Visitor) -> None:
+def test_orders_are_paginated(backend: Backend, buyer: Visitor) -> None:
     id = backend.add(stock=5)
     placed = [buyer.order({id: 1}).json()["id"] for _ in range(5)]
     listed: list[int] = []
@@ -155,7 +155,7 @@ def test_pages_of_orders_follow_each_other(backend: Backend, buyer: Visitor) -> 
     assert listed == placed[::-1]
 
 
-def test_jobs_move_an_order_on_to_its_end(
+def test_jobs_advance_an_order_to_its_end(
     backend: Backend, buyer: Visitor, worker: Worker, postgres: Postgres
 ) -> None:
     placed = buyer.order({backend.add(): 1}).json()
@@ -166,7 +166,7 @@ def test_jobs_move_an_order_on_to_its_end(
     wait_until(lambda: postgres.execute("SELECT count(*) FROM outbox") == [(0,)], "nothing is left to do")
 
 
-def test_order_under_way_is_finished_before_the_end(
+def test_an_order_in_progress_is_completed_before_the_process_ends(
     own: Keeper, backend: Backend, postgres: Postgres
 ) -> None:
     mine = own(Backend, backend.given)

@@ -5,7 +5,7 @@ import pytest
 from services import Backend
 
 
-def test_root_says_which_release_answers(backend: Backend) -> None:
+def test_the_api_root_names_the_release(backend: Backend) -> None:
     answer = backend.client.get("/api/").json()
     assert answer.pop("message")
     assert answer == {"app": "shop", "release": "7", "commit": "c0ffee"}
@@ -17,7 +17,7 @@ def test_seeded_products_are_listed(backend: Backend) -> None:
     assert [product["name"] for product in first] == ["Walnut desk", "Reading lamp"]
 
 
-def test_pages_follow_each_other(backend: Backend) -> None:
+def test_products_are_paginated(backend: Backend) -> None:
     last = backend.add()
     ids: list[int] = []
     after: str | None = "0"
@@ -71,11 +71,11 @@ def test_wrong_product_is_refused(backend: Backend, wrong: dict[str, object]) ->
 
 
 @pytest.mark.parametrize("path", ["/0", f"/{2**63}", "?limit=0", "?limit=201", "?after=-1"])
-def test_wrong_address_is_refused(backend: Backend, path: str) -> None:
+def test_an_invalid_url_is_refused(backend: Backend, path: str) -> None:
     assert backend.client.get(f"/api/products{path}").status_code == 422
 
 
-def test_error_is_a_problem_that_says_where(backend: Backend) -> None:
+def test_a_validation_error_names_the_fields(backend: Backend) -> None:
     answer = backend.staff.post("/api/products", {"name": "Bench", "price_cents": -1})
     assert answer.headers["Content-Type"] == "application/problem+json"
     problem = answer.json()
@@ -94,7 +94,7 @@ def test_error_is_a_problem_that_says_where(backend: Backend) -> None:
     ("method", "path", "status"),
     [("GET", "/api/nothing", 404), ("GET", "/api/products/999999", 404), ("PATCH", "/api/products", 405)],
 )
-def test_every_error_is_a_problem(backend: Backend, method: str, path: str, status: int) -> None:
+def test_every_error_is_problem_json(backend: Backend, method: str, path: str, status: int) -> None:
     answer = backend.client.request(method, path)
     assert (answer.status_code, answer.headers["Content-Type"]) == (status, "application/problem+json")
     assert answer.json()["status"] == status

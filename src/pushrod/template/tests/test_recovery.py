@@ -6,7 +6,7 @@ from services import Backend, Visitor, Worker, environment
 from sources import STEPS, listening
 
 
-def test_redis_away_ends_the_stream_and_the_browser_comes_back(
+def test_a_lost_redis_ends_the_stream_and_the_browser_reconnects(
     own: Keeper, postgres: Postgres, cache: Valkey
 ) -> None:
     valkey = own(Valkey)
@@ -23,7 +23,7 @@ def test_redis_away_ends_the_stream_and_the_browser_comes_back(
         wait_until(lambda: source.steps(placed) == STEPS, "told again")
 
 
-def test_redis_may_come_back_empty_and_postgres_after_a_while(
+def test_orders_survive_an_empty_redis_and_a_restart_of_postgresql(
     own: Keeper, backend: Backend, postgres: Postgres, cache: Valkey
 ) -> None:
     valkey = own(Valkey)
@@ -43,7 +43,7 @@ def test_redis_may_come_back_empty_and_postgres_after_a_while(
     assert postgres.execute(f"SELECT count(*) FROM order_steps WHERE order_id = {placed}") == [(4,)]
 
 
-def test_event_that_redis_has_lost_is_published_again(
+def test_an_event_lost_by_redis_is_published_again(
     own: Keeper, backend: Backend, postgres: Postgres, valkey: Valkey
 ) -> None:
     own(Worker, backend.given | {"LEASE_SECONDS": "6"}, valkey)

@@ -17,7 +17,7 @@ def visitor(backend: Backend) -> Visitor:
     return Visitor(backend.url)
 
 
-def test_visitor_has_a_session_of_nobody(visitor: Visitor) -> None:
+def test_a_visitor_has_an_anonymous_session(visitor: Visitor) -> None:
     cookie = visitor.cookie
     assert visitor.refresh() is None
     assert visitor.cookie == cookie
@@ -39,7 +39,7 @@ def test_wrong_password_and_unknown_user_look_the_same(visitor: Visitor) -> None
     assert wrong.json() == unknown.json()
 
 
-def test_address_is_taken_once(backend: Backend, visitor: Visitor) -> None:
+def test_an_email_address_can_be_registered_once(backend: Backend, visitor: Visitor) -> None:
     email = visitor.register()
     again = Visitor(backend.url).post("/api/users", {"email": email.upper(), "password": PASSWORD})
     assert again.status_code == 409
@@ -61,7 +61,7 @@ def test_wrong_credentials_are_refused(visitor: Visitor, wrong: dict[str, object
     assert visitor.post("/api/users", given).status_code == 422
 
 
-def test_login_gives_a_new_id_and_ends_the_old_one(backend: Backend, visitor: Visitor) -> None:
+def test_login_replaces_the_session_id(backend: Backend, visitor: Visitor) -> None:
     planted, token = visitor.cookie, visitor.client.headers["X-CSRF-Token"]
     email = visitor.register()
     assert visitor.cookie != planted
@@ -73,7 +73,7 @@ def test_login_gives_a_new_id_and_ends_the_old_one(backend: Backend, visitor: Vi
     assert Visitor(backend.url, session=before).refresh() is None
 
 
-def test_basket_survives_login_and_is_nobody_elses(backend: Backend, visitor: Visitor) -> None:
+def test_a_basket_survives_login_and_is_private(backend: Backend, visitor: Visitor) -> None:
     assert visitor.get("/api/basket").json() == {"items": []}
     assert visitor.put("/api/basket", BASKET).json() == BASKET
     visitor.register()
@@ -96,7 +96,7 @@ def test_wrong_basket_is_refused(visitor: Visitor, items: object) -> None:
     assert visitor.put("/api/basket", {"items": items}).status_code == 422
 
 
-def test_basket_of_another_release_is_an_empty_one(visitor: Visitor, valkey: Valkey) -> None:
+def test_a_basket_in_another_format_is_empty(visitor: Visitor, valkey: Valkey) -> None:
     visitor.put("/api/basket", BASKET)
     for key in valkey.client.keys("session:*"):
         if valkey.client.hexists(key, "basket"):
@@ -104,7 +104,7 @@ def test_basket_of_another_release_is_an_empty_one(visitor: Visitor, valkey: Val
     assert visitor.get("/api/basket").json() == {"items": []}
 
 
-def test_logout_everywhere_ends_every_device(backend: Backend) -> None:
+def test_logging_out_everywhere_ends_every_session(backend: Backend) -> None:
     here, there, other = (Visitor(backend.url) for _ in range(3))
     email = here.register()
     there.log_in(email)
@@ -113,7 +113,7 @@ def test_logout_everywhere_ends_every_device(backend: Backend) -> None:
     assert [v.refresh() for v in (here, there, other)] == [None, None, somebody]
 
 
-def test_change_needs_the_token_of_the_session(backend: Backend, visitor: Visitor) -> None:
+def test_a_change_requires_the_csrf_token_of_the_session(backend: Backend, visitor: Visitor) -> None:
     token = visitor.client.headers["X-CSRF-Token"]
     foreign = Visitor(backend.url).client.headers["X-CSRF-Token"]
     for wrong in ("", "x", foreign):
@@ -126,13 +126,13 @@ def test_change_needs_the_token_of_the_session(backend: Backend, visitor: Visito
 
 
 @pytest.mark.parametrize("forged", ["x", "", "a" * 5000, '"; DROP', "session%3A1"])
-def test_forged_cookie_is_nobodys(backend: Backend, forged: str) -> None:
+def test_a_forged_cookie_gives_an_anonymous_session(backend: Backend, forged: str) -> None:
     answer = httpx.get(f"{backend.url}/api/session", headers={"Cookie": f"session={forged}"})
     assert answer.json()["email"] is None
     assert "session=" in answer.headers["Set-Cookie"]
 
 
-def test_cookie_is_for_this_host_and_no_script(backend: Backend) -> None:
+def test_the_cookie_is_limited_to_this_host_and_hidden_from_scripts(backend: Backend) -> None:
     plain = httpx.get(f"{backend.url}/api/session").headers["Set-Cookie"]
     assert "HttpOnly" in plain and "SameSite=lax" in plain and "Secure" not in plain
     assert "Domain" not in plain and "Path=/" in plain
@@ -148,7 +148,7 @@ def test_id_of_a_session_is_not_in_redis(visitor: Visitor, valkey: Valkey) -> No
     assert keys and not [key for key in keys if visitor.cookie in key]
 
 
-def test_session_expires_without_requests_and_lives_with_them(
+def test_a_session_expires_without_requests_and_is_renewed_by_them(
     own: Keeper, postgres: Postgres, valkey: Valkey, cache: Valkey
 ) -> None:
     backend = own(Backend, environment(postgres, valkey, cache, SESSION_SECONDS="2"))
@@ -163,7 +163,7 @@ def test_session_expires_without_requests_and_lives_with_them(
     assert Visitor(backend.url, session=expired).refresh() is None
 
 
-def test_session_does_not_live_for_ever(visitor: Visitor, valkey: Valkey) -> None:
+def test_a_session_has_a_maximum_age(visitor: Visitor, valkey: Valkey) -> None:
     visitor.register()
     month_ago = time.time() - 31 * 24 * 3600
     for key in valkey.client.keys("session:*"):
@@ -171,7 +171,7 @@ def test_session_does_not_live_for_ever(visitor: Visitor, valkey: Valkey) -> Non
     assert visitor.refresh() is None
 
 
-def test_what_is_for_users_and_for_staff(backend: Backend, visitor: Visitor) -> None:
+def test_some_requests_need_a_user_and_some_need_staff(backend: Backend, visitor: Visitor) -> None:
     product = {"name": "Oak stool", "price_cents": 100, "stock": 1}
 
     def tried() -> list[int]:
@@ -184,7 +184,7 @@ def test_what_is_for_users_and_for_staff(backend: Backend, visitor: Visitor) -> 
     assert tried() == [403, 403]
 
 
-def test_writes_of_a_user_are_limited_and_of_another_are_not(
+def test_the_writes_of_one_user_are_limited(
     own: Keeper, postgres: Postgres, valkey: Valkey, cache: Valkey
 ) -> None:
     given = environment(postgres, valkey, cache, WRITES_PER_MINUTE="5")
@@ -212,7 +212,9 @@ def test_guesses_of_a_password_are_limited(
     assert Visitor(backend.url).log_in(somebody).status_code == 200
 
 
-def test_redis_away_is_said_where_a_session_is_needed(own: Keeper, postgres: Postgres, cache: Valkey) -> None:
+def test_an_unavailable_redis_is_reported_for_requests_with_a_session(
+    own: Keeper, postgres: Postgres, cache: Valkey
+) -> None:
     valkey = own(Valkey)
     backend = own(Backend, environment(postgres, valkey, cache))
     visitor = Visitor(backend.url)
@@ -224,7 +226,7 @@ def test_redis_away_is_said_where_a_session_is_needed(own: Keeper, postgres: Pos
     wait_until(lambda: Visitor(backend.url).put("/api/basket", BASKET).status_code == 200, "sessions again")
 
 
-def test_user_is_made_by_hand(backend: Backend) -> None:
+def test_a_user_is_created_with_the_management_command(backend: Backend) -> None:
     made = backend.manage("user", "Grace@example.com", "--staff")
     visitor = Visitor(backend.url)
     assert visitor.log_in("grace@example.com", made.strip()).status_code == 200

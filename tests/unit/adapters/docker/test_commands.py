@@ -6,7 +6,7 @@ from pushrod.adapters import docker
 
 
 @pytest.mark.parametrize(
-    ("said", "what"),
+    ("message", "what"),
     [
         (
             "could not find an available, non-overlapping IPv4 address pool among the defaults to assign",
@@ -20,8 +20,8 @@ from pushrod.adapters import docker
         ("shop-r2-web-1: Address already in use", "another container has an address of this release's"),
     ],
 )
-def test_what_is_the_machines_is_an_error_of_the_machine(said: str, what: str) -> None:
-    error = docker.known(said, "app shop")
+def test_errors_of_the_host_are_recognized_in_dockers_messages(message: str, what: str) -> None:
+    error = docker.known(message, "app shop")
     assert error
     assert what in error.what
     assert docker.known("OSError: [Errno 98] Address already in use", "app shop") is None

@@ -16,7 +16,9 @@ MODES = {"run.sh": 0o755, "plain": 0o644}
 
 
 @pytest.mark.slow
-def test_a_checkout_is_the_commit_and_not_the_work_tree(repository: Path, tree: Tree, tmp_path: Path) -> None:
+def test_a_checkout_has_the_files_of_the_commit_not_of_the_work_tree(
+    repository: Path, tree: Tree, tmp_path: Path
+) -> None:
     for name in ("run.sh", "plain", "ä b/naïve.txt", "deep/er/file", "-dash", "new\nline"):
         tree.write(name, f"content of {name}\n")
     tree.write("binary", bytes(range(256)) * 40)
@@ -39,7 +41,7 @@ def test_a_checkout_is_the_commit_and_not_the_work_tree(repository: Path, tree: 
     assert sorted(p.name for p in out.parent.iterdir()) == ["out", "out.index"]
 
 
-def test_a_checkout_is_the_commits_files_as_they_are(
+def test_git_attributes_do_not_change_the_files_of_a_checkout(
     home: Path, repository: Path, tree: Tree, tmp_path: Path
 ) -> None:
     """No attribute omits a file, changes its text, or runs a program; also in a repository of an older pushrod."""
@@ -71,16 +73,16 @@ def test_a_checkout_is_the_commits_files_as_they_are(
     git.transfer(tree.path, repository, commit)
     (repository / "info" / "attributes").unlink(missing_ok=True)
     git.checkout(repository, commit, tmp_path / "out")
-    found = {
+    result = {
         str(p.relative_to(tmp_path / "out")): p.read_text()
         for p in (tmp_path / "out").rglob("*")
         if p.is_file()
     }
-    assert found == files
+    assert result == files
     assert not ran.exists()
 
 
-def test_whoever_an_instance_runs_as_can_read_a_checkout_whatever_the_umask(
+def test_every_user_can_read_a_checkout_whatever_the_umask(
     repository: Path, tree: Tree, tmp_path: Path
 ) -> None:
     commit = tree.commit("one", a="1", **{"b/c": "2"})
@@ -96,7 +98,9 @@ def test_whoever_an_instance_runs_as_can_read_a_checkout_whatever_the_umask(
     assert {stat.S_IMODE(p.stat().st_mode) for p in files} == {0o644}
 
 
-def test_a_checkout_never_goes_over_another(repository: Path, tree: Tree, tmp_path: Path) -> None:
+def test_a_checkout_does_not_overwrite_an_existing_directory(
+    repository: Path, tree: Tree, tmp_path: Path
+) -> None:
     commit = tree.commit("one", a="1")
     git.transfer(tree.path, repository, commit)
     git.checkout(repository, commit, tmp_path / "out")
@@ -104,7 +108,7 @@ def test_a_checkout_never_goes_over_another(repository: Path, tree: Tree, tmp_pa
         git.checkout(repository, commit, tmp_path / "out")
 
 
-def test_a_checkout_of_what_is_not_there_leaves_no_archive(repository: Path, tmp_path: Path) -> None:
+def test_a_checkout_of_an_unknown_commit_leaves_no_archive(repository: Path, tmp_path: Path) -> None:
     with pytest.raises(RepositoryError, match="git archive failed: fatal"):
         git.checkout(repository, "1" * 40, tmp_path / "below" / "out")
     assert [p.name for p in (tmp_path / "below").iterdir()] == ["out"]
@@ -152,7 +156,7 @@ def test_a_link_in_a_commit_is_not_written_through(repository: Path, tree: Tree,
 
 
 @pytest.mark.slow
-def test_what_a_repository_replaces_is_not_deployed(repository: Path, tree: Tree, tmp_path: Path) -> None:
+def test_replace_refs_of_a_repository_are_ignored(repository: Path, tree: Tree, tmp_path: Path) -> None:
     good, evil = tree.commit("one", a="good"), tree.commit("two", a="evil")
     for commit in (good, evil):
         git.transfer(tree.path, repository, commit)

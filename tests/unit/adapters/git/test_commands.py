@@ -9,7 +9,7 @@ from pushrod.core.errors import RepositoryError
 from tests.conftest import Tree
 
 
-def test_commands_do_not_inherit_where_a_hook_points_git(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_git_commands_do_not_inherit_the_git_variables_of_a_hook(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GIT_DIR", "/elsewhere")
     monkeypatch.setenv("GIT_QUARANTINE_PATH", "/q")
     monkeypatch.setenv("GIT_OBJECT_DIRECTORY", "/q")
@@ -25,6 +25,6 @@ def test_commands_do_not_inherit_where_a_hook_points_git(monkeypatch: pytest.Mon
     }
 
 
-def test_git_says_in_its_own_words_what_failed(tree: Tree) -> None:
+def test_an_error_contains_gits_own_message(tree: Tree) -> None:
     with pytest.raises(RepositoryError, match=r"git show failed: fatal: .*nonsense"):
         git.git(tree.path, "show", "nonsense")

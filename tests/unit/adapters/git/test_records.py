@@ -20,7 +20,7 @@ def record(state: Path, text: str) -> None:
     git.commit_all(state, text)
 
 
-def test_a_file_comes_back_as_it_was(state: Path) -> None:
+def test_a_file_is_restored_from_an_earlier_commit(state: Path) -> None:
     for text in ("one", "two"):
         record(state, text)
     git.commit_all(state, "nothing has changed")
@@ -31,7 +31,7 @@ def test_a_file_comes_back_as_it_was(state: Path) -> None:
     assert not git.restore(state, newest, "other")
 
 
-def test_locks_of_a_command_that_was_killed_hold_nobody_up(state: Path) -> None:
+def test_stale_git_locks_do_not_block_a_commit(state: Path) -> None:
     record(state, "one")
     for name in ("index.lock", "HEAD.lock", "refs/heads/main.lock"):
         (state / ".git" / name).write_text("")
@@ -40,7 +40,7 @@ def test_locks_of_a_command_that_was_killed_hold_nobody_up(state: Path) -> None:
 
 
 @pytest.mark.slow
-def test_only_so_many_commits_stay(state: Path) -> None:
+def test_the_number_of_kept_commits_is_bounded(state: Path) -> None:
     for n in range(7):
         record(state, str(n))
         git.shorten(state, 4)
@@ -51,7 +51,9 @@ def test_only_so_many_commits_stay(state: Path) -> None:
     assert git.is_sound(state)
 
 
-def test_a_history_that_is_gone_is_not_another_repositorys(state: Path, tmp_path: Path) -> None:
+def test_a_repository_without_its_history_does_not_use_a_parent_repository(
+    state: Path, tmp_path: Path
+) -> None:
     git.init(tmp_path)
     (state / ".git").rename(tmp_path / "elsewhere")
     assert not git.is_sound(state)
@@ -62,7 +64,7 @@ def test_a_history_that_is_gone_is_not_another_repositorys(state: Path, tmp_path
 
 
 @pytest.mark.parametrize("damage", ["gone", "changed", "a directory"])
-def test_what_has_changed_is_again_what_was_committed(state: Path, damage: str) -> None:
+def test_changed_files_are_restored_to_their_committed_content(state: Path, damage: str) -> None:
     (state / "releases" / "1").mkdir(parents=True)
     path = state / "releases" / "1" / "release.json"
     path.write_text("{}")

@@ -3,7 +3,10 @@
 import os
 import stat
 import subprocess
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -29,7 +32,7 @@ def test_a_repository_has_hooks_that_can_be_run(tmp_path: Path, home: Path) -> N
         assert (path / "said").read_text() == repr(["it's", "a b", "$HOME", name])
 
 
-def test_making_a_repository_again_keeps_what_is_in_it(repository: Path, tree: Tree) -> None:
+def test_creating_a_repository_again_keeps_its_content(repository: Path, tree: Tree) -> None:
     commit = tree.commit("one", a="1")
     git.transfer(tree.path, repository, commit)
     git.move_branch(repository, commit)
@@ -39,7 +42,7 @@ def test_making_a_repository_again_keeps_what_is_in_it(repository: Path, tree: T
 
 
 @pytest.mark.slow
-def test_the_branch_is_nowhere_until_it_is_moved(repository: Path, tree: Tree) -> None:
+def test_the_branch_does_not_exist_before_it_is_moved(repository: Path, tree: Tree) -> None:
     assert git.branch_commit(repository) == ""
     commit = tree.commit("one", a="1")
     with pytest.raises(RepositoryError, match="rev-parse"):
@@ -50,7 +53,7 @@ def test_the_branch_is_nowhere_until_it_is_moved(repository: Path, tree: Tree) -
 
 
 @pytest.mark.slow
-def test_a_users_own_hooks_do_not_take_the_place_of_an_apps(home: Path, tmp_path: Path, tree: Tree) -> None:
+def test_a_users_own_hooks_do_not_replace_an_apps_hooks(home: Path, tmp_path: Path, tree: Tree) -> None:
     """With `core.hooksPath` set for all repositories, Git would not call pushrod, and would accept every push."""
     for name, file in (("theirs", "pre-receive"), ("template/hooks", "update")):
         (home / name).mkdir(parents=True)
@@ -67,7 +70,7 @@ def test_a_users_own_hooks_do_not_take_the_place_of_an_apps(home: Path, tmp_path
 
 
 @pytest.mark.slow
-def test_what_no_ref_leads_to_goes_after_a_day(
+def test_unreachable_packs_are_removed_after_a_day(
     tree: Tree, repository: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(repositories, "_MANY_PACKS", 2)
@@ -89,7 +92,7 @@ def test_what_no_ref_leads_to_goes_after_a_day(
 
 
 @pytest.mark.slow
-def test_a_repository_has_its_settings_whoever_serves_it(repository: Path) -> None:
+def test_a_repository_has_its_settings_for_local_and_ssh_clients(repository: Path) -> None:
     """In a file for clients on this machine, and in the environment for those that come by SSH."""
     for environment in (git.environment(), git.served(MOST)):
         for name, value in repositories._SERVED.items():
@@ -100,7 +103,7 @@ def test_a_repository_has_its_settings_whoever_serves_it(repository: Path) -> No
 
 
 @pytest.mark.slow
-def test_a_delta_that_grows_is_not_made(repository: Path, tree: Tree) -> None:
+def test_a_delta_that_expands_beyond_the_limit_is_refused(repository: Path, tree: Tree) -> None:
     """Three bytes per copy: 3 kB of delta for a 64 MiB file, where 16 are allowed."""
     argv = ["git", "-C", str(repository), "unpack-objects", "-q"]
     small = msgspec.structs.replace(MOST, file_size=16 << 20)
@@ -117,7 +120,9 @@ def test_a_delta_that_grows_is_not_made(repository: Path, tree: Tree) -> None:
 
 
 @pytest.mark.parametrize("name", [".git", ".GIT", "git~1", ".g\u200cit", "..", ".", ".git "])
-def test_a_name_that_is_gits_own_somewhere_is_no_files(name: str, repository: Path, tree: Tree) -> None:
+def test_a_file_name_reserved_by_git_on_any_platform_is_refused(
+    name: str, repository: Path, tree: Tree
+) -> None:
     tree.commit("one", a="x")
     oid = tree.git("rev-parse", "HEAD:a").stdout.strip()
     sub = processes.run(
@@ -128,7 +133,7 @@ def test_a_name_that_is_gits_own_somewhere_is_no_files(name: str, repository: Pa
         git.transfer(tree.path, repository, commit)
 
 
-def test_a_tag_says_who_what_and_is_replaced(home: Path, repository: Path, tree: Tree) -> None:
+def test_a_tag_has_an_author_and_a_message_and_is_replaced(home: Path, repository: Path, tree: Tree) -> None:
     with (home / ".gitconfig").open("a") as f:
         f.write("[tag]\ngpgSign = true\n[commit]\ngpgSign = true\n[gpg]\nprogram = false\n")
     first = tree.git("-c", "commit.gpgSign=false", "commit", "-q", "--allow-empty", "-m", "one")
@@ -147,7 +152,7 @@ def test_a_tag_says_who_what_and_is_replaced(home: Path, repository: Path, tree:
 @pytest.mark.parametrize("name", ["HEAD", "config"])
 @pytest.mark.parametrize("text", [b"", b"\0\xff{", None])
 @pytest.mark.slow
-def test_a_repository_that_git_cannot_read_is_mended(
+def test_a_repository_that_git_cannot_read_is_repaired(
     repository: Path, tree: Tree, name: str, text: bytes | None
 ) -> None:
     commit = tree.commit("one", a="1")
@@ -166,7 +171,7 @@ def test_a_repository_that_git_cannot_read_is_mended(
 
 
 @pytest.mark.slow
-def test_a_repository_that_has_lost_an_object_is_not_whole(repository: Path, tree: Tree) -> None:
+def test_a_repository_with_a_missing_object_is_not_intact(repository: Path, tree: Tree) -> None:
     first, second = tree.commit("one", a="1"), tree.commit("two", a="2")
     for commit in (first, second):
         git.transfer(tree.path, repository, commit)
@@ -184,9 +189,36 @@ def test_a_repository_that_has_lost_an_object_is_not_whole(repository: Path, tre
 
 
 @pytest.mark.parametrize("name", ["HEAD", "refs/heads/main"])
-def test_the_branch_is_moved_past_a_lock_that_was_left(repository: Path, tree: Tree, name: str) -> None:
+def test_a_stale_lock_does_not_prevent_a_branch_move(repository: Path, tree: Tree, name: str) -> None:
     commit = tree.commit("one", a="1")
     git.transfer(tree.path, repository, commit)
     (repository / f"{name}.lock").touch()
     git.move_branch(repository, commit)
     assert git.branch_commit(repository) == commit
+
+
+@pytest.mark.parametrize("collect", [repositories.collect, repositories.tidy])
+def test_a_date_beyond_all_numbers_does_not_keep_git_busy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, collect: Callable[[Path], None]
+) -> None:
+    repository = tmp_path / "repo.git"
+    processes.run(["git", "init", "--quiet", "--bare", repository])
+    monkeypatch.setattr(repositories, "_MANY_PACKS", -1)
+
+    def made(words: list[str], text: str) -> str:
+        done = processes.run(["git", "-C", repository, *words], stdin=text, env=git.environment())
+        return done.stdout.strip()
+
+    tree, parent = made(["mktree"], ""), ""
+    for date in (1700000000, 99999999999999999999, 1700000000, 1700000001):
+        text = f"tree {tree}\n{parent}author a <a@b> {date} +0000\ncommitter a <a@b> {date} +0000\n\nx\n"
+        commit = made(["hash-object", "-w", "-t", "commit", "--stdin", "--literally"], text)
+        parent = f"parent {commit}\n"
+    made(["update-ref", "refs/heads/main", commit], "")
+    monkeypatch.setattr(processes, "run", partial(_within, processes.run))
+    collect(repository)
+    assert repositories.packs(repository)
+
+
+def _within(run: Callable[..., processes.Completed], *words: Any, **named: Any) -> processes.Completed:
+    return run(*words, **named | {"timeout": 20.0})

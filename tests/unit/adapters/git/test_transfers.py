@@ -16,7 +16,7 @@ KEEPS = "git.transfer(repo, repo, sys.stdin.read().split()[1], quarantine=dict(o
 
 
 @pytest.mark.slow
-def test_a_commit_is_copied_with_all_it_needs(repository: Path, tree: Tree) -> None:
+def test_a_commit_is_copied_with_all_its_objects(repository: Path, tree: Tree) -> None:
     tree.commit("one", a="1", b="same")
     commit = tree.commit("two", a="2")
     git.transfer(tree.path, repository, commit)
@@ -27,7 +27,7 @@ def test_a_commit_is_copied_with_all_it_needs(repository: Path, tree: Tree) -> N
 
 
 @pytest.mark.slow
-def test_only_what_is_missing_is_copied(repository: Path, tree: Tree) -> None:
+def test_only_missing_objects_are_copied(repository: Path, tree: Tree) -> None:
     big = "".join(f"{n}\n" for n in range(20_000))
     first = tree.commit("one", big=big)
     git.transfer(tree.path, repository, first)
@@ -40,9 +40,7 @@ def test_only_what_is_missing_is_copied(repository: Path, tree: Tree) -> None:
     git.git(repository, "fsck", "--strict")
 
 
-def test_a_commit_of_somebody_elses_history_is_copied_too(
-    repository: Path, tree: Tree, tmp_path: Path
-) -> None:
+def test_a_commit_of_an_unrelated_history_is_copied(repository: Path, tree: Tree, tmp_path: Path) -> None:
     """Objects that the repository has and the source lacks must not be requested from the source."""
     git.transfer(tree.path, repository, (first := tree.commit("one", a="1")))
     git.move_branch(repository, first)
@@ -55,7 +53,7 @@ def test_a_commit_of_somebody_elses_history_is_copied_too(
     assert git.is_commit(repository, commit)
 
 
-def test_a_commit_that_is_not_there_cannot_be_copied(repository: Path, tree: Tree) -> None:
+def test_copying_an_unknown_commit_fails(repository: Path, tree: Tree) -> None:
     tree.commit("one", a="1")
     with pytest.raises(RepositoryError, match="pack-objects failed"):
         git.transfer(tree.path, repository, "1" * 40)
@@ -63,7 +61,7 @@ def test_a_commit_that_is_not_there_cannot_be_copied(repository: Path, tree: Tre
 
 
 @pytest.mark.slow
-def test_a_refused_commit_goes_with_its_pack_and_nothing_else(tree: Tree, repository: Path) -> None:
+def test_removing_the_pack_of_a_refused_commit_keeps_other_objects(tree: Tree, repository: Path) -> None:
     kept = tree.commit("kept", a="1")
     git.transfer(tree.path, repository, kept)
     git.move_branch(repository, kept)
@@ -84,7 +82,7 @@ def test_a_refused_commit_goes_with_its_pack_and_nothing_else(tree: Tree, reposi
 
 @pytest.mark.parametrize(("source", "kept"), [(REFUSES, False), (KEEPS, True)], ids=["refuses", "keeps"])
 @pytest.mark.slow
-def test_a_commit_outlives_the_quarantine_of_a_push_that_is_refused(
+def test_a_copied_commit_survives_the_quarantine_of_a_refused_push(
     source: str, kept: bool, tmp_path: Path, tree: Tree
 ) -> None:
     repository = with_hook(tmp_path / "repo.git", source)
@@ -100,9 +98,7 @@ def test_a_commit_outlives_the_quarantine_of_a_push_that_is_refused(
         assert (tmp_path / "out" / "b").read_text() == "2"
 
 
-def test_a_push_of_what_is_there_already_needs_nothing_out_of_quarantine(
-    repository: Path, tree: Tree
-) -> None:
+def test_a_push_of_a_known_commit_copies_nothing_from_quarantine(repository: Path, tree: Tree) -> None:
     older, newer = tree.commit("one", a="1"), tree.commit("two", a="2")
     git.transfer(tree.path, repository, newer)
     git.move_branch(repository, newer)

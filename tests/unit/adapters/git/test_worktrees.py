@@ -9,12 +9,12 @@ from pushrod.core.errors import RepositoryError
 from tests.conftest import Tree
 
 
-def test_the_work_tree_of_a_directory_below_it(tree: Tree) -> None:
+def test_the_work_tree_is_found_from_a_subdirectory(tree: Tree) -> None:
     (tree.path / "a" / "b").mkdir(parents=True)
     assert git.toplevel(tree.path / "a" / "b") == tree.path
 
 
-def test_a_directory_that_is_in_no_repository_or_not_there(home: Path, tmp_path: Path) -> None:
+def test_a_directory_that_is_missing_or_outside_a_repository_is_refused(home: Path, tmp_path: Path) -> None:
     (tmp_path / "it's").mkdir()
     with pytest.raises(RepositoryError, match="not a git repository") as e:
         git.toplevel(tmp_path / "it's")

@@ -12,18 +12,20 @@ DEBIAN = "nginx version: nginx/1.26.3\nbuilt with OpenSSL 3.5.1\nconfigure argum
     ("version", "keepalive_min", "http2"),
     [("1.31.3", True, True), ("1.27.3", False, True), ("1.25.1", False, True), ("1.25.0", False, False)],
 )
-def test_what_a_version_knows(version: str, keepalive_min: bool, http2: bool) -> None:
+def test_the_version_determines_the_supported_features(
+    version: str, keepalive_min: bool, http2: bool
+) -> None:
     known = build.known(f"nginx version: nginx/{version}")
     assert (known.keepalive_min, known.http2, known.gives_back) == (keepalive_min, http2, False)
 
 
 @pytest.mark.parametrize(
-    ("said", "gives_back"),
+    ("output", "gives_back"),
     [(f"{STATIC}--with-debug", True), (STATIC, False), (DEBIAN, False)],
 )
-def test_memory_is_held_of_a_build_that_gives_it_back_and_can(said: str, gives_back: bool) -> None:
-    assert build.known(said).gives_back is gives_back
+def test_memory_is_held_only_for_a_build_that_returns_it(output: str, gives_back: bool) -> None:
+    assert build.known(output).gives_back is gives_back
 
 
-def test_what_is_no_nginx_has_no_version() -> None:
+def test_output_of_another_program_has_no_version() -> None:
     assert build.version("hello") == ()

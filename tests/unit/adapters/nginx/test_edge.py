@@ -19,9 +19,9 @@ from pushrod.core.site import Site
 from pushrod.system import files
 
 
-def program(path: Path, says: str) -> Path:
+def program(path: Path, printed: str) -> Path:
     """A program that reports a version as nginx does, and accepts every configuration."""
-    path.write_text(f"#!/bin/sh\necho '{says}' >&2\n")
+    path.write_text(f"#!/bin/sh\necho '{printed}' >&2\n")
     path.chmod(0o755)
     return path
 
@@ -42,7 +42,7 @@ def mode(path: Path) -> int:
 
 
 @pytest.mark.parametrize(
-    ("says", "version"),
+    ("printed", "version"),
     [
         ("nginx version: nginx/1.31.3", (1, 31, 3)),
         ("nginx version: nginx/1.22.1 (Ubuntu)", (1, 22, 1)),
@@ -50,17 +50,19 @@ def mode(path: Path) -> int:
         ("nginx version: nginx/1.30.0\nbuilt by gcc 14.2.0 (Alpine 14.2.0)", (1, 30, 0)),
     ],
 )
-def test_the_version(tmp_path: Path, runtime: Path, says: str, version: tuple[int, ...]) -> None:
-    assert Edge(program(tmp_path / "nginx", says), tmp_path, runtime).version == version
+def test_the_version_of_nginx_is_read(
+    tmp_path: Path, runtime: Path, printed: str, version: tuple[int, ...]
+) -> None:
+    assert Edge(program(tmp_path / "nginx", printed), tmp_path, runtime).version == version
 
 
-def test_a_program_that_is_no_nginx(tmp_path: Path, runtime: Path) -> None:
+def test_a_program_other_than_nginx_is_refused(tmp_path: Path, runtime: Path) -> None:
     with pytest.raises(HostError, match="does not report an nginx version"):
         _ = Edge(program(tmp_path / "nginx", "hello"), tmp_path, runtime).version
 
 
 @pytest.mark.parametrize(("version", "known"), [("1.27.4", True), ("1.27.3", False), ("1.22.1", False)])
-def test_keepalive_min_timeout_is_used_since_the_version_that_has_it(
+def test_keepalive_min_timeout_is_set_only_if_the_version_supports_it(
     tmp_path: Path, runtime: Path, version: str, known: bool
 ) -> None:
     edge = Edge(program(tmp_path / "nginx", f"nginx version: nginx/{version}"), tmp_path / "edge", runtime)
@@ -68,7 +70,7 @@ def test_keepalive_min_timeout_is_used_since_the_version_that_has_it(
     assert ("keepalive_min_timeout 2s;" in (edge.current / "nginx.conf").read_text()) is known
 
 
-def test_argv_clears_the_way_and_becomes_nginx(edge: Edge) -> None:
+def test_argv_removes_a_stale_socket_and_executes_nginx(edge: Edge) -> None:
     directory = edge.directory
     assert edge.argv() == (
         *(sys.executable, "-I", "-S", f"{directory}/nginx_start.py", str(edge.socket)),
@@ -96,7 +98,7 @@ def test_prepare_again_changes_nothing(edge: Edge) -> None:
 
 
 @pytest.mark.parametrize("module", [start, rotation])
-def test_prepare_copies_what_runs_by_itself_and_keeps_it_up_to_date(edge: Edge, module: ModuleType) -> None:
+def test_prepare_copies_the_standalone_programs_and_updates_them(edge: Edge, module: ModuleType) -> None:
     source = Path(str(module.__file__))
     copy, text = edge.directory / f"nginx_{source.name}", source.read_text()
     for _ in range(2):
@@ -137,13 +139,13 @@ def test_prepare_renders_a_copied_tree_for_its_own_directory(used: Edge, origina
     assert original == "gone" or used.current.readlink() == before
 
 
-def test_prepare_renders_a_tree_again_whose_socket_is_elsewhere_now(used: Edge) -> None:
+def test_prepare_renders_the_tree_again_after_the_socket_moved(used: Edge) -> None:
     moved = replace(used, runtime=used.runtime.with_name("two"))
     moved.prepare()
     assert str(moved.socket) in (used.current / "nginx.conf").read_text()
 
 
-def test_prepare_leaves_the_tree_of_a_directory_that_a_link_names(used: Edge) -> None:
+def test_prepare_keeps_the_tree_if_the_directory_is_reached_by_a_link(used: Edge) -> None:
     link = used.directory.with_name("link")
     link.symlink_to(used.directory)
     before = used.current.readlink()
@@ -151,7 +153,7 @@ def test_prepare_leaves_the_tree_of_a_directory_that_a_link_names(used: Edge) ->
     assert used.current.readlink() == before
 
 
-def test_prepare_mends_a_link_to_nothing(edge: Edge) -> None:
+def test_prepare_repairs_a_dangling_link(edge: Edge) -> None:
     edge.prepare()
     files.remove_tree(edge.current.resolve())
     edge.prepare()
@@ -174,13 +176,13 @@ def shared(used: Edge, before: Path) -> set[str]:
     return {name for name in names if (before / name).exists() and (now / name).samefile(before / name)}
 
 
-def test_what_a_change_leaves_as_it_is_is_one_file_in_both_trees(used: Edge) -> None:
+def test_unchanged_files_are_shared_between_two_trees(used: Edge) -> None:
     before = used.current.resolve()
     used.place({"blog": BLOG})
     assert shared(used, before) == {"headers.conf", "left_out.conf", "sites/shop.conf"}
 
 
-def test_what_changes_is_a_file_of_its_own(used: Edge) -> None:
+def test_a_changed_file_is_rewritten_and_the_old_one_kept(used: Edge) -> None:
     before = used.current.resolve()
     old = (before / "sites" / "shop.conf").read_text()
     used.place({"shop": msgspec.structs.replace(SITE, release=8)})
@@ -198,9 +200,7 @@ def test_a_change_made_by_hand_is_lost_at_the_next_switch(used: Edge) -> None:
     assert (used.current / "sites" / "shop.conf").read_text() == rendered
 
 
-def test_all_of_a_tree_that_is_new_is_durable_before_it_is_pointed_to(
-    used: Edge, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_new_tree_is_fsynced_before_the_link_moves(used: Edge, monkeypatch: pytest.MonkeyPatch) -> None:
     done: list[str] = []
     point = files.point
     before = used.current.resolve()
@@ -223,7 +223,7 @@ def test_all_of_a_tree_that_is_new_is_durable_before_it_is_pointed_to(
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"shop": {"app": "shop"}}', '{"shop": {"surprise": 1}}'])
-def test_sites_that_cannot_be_read(edge: Edge, text: str) -> None:
+def test_unreadable_sites_are_an_error(edge: Edge, text: str) -> None:
     edge.prepare()
     (edge.current / "sites.json").write_text(text)
     with pytest.raises(StateError, match="sites cannot be read") as caught:
@@ -231,7 +231,7 @@ def test_sites_that_cannot_be_read(edge: Edge, text: str) -> None:
     assert caught.value.where == str(edge.current / "sites.json")
 
 
-def test_an_edge_that_never_ran(edge: Edge) -> None:
+def test_switching_an_edge_that_never_ran_fails(edge: Edge) -> None:
     edge.prepare()
     assert not edge.running()
     assert not edge.answering()
@@ -239,15 +239,15 @@ def test_an_edge_that_never_ran(edge: Edge) -> None:
         edge.switch({})
 
 
-def test_a_pid_file_that_names_another_process(edge: Edge) -> None:
+def test_a_pid_file_of_another_process_does_not_count(edge: Edge) -> None:
     edge.prepare()
     (edge.directory / "run" / "nginx.pid").write_text("1\n")
     assert not edge.running()
 
 
-def test_after_a_switch_without_older_workers_there_is_nothing_to_drain(edge: Edge) -> None:
+def test_a_switch_without_older_workers_has_nothing_to_drain(edge: Edge) -> None:
     assert edge.drained(Switch("1-00000000"), 0.0)
 
 
-def test_a_process_that_is_no_nginx_is_not_waited_for(edge: Edge) -> None:
+def test_drain_does_not_wait_for_a_process_other_than_nginx(edge: Edge) -> None:
     assert edge.drained(Switch("1-00000000", (os.getpid(),)), 0.0)

@@ -14,7 +14,7 @@ def trees(tmp_path: Path) -> Generations:
     return Generations(tmp_path)
 
 
-def test_a_new_name_is_above_all_others(trees: Generations, tmp_path: Path) -> None:
+def test_a_new_tree_name_has_the_highest_number(trees: Generations, tmp_path: Path) -> None:
     (tmp_path / "9-0123456789").mkdir()
     assert trees.next().startswith("1-")
     for number in (1, 10, 9):
@@ -23,7 +23,7 @@ def test_a_new_name_is_above_all_others(trees: Generations, tmp_path: Path) -> N
     assert trees.all() == ["10-0123abcd", "9-0123abcd", "1-0123abcd"]
 
 
-def test_what_is_the_same_is_one_file_in_both(trees: Generations, tmp_path: Path) -> None:
+def test_identical_files_are_shared_between_trees(trees: Generations, tmp_path: Path) -> None:
     first, second = "1-00000000", "2-00000000"
     trees.write(first, TEXTS)
     written = trees.write(second, {**TEXTS, "nginx.conf": "two"}, first)
@@ -33,7 +33,7 @@ def test_what_is_the_same_is_one_file_in_both(trees: Generations, tmp_path: Path
     assert not trees.has(second, TEXTS)
 
 
-def test_a_tree_that_cannot_be_written_leaves_nothing(trees: Generations, tmp_path: Path) -> None:
+def test_a_tree_that_cannot_be_written_leaves_no_files(trees: Generations, tmp_path: Path) -> None:
     with pytest.raises(FileExistsError):
         trees.write("1-00000000", {**TEXTS, "sites": "a file in a directory's place"})
     with pytest.raises(KeyboardInterrupt), trees.removed_on_failure("2-00000000"):
@@ -42,7 +42,7 @@ def test_a_tree_that_cannot_be_written_leaves_nothing(trees: Generations, tmp_pa
     assert trees.all() == []
 
 
-def test_the_newest_stay_and_the_current_one(trees: Generations) -> None:
+def test_the_newest_trees_and_the_current_one_are_kept(trees: Generations) -> None:
     names = [f"{number}-00000000" for number in range(1, 7)]
     for name in names:
         trees.write(name, TEXTS)

@@ -46,10 +46,10 @@ def lint(place: Path, *sites: Site) -> list[Found]:
 
 
 @pytest.mark.slow
-def test_what_is_found_is_explained(tmp_path: Path) -> None:
-    found = lint(tmp_path, EVERY, SECURE, changed(SHOP, port=81), BLOG)
-    assert {f.plugin for f in found} == {*EXPLAINED}
-    (splitting,) = (f.config for f in found if f.plugin == "http_splitting")
+def test_every_linter_finding_is_explained(tmp_path: Path) -> None:
+    result = lint(tmp_path, EVERY, SECURE, changed(SHOP, port=81), BLOG)
+    assert {f.plugin for f in result} == {*EXPLAINED}
+    (splitting,) = (f.config for f in result if f.plugin == "http_splitting")
     assert splitting.count("return") == splitting.count("return 308 $uri/$is_args$args") == 1
 
 
@@ -62,6 +62,6 @@ def test_what_is_found_is_explained(tmp_path: Path) -> None:
         ('proxy_set_header Host "$http_host";', "host_spoofing"),
     ],
 )
-def test_it_would_find_what_is_wrong(tmp_path: Path, text: str, plugin: str) -> None:
+def test_the_linter_finds_known_mistakes(tmp_path: Path, text: str, plugin: str) -> None:
     routing = msgspec.structs.replace(SHOP.routing, snippets={"own.conf": text})
     assert plugin in {f.plugin for f in lint(tmp_path, changed(SHOP, routing=routing))}

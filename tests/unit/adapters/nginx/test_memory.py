@@ -10,12 +10,12 @@ from tests.unit.adapters.nginx.samples import EDGE, SHOP, SOCKET
 INCLUDED = f"        include {memory.NAME};\n"
 
 
-def test_pieces_of_an_answers_headers_and_of_a_request_are_held() -> None:
+def test_memory_is_held_for_response_headers_and_requests() -> None:
     lines = Counter(memory.held().splitlines()[1:])
     assert lines == {"error_log memory:36k emerg;": 65, "error_log memory:4k emerg;": 128}
 
 
-def test_only_of_an_nginx_that_gives_them_back() -> None:
+def test_memory_is_held_only_for_an_nginx_that_returns_it() -> None:
     for gives_back in (True, False):
         known = Known(gives_back=gives_back)
         files = render_tree(

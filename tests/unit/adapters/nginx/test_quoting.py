@@ -21,17 +21,17 @@ def test_a_path_that_nginx_would_expand_is_refused(character: str) -> None:
     assert caught.value.hint
 
 
-def test_text_is_one_word() -> None:
+def test_text_is_quoted_as_one_word() -> None:
     assert quoting.word('a "b" \\ {c}; $d') == '"a \\"b\\" \\\\ {c}; $d"'
 
 
-def test_a_path_of_a_socket_has_its_prefix_inside() -> None:
+def test_the_prefix_of_a_socket_path_is_inside_the_quotes() -> None:
     assert quoting.quoted(Path("/run/a b"), prefix="unix:") == '"unix:/run/a b"'
 
 
-def test_what_can_be_part_of_a_variables_name() -> None:
+def test_a_header_name_becomes_part_of_a_variable_name() -> None:
     assert quoting.name("X-Api-Key") == "x_api_key"
 
 
-def test_lines_are_moved_but_for_empty_ones() -> None:
+def test_lines_are_indented_except_empty_ones() -> None:
     assert quoting.indented("a\n\n  b\n", 4) == "    a\n\n      b\n"

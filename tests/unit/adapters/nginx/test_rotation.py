@@ -29,7 +29,7 @@ def run(edge: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_grown_logs_are_moved_and_the_oldest_forgotten(edge: Path) -> None:
+def test_large_logs_are_rotated_and_the_oldest_removed(edge: Path) -> None:
     (edge / "logs" / "error.log").write_text("short")
     for text in ("first...", "second...", "third...", "fourth..."):
         (edge / "logs" / "access.log").write_text(text)
@@ -38,7 +38,7 @@ def test_grown_logs_are_moved_and_the_oldest_forgotten(edge: Path) -> None:
     assert rotation.rotate(edge, max_bytes=5, keep=2) == ()
 
 
-def test_a_pid_file_that_names_another_process(edge: Path) -> None:
+def test_a_pid_file_of_another_process_is_ignored(edge: Path) -> None:
     assert rotation.master(edge) == 0
     for text in ("1\n", f"{os.getpid()}\n", "no number"):
         (edge / "run" / "nginx.pid").write_text(text)
@@ -46,7 +46,7 @@ def test_a_pid_file_that_names_another_process(edge: Path) -> None:
 
 
 @pytest.mark.slow
-def test_by_itself_it_leaves_a_switch_alone(edge: Path) -> None:
+def test_rotation_does_nothing_during_a_switch(edge: Path) -> None:
     with (edge / "logs" / "access.log").open("wb") as f:
         f.truncate(rotation.MAX_BYTES + 1)
     with locks.lock(edge / "lock", purpose="switching", timeout=5):

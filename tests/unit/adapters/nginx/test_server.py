@@ -32,7 +32,7 @@ def test_a_lone_instance_is_always_tried() -> None:
     assert text == f"{before}    server 127.0.0.1:20001 max_fails=0;\n{rest}"
 
 
-def test_an_app_whose_requests_take_more_memory_has_fewer_of_them() -> None:
+def test_an_app_with_more_memory_per_request_has_a_lower_connection_limit() -> None:
     usual, much = (
         rendered(changed(SHOP, routing=Routing(memory=size << 10, snippets={"a.conf": ""})), HERE)
         for size in (192, 1536)
@@ -42,7 +42,7 @@ def test_an_app_whose_requests_take_more_memory_has_fewer_of_them() -> None:
     assert much == usual.replace("    set $served shop;\n", f"    set $served shop;\n{lines}")
 
 
-def test_a_site_listens_at_every_address_and_knows_its_names() -> None:
+def test_a_site_listens_on_every_address_with_its_names() -> None:
     text = rendered(changed(SHOP, port=80, domains=("shop.example.com", "*.shop.example.com")), EVERYWHERE)
     assert (
         "    listen 0.0.0.0:80;\n    listen [::]:80;\n    server_name shop.example.com *.shop.example.com;\n"
@@ -50,7 +50,7 @@ def test_a_site_listens_at_every_address_and_knows_its_names() -> None:
     )
 
 
-def test_a_site_without_names_answers_to_all_that_no_other_has() -> None:
+def test_a_site_without_names_is_the_default_server() -> None:
     text = rendered(changed(SHOP, port=80), EVERYWHERE)
     assert (
         "    listen 0.0.0.0:80 default_server;\n    listen [::]:80 default_server;\n    server_name shop;\n"
@@ -71,7 +71,7 @@ def test_a_site_with_a_certificate_for_one_of_its_names() -> None:
     assert text[text.index("server_name new.org") :].count("ssl") == 0
 
 
-def test_a_site_that_answers_to_every_name_does_so_with_tls_too() -> None:
+def test_a_site_for_every_name_is_the_default_server_with_tls_too() -> None:
     site = changed(SHOP, tls=Tls(GENERATION, (), 8443))
     assert "    listen 127.0.0.1:8443 ssl default_server;\n" in rendered(site)
     assert "return 308 https://$host:8443$request_uri;" in rendered(site)
@@ -79,7 +79,7 @@ def test_a_site_that_answers_to_every_name_does_so_with_tls_too() -> None:
     assert "ssl_reject_handshake" not in main(site)
 
 
-def test_an_older_nginx_is_told_of_http_2_where_it_listens() -> None:
+def test_an_older_nginx_gets_http2_in_the_listen_directive() -> None:
     text = rendered(SECURE, EVERYWHERE, Known(http2=False))
     assert "    listen 0.0.0.0:443 ssl http2;\n" in text
     assert "http2 on" not in text
@@ -132,7 +132,7 @@ EVERY = Site(
 )
 
 
-def test_names_that_lead_to_another_have_servers_of_their_own() -> None:
+def test_redirected_domains_have_their_own_servers() -> None:
     led = Routing(redirects={"www.blog.org": "blog.org", "old.org": "blog.org"})
     site = changed(
         SECURE,
@@ -151,14 +151,14 @@ def test_names_that_lead_to_another_have_servers_of_their_own() -> None:
     assert "acme-challenge" in plain
 
 
-def test_own_lines_about_buffers_are_the_only_ones() -> None:
+def test_own_buffer_directives_replace_the_default_ones() -> None:
     """Ours would contradict them, and nginx refuses sizes that do not fit together."""
     assert "proxy_buffer_size 36k;" in rendered(SHOP)
     own = changed(SHOP, routing=Routing(snippets={"a.conf": "proxy_buffers 4 8k;"}))
     assert "proxy_buffer_size" not in rendered(own)
 
 
-def test_a_client_stays_at_one_of_many_instances() -> None:
+def test_a_client_sticks_to_one_of_many_instances() -> None:
     """Each has four fallbacks, not all others: for a hundred instances that would be ten thousand lines."""
     backends = tuple(f"10.0.0.{n}:8080" for n in range(1, 101))
     text = rendered(changed(SHOP, backends=backends, entry="web", routing=Routing(sticky=("web",))))

@@ -45,7 +45,7 @@ def test_a_site_that_cannot_be_served_is_refused(change: dict[str, object], prob
         rendered(changed(SHOP, **change))
 
 
-def test_two_apps_on_one_port_without_names_are_told_what_to_do() -> None:
+def test_two_apps_without_names_on_one_port_are_refused_with_a_hint() -> None:
     with pytest.raises(
         EdgeError, match="shop and blog would both answer to every name on port 8000"
     ) as caught:
@@ -54,7 +54,7 @@ def test_two_apps_on_one_port_without_names_are_told_what_to_do() -> None:
     assert "x-pushrod: {domains:" in caught.value.hint
 
 
-def test_a_domain_is_one_apps_alone_whatever_its_port() -> None:
+def test_a_domain_belongs_to_one_app_on_every_port() -> None:
     one, other = (changed(s, domains=("a.example", f"{s.app}.example")) for s in (SHOP, BLOG))
     with pytest.raises(EdgeError, match=r"the domain a\.example is shop's") as caught:
         check([one, other], EVERYWHERE)
@@ -70,7 +70,14 @@ def test_the_edge_is_not_its_own_backend(listening: Listening) -> None:
     assert caught.value.where == "shop"
 
 
-def test_a_container_may_have_the_port_that_the_edge_has() -> None:
+def test_an_instance_with_an_address_of_its_own_may_use_the_port_of_the_edge() -> None:
+    own = changed(SHOP, backends=(f"127.64.0.1:{SHOP.port}",))
+    check([own], HERE)
+    with pytest.raises(EdgeError, match="on which the edge itself listens"):
+        check([own], EVERYWHERE)
+
+
+def test_a_container_may_use_the_port_of_the_edge() -> None:
     check([changed(SHOP, port=80, backends=("10.213.0.2:80",))], EVERYWHERE)
 
 
@@ -88,7 +95,7 @@ def test_a_certificate_that_cannot_be_served_is_refused(tls: Tls, problem: str) 
         rendered(changed(SECURE, tls=tls))
 
 
-def test_a_port_is_with_tls_or_without() -> None:
+def test_a_port_serves_either_tls_or_plain_http() -> None:
     with pytest.raises(EdgeError, match="shop is served on port 443 without TLS, and my-blog with it"):
         check([changed(SHOP, port=443), SECURE], EVERYWHERE)
     itself = changed(SHOP, backends=("127.0.0.1:443",))
@@ -105,7 +112,7 @@ def test_a_port_is_with_tls_or_without() -> None:
         {"maintenance": Maintenance(allow=("10.0.0.0/8; }",))},
     ],
 )
-def test_whoever_is_let_in_is_a_network(change: dict[str, Any]) -> None:
+def test_an_allowed_client_must_be_a_network(change: dict[str, Any]) -> None:
     with pytest.raises(EdgeError, match="is not a network"):
         rendered(changed(SHOP, **change))
 
@@ -132,9 +139,7 @@ def test_whoever_is_let_in_is_a_network(change: dict[str, Any]) -> None:
         ],
     ],
 )
-def test_what_a_site_names_is_there_and_has_a_name_that_nginx_takes(
-    change: dict[str, Any], problem: str
-) -> None:
+def test_the_names_in_a_site_must_exist_and_be_valid_for_nginx(change: dict[str, Any], problem: str) -> None:
     with pytest.raises(EdgeError, match=problem):
         rendered(changed(SHOP, **change))
 

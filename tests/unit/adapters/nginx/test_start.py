@@ -27,13 +27,13 @@ def listen(path: Path) -> socket.socket:
     return listener
 
 
-def test_a_socket_that_somebody_listens_on_stays(path: Path) -> None:
+def test_a_socket_with_a_listener_is_kept(path: Path) -> None:
     with listen(path):
         start.remove_stale_socket(path, patience=0.1)
         assert path.is_socket()
 
 
-def test_a_socket_whose_listener_is_gone_is_removed(path: Path) -> None:
+def test_a_socket_without_a_listener_is_removed(path: Path) -> None:
     listen(path).close()
     start.remove_stale_socket(path)
     assert not path.exists()
@@ -49,7 +49,7 @@ def test_a_listener_that_is_about_to_go_is_waited_for(path: Path) -> None:
     assert not path.exists()
 
 
-def test_nothing_and_an_ordinary_file_are_left_alone(path: Path) -> None:
+def test_a_missing_or_regular_file_is_left_alone(path: Path) -> None:
     start.remove_stale_socket(path)
     assert not path.exists()
     path.write_text("text")
@@ -62,7 +62,7 @@ def begin(path: Path, *argv: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
 
 
-def test_it_becomes_the_program_with_its_arguments(path: Path) -> None:
+def test_the_program_is_executed_with_its_arguments(path: Path) -> None:
     listen(path).close()
     done = begin(path, sys.executable, "-c", "import sys; print(sys.argv[1:]); sys.exit(7)", "a b", "c")
     assert (done.returncode, done.stdout) == (7, "['a b', 'c']\n")

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from pushrod.adapters.nginx import headers
+from pushrod.adapters.nginx import headers, memory
 from pushrod.adapters.nginx.headers import SHARED
 from pushrod.adapters.nginx.sites import Known
 from pushrod.adapters.nginx.tree import render_tree
@@ -70,22 +70,32 @@ STRICT = """
 """
 
 
-def test_the_main_file_has_the_shared_settings_the_mark_and_the_apps_of_its_own_tree() -> None:
+def test_the_main_file_has_the_settings_the_mark_and_the_apps_of_its_tree() -> None:
     assert main(SHOP, BLOG) == MAIN
+
+
+@pytest.mark.parametrize("name", [headers.NAME, headers.LEFT_OUT, headers.LEFT_OUT_OF_CALLS, memory.NAME])
+def test_the_files_that_all_apps_share_are_as_expected(name: str) -> None:
+    called = Routing((Route("/", service="web", grpc=True),))
+    sites = {"shop": changed(SHOP, entry="web", routing=called)}
+    files = render_tree(
+        "3-00c0ffee", sites, listening=HERE, directory=EDGE, socket=SOCKET, known=Known(gives_back=True)
+    )
+    assert files[name] == (FILES / name).read_text()
 
 
 def test_without_apps_there_is_only_the_mark() -> None:
     assert main() == MAIN[: MAIN.index('\n    include "')] + "}\n"
 
 
-def test_an_older_nginx_is_not_told_what_it_does_not_know() -> None:
+def test_an_older_nginx_gets_no_unknown_directive() -> None:
     assert main(SHOP, BLOG, known=Known(keepalive_min=False)) == MAIN.replace(
         "    keepalive_min_timeout 2s;\n", ""
     )
 
 
 @pytest.mark.parametrize(("http2", "spoken"), [(True, 2), (False, 0)])
-def test_a_port_with_a_route_for_grpc_speaks_http_2_without_tls(http2: bool, spoken: int) -> None:
+def test_only_a_port_with_a_grpc_route_speaks_http_2_without_tls(http2: bool, spoken: int) -> None:
     """Including its first server, which nginx checks; no other port does."""
     called = Routing((Route("/", service="web", grpc=True),))
     sites = {
@@ -100,7 +110,7 @@ def test_a_port_with_a_route_for_grpc_speaks_http_2_without_tls(http2: bool, spo
     assert "http2 on;" not in files["sites/blog.conf"]
 
 
-def test_how_a_client_says_a_name_is_known_without_a_regex() -> None:
+def test_exact_host_names_are_matched_without_a_regex() -> None:
     """With a port if it is not the default one; wildcard names are left to the regex."""
     names = re.findall(r'"([a-z.*-]+ [a-z.*0-9:-]+)" \$http_host;', main(SECURE))
     assert names == ["blog.org blog.org", "new.org new.org"]
@@ -142,7 +152,7 @@ def test_every_port_has_one_server_for_unknown_names(sites: list[Any], ports: li
     assert (NAMELESS in text) == (80 in ports)
 
 
-def test_a_tree_is_the_main_file_a_file_for_each_app_and_the_sites_as_values() -> None:
+def test_a_tree_has_the_main_file_a_file_per_app_and_the_sites_as_json() -> None:
     sites = {"shop": SHOP, "blog": BLOG}
     tree = render_tree("3-00c0ffee", sites, listening=HERE, directory=EDGE, socket=SOCKET, known=NEWEST)
     shared = {"nginx.conf", "headers.conf", "left_out.conf", "sites.json"}
@@ -159,14 +169,14 @@ def test_a_tree_is_not_rendered_for_sites_that_collide() -> None:
         render_tree("1-00000000", sites, listening=HERE, directory=EDGE, socket=SOCKET, known=NEWEST)
 
 
-def test_all_sites_with_tls_have_one_profile_and_unknown_names_no_handshake() -> None:
+def test_tls_sites_share_one_profile_and_unknown_names_get_no_handshake() -> None:
     text = main(SHOP, SECURE, listening=EVERYWHERE)
     assert PROFILE in text
     assert REJECTING in text
     assert text.count("ssl_reject_handshake") == 1
 
 
-def test_sites_share_the_map_of_one_time_but_for_those_that_believe_other_proxies() -> None:
+def test_sites_share_one_hsts_map_except_those_with_their_own_proxies() -> None:
     other = changed(
         SECURE, app="other", domains=("other.org",), tls=Tls(GENERATION, ("other.org",), 443, 600)
     )
@@ -179,3 +189,14 @@ def test_sites_share_the_map_of_one_time_but_for_those_that_believe_other_proxie
     own = rendered(behind)
     assert 'map "$scheme_other:$upstream_http_strict_transport_security" $hsts_other {' in own
     assert "add_header Strict-Transport-Security $hsts_other always;" in own
+
+
+def test_metrics_are_served_on_loopback_if_a_port_is_set() -> None:
+    def text(port: int) -> str:
+        return main(SHOP, listening=msgspec.structs.replace(HERE, metrics=port))
+
+    assert "metrics" not in text(0)
+    served = text(9180)
+    assert served.count("9180") == 1
+    assert "listen 127.0.0.1:9180;" in served
+    assert f'alias "{EDGE}/metrics/metrics.prom";' in served

@@ -15,7 +15,7 @@ def programs(directory: Path, version: str) -> Programs:
     return Programs(directory)
 
 
-def test_initdb_argv_of_a_version_with_the_builtin_provider(tmp_path: Path) -> None:
+def test_initdb_argv_uses_the_builtin_provider_of_a_newer_version(tmp_path: Path) -> None:
     argv = cluster.initdb_argv(programs(tmp_path, "18.6"), Path("/w/data"), Path("/w/password"))
     assert argv == [
         str(tmp_path / "initdb"),
@@ -50,7 +50,7 @@ def test_data_of_another_major_version_are_refused_and_named(tmp_path: Path) -> 
     assert [p.name for p in data.iterdir()] == ["PG_VERSION"]
 
 
-def test_data_of_this_version_are_left_alone(tmp_path: Path) -> None:
+def test_data_of_this_version_is_left_alone(tmp_path: Path) -> None:
     data = tmp_path / "data"
     data.mkdir()
     (data / "PG_VERSION").write_text("18\n")
@@ -67,7 +67,7 @@ def test_data_of_another_user_are_refused(tmp_path: Path) -> None:
         cluster.initialise(programs(tmp_path, "18.6"), data, "x", somebody)
 
 
-def test_a_directory_that_holds_something_else_is_refused(tmp_path: Path) -> None:
+def test_a_directory_with_other_files_is_refused(tmp_path: Path) -> None:
     data = tmp_path / "data"
     data.mkdir()
     (data / "precious").write_text("mine")
@@ -76,12 +76,24 @@ def test_a_directory_that_holds_something_else_is_refused(tmp_path: Path) -> Non
     assert (data / "precious").read_text() == "mine"
 
 
-def test_configure_writes_once_and_says_whether_it_did(tmp_path: Path) -> None:
+def test_configure_writes_once_and_returns_whether_it_wrote(tmp_path: Path) -> None:
     assert cluster.configure(tmp_path, 5000)
     assert not cluster.configure(tmp_path, 5000)
     assert cluster.configure(tmp_path, 5001)
     assert (tmp_path / "postgresql.conf").read_text() == cluster.configuration(5001)
     assert (tmp_path / "pg_hba.conf").read_text() == cluster.hba()
+
+
+def test_a_setting_of_a_newer_pushrod_waits_for_the_next_restart(tmp_path: Path) -> None:
+    cluster.configure(tmp_path, 5000)
+    library = {"shared_preload_libraries": "pg_stat_statements", "work_mem": "8MB"}
+    assert cluster.waiting(tmp_path, 5000, "127.0.0.1", library) == ["shared_preload_libraries"]
+    assert cluster.waiting(tmp_path / "new", 5000, "127.0.0.1", library) == []
+    assert not cluster.configure(tmp_path, 5000, settings={"shared_preload_libraries": "pg_stat_statements"})
+    assert "shared_preload_libraries = 'pg_stat_statements'\n" in (tmp_path / "postgresql.conf").read_text()
+    assert cluster.configure(
+        tmp_path, 5000, "127.64.0.2", settings={"shared_preload_libraries": "pg_stat_statements"}
+    )
 
 
 def test_configure_keeps_the_users_own_settings(tmp_path: Path) -> None:
@@ -101,11 +113,11 @@ def test_configure_does_not_write_through_a_link(tmp_path: Path) -> None:
     assert not (tmp_path / "created").exists()
 
 
-def test_configuration_is_whole() -> None:
-    assert cluster.configuration(25432) == CONFIGURATION
+def test_the_configuration_is_complete() -> None:
+    assert cluster.configuration(25432, settings={"work_mem": "8MB"}) == CONFIGURATION
 
 
-def test_hba_trusts_nobody() -> None:
+def test_hba_requires_a_password_for_every_connection() -> None:
     rules = [line.split() for line in cluster.hba().splitlines() if not line.startswith("#")]
     assert rules == [
         ["host", "all", "all", "127.0.0.1/32", "scram-sha-256"],
@@ -118,13 +130,8 @@ CONFIGURATION = """\
 listen_addresses = '127.0.0.1'
 port = 25432
 unix_socket_directories = ''
-max_connections = 100
 password_encryption = 'scram-sha-256'
 
-shared_buffers = '64MB'
-effective_cache_size = '512MB'
-work_mem = '4MB'
-maintenance_work_mem = '64MB'
 random_page_cost = 1.1
 jit = off
 
@@ -140,10 +147,6 @@ logging_collector = off
 log_line_prefix = '%m [%p] %q%u@%d '
 log_timezone = 'UTC'
 log_checkpoints = off
-log_lock_waits = on
-log_min_duration_statement = '1s'
-log_parameter_max_length = 0
-log_parameter_max_length_on_error = 0
 
 timezone = 'UTC'
 datestyle = 'iso, mdy'
@@ -152,6 +155,8 @@ lc_monetary = 'C.UTF-8'
 lc_numeric = 'C.UTF-8'
 lc_time = 'C.UTF-8'
 default_text_search_config = 'pg_catalog.english'
+
+work_mem = '8MB'
 
 include = 'local.conf'
 """

@@ -13,7 +13,7 @@ def program(directory: Path, body: str) -> Programs:
     return Programs(directory)
 
 
-def test_version_is_the_number_alone(tmp_path: Path) -> None:
+def test_the_version_is_the_number_only(tmp_path: Path) -> None:
     programs = program(tmp_path, "echo 'postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)'")
     assert programs.version() == "15.18"
     assert programs.major() == "15"
@@ -23,14 +23,14 @@ def test_version_of_a_development_build_has_a_major(tmp_path: Path) -> None:
     assert program(tmp_path, "echo 'postgres (PostgreSQL) 19.devel'").major() == "19"
 
 
-def test_version_of_a_program_that_fails_is_an_error_with_what_it_said(tmp_path: Path) -> None:
+def test_a_failing_version_command_is_an_error_with_its_output(tmp_path: Path) -> None:
     with pytest.raises(StoreError) as caught:
         program(tmp_path, "echo 'wrong machine' >&2; exit 126").version()
     assert "126" in caught.value.what
     assert caught.value.log == ("wrong machine",)
 
 
-def test_version_of_a_program_that_is_not_there_is_an_error(tmp_path: Path) -> None:
+def test_a_missing_program_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(HostError):
         Programs(tmp_path).version()
 
@@ -40,7 +40,7 @@ def test_server_argv_runs_in_the_foreground_on_the_data() -> None:
     assert argv == ("/pg/bin/postgres", "-D", "/srv/data dir")
 
 
-def test_environment_takes_nothing_of_postgresqls_from_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_inherits_no_postgresql_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("PGHOST", "PGDATA", "PGOPTIONS", "PGSERVICE", "TZ", "LC_MESSAGES"):
         monkeypatch.setenv(name, "elsewhere")
     monkeypatch.delenv("LD_LIBRARY_PATH", raising=False)

@@ -5,15 +5,23 @@ from pushrod.core.errors import StoreError
 
 
 def test_names_of_the_roles() -> None:
-    assert Roles.of("my-shop") == ("my-shop_owner", "my-shop_migrator", "my-shop_app")
+    assert Roles.of("my-shop") == (
+        "my-shop_owner",
+        "my-shop_migrator",
+        "my-shop_app",
+        "my-shop_readonly",
+        "my-shop_app2",
+    )
 
 
 def test_script_sets_its_names_and_connects_to_the_database() -> None:
     script = ensure_sql("my-shop", "shop", ddl=False)
-    assert script.splitlines()[:5] == [
+    assert script.splitlines()[:7] == [
         "\\set owner 'my-shop_owner'",
         "\\set migrator 'my-shop_migrator'",
         "\\set app 'my-shop_app'",
+        "\\set readonly 'my-shop_readonly'",
+        "\\set app2 'my-shop_app2'",
         "\\set database 'shop'",
         "\\set ddl 'false'",
     ]
@@ -26,7 +34,7 @@ def test_only_the_setting_differs_with_ddl() -> None:
 
 
 @pytest.mark.parametrize("name", ["", "Shop", "1shop", "shop'; drop database x", "a" * 64, "sh op", "a\n"])
-def test_a_name_that_could_be_more_than_a_name_is_refused(name: str) -> None:
+def test_a_name_with_special_characters_is_refused(name: str) -> None:
     with pytest.raises(StoreError):
         ensure_sql(name, "shop", ddl=False)
     with pytest.raises(StoreError):

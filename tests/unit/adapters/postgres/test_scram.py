@@ -18,7 +18,7 @@ PROOF = base64.b64decode("dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=")
 SIGNATURE = base64.b64decode("6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=")
 
 
-def test_keys_are_those_of_the_rfcs_example() -> None:
+def test_scram_keys_match_the_example_of_the_rfc() -> None:
     _, parameters, keys = scram.verifier("pencil", SALT, 4096).split("$")
     stored, server = (base64.b64decode(k) for k in keys.split(":"))
     assert parameters == "4096:W22ZaJ0SNY7soEsUEjb6gQ=="
@@ -37,7 +37,7 @@ def test_every_verifier_has_its_own_salt_and_matches() -> None:
 
 
 @pytest.mark.parametrize("known", ["", "md5900150983cd24fb0d6963f7d28e17f72", "SCRAM-SHA-256$x"])
-def test_what_is_no_verifier_matches_nothing(known: str) -> None:
+def test_an_invalid_verifier_matches_nothing(known: str) -> None:
     assert not scram.matches(known, "secret")
 
 

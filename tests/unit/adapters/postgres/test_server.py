@@ -17,7 +17,7 @@ def psql(directory: Path, body: str, port: int = 1) -> Server:
     return Server(Programs(directory), port, "hidden-password")
 
 
-def test_password_is_in_neither_argv_nor_repr(tmp_path: Path) -> None:
+def test_the_password_is_in_neither_argv_nor_repr(tmp_path: Path) -> None:
     server = psql(tmp_path, 'echo "$*"; echo "$PGPASSWORD"')
     argv, password = (row[0] for row in server.query("select 1"))
     assert password == "hidden-password"
@@ -25,7 +25,7 @@ def test_password_is_in_neither_argv_nor_repr(tmp_path: Path) -> None:
     assert password not in repr(server)
 
 
-def test_psql_gets_no_variable_of_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_psql_inherits_no_variable_of_pushrod(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PGSERVICE", "elsewhere")
     monkeypatch.setenv("HOME", "/elsewhere")
     names = {row[0].partition("=")[0] for row in psql(tmp_path, "env").query("")}
@@ -48,7 +48,7 @@ def test_rows_keep_separators_quotes_and_lines(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "what"),
+    ("output", "what"),
     [
         ('ERROR:  relation "x" does not exist\nLINE 1: select', 'relation "x" does not exist'),
         ('psql: error: connection to server at "127.0.0.1" failed: FATAL:  sorry', "sorry"),
@@ -57,14 +57,14 @@ def test_rows_keep_separators_quotes_and_lines(tmp_path: Path) -> None:
         ("", "psql failed without an error message"),
     ],
 )
-def test_error_is_what_postgresql_said(tmp_path: Path, said: str, what: str) -> None:
+def test_the_error_is_postgresqls_message(tmp_path: Path, output: str, what: str) -> None:
     with pytest.raises(StoreError) as caught:
-        psql(tmp_path, f"cat >&2 <<'SAID'\n{said}\nSAID\nexit 3").query("x", "shop")
+        psql(tmp_path, f"cat >&2 <<'SAID'\n{output}\nSAID\nexit 3").query("x", "shop")
     assert caught.value.what == what
     assert caught.value.where == "database shop of PostgreSQL on port 1"
 
 
-def test_ready_on_a_port_where_nothing_listens_ends_with_the_log(tmp_path: Path) -> None:
+def test_ready_fails_with_the_log_if_nothing_listens(tmp_path: Path) -> None:
     (tmp_path / "log").write_text("FATAL:  data directory has wrong ownership\n")
     with pytest.raises(StoreError) as caught:
         ready(psql(tmp_path, "exit 0"), 0.05, tmp_path / "log")
@@ -74,7 +74,7 @@ def test_ready_on_a_port_where_nothing_listens_ends_with_the_log(tmp_path: Path)
 
 @given(st.text(st.characters(codec="utf-8"), min_size=1), st.text(st.characters(codec="utf-8"), min_size=1))
 @pytest.mark.slow
-def test_url_gives_back_what_went_in(user: str, password: str) -> None:
+def test_url_round_trips_user_and_password(user: str, password: str) -> None:
     parts = urlsplit(url(user, password, 5432, "shop"))
     assert (unquote(parts.username or ""), unquote(parts.password or "")) == (user, password)
     assert (parts.scheme, parts.hostname, parts.port, parts.path) == (

@@ -17,7 +17,7 @@ def test_each_is_as_expected(user: int, name: str) -> None:
     assert BootUnit(ROOT, Path("/home/ann"), user).text() == (EXPECTED / name).read_text()
 
 
-def test_it_lies_where_systemd_looks_for_units_of_that_user(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_unit_is_in_systemds_directory_for_its_user(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
     home = Path("/home/ann")
     own, of_system = BootUnit(ROOT, home, 1000), BootUnit(ROOT, home, 0)
@@ -37,7 +37,7 @@ def test_a_path_that_would_need_quoting_is_refused(path: str) -> None:
         BootUnit(Path(path), Path("/root"), 0).text()
 
 
-def test_a_machine_without_systemd_is_told_and_left_as_it_was(
+def test_a_machine_without_systemd_is_refused_and_unchanged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("pushrod.adapters.systemd.boot_unit._RUNS", tmp_path / "nothing")

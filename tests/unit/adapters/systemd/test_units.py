@@ -3,11 +3,13 @@
 import re
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from pushrod.adapters import systemd
 from pushrod.adapters.systemd import Layout
 from pushrod.core.errors import HostError
+from tests.unit.samples import LIMITS
 
 LAYOUT = Layout(
     Path("/var/lib/pushrod"),
@@ -26,12 +28,21 @@ LAYOUT = Layout(
     ("10.213.0.0/16", "10.214.0.0/16"),
 )
 EXPECTED = Path(__file__).with_name("units")
+SLICES = Path(__file__).with_name("slices")
 
 
 def test_every_unit_is_as_expected() -> None:
     """The files beside this test are the complete text, so that every change of a unit can be reviewed."""
     rendered = systemd.render(LAYOUT)
     assert rendered == {p.name: p.read_text() for p in EXPECTED.iterdir()}
+
+
+def test_every_slice_and_drop_in_is_as_expected() -> None:
+    """The files in `slices` are the complete text; each is named by its path below systemd's directory."""
+    more = msgspec.structs.replace(LIMITS, app_memory=LIMITS.app_memory * 2, store_tasks=64)
+    rendered = systemd.slices(LIMITS, {"my-shop": more})
+    rendered |= {"tmpfiles.conf": systemd.tmpfiles(LAYOUT)}
+    assert rendered == {str(p.relative_to(SLICES)): p.read_text() for p in SLICES.rglob("*.*") if p.is_file()}
 
 
 def test_a_mount_is_named_by_its_path() -> None:
@@ -42,7 +53,7 @@ def test_runtime_directories_belong_to_the_account() -> None:
     assert systemd.tmpfiles(LAYOUT).splitlines()[-1] == "d /run/pushrod 0700 pushrod pushrod"
 
 
-def test_nothing_that_serves_depends_on_the_package() -> None:
+def test_nothing_that_serves_requests_depends_on_the_package() -> None:
     """Units may call pushrod only where its absence does no harm."""
     for name, text in systemd.render(LAYOUT).items():
         for line in text.splitlines():

@@ -1,4 +1,4 @@
-"""Files and paths that programs which run without the package find on a host."""
+"""The files and paths of a host that programs without the package use."""
 
 import json
 from pathlib import Path

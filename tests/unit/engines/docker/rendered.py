@@ -22,7 +22,7 @@ OWN = Parts("pushrod/shop/backend:0123", root=False, port=8080)
 
 
 class Rendered(NamedTuple):
-    """What a manifest became."""
+    """A rendered manifest."""
 
     release: str
     stores: str
@@ -32,15 +32,15 @@ class Rendered(NamedTuple):
     document: Mapping[str, Any]
 
     def service(self, name: str) -> dict[str, Any]:
-        """A service of the release's file, or else of the stores'."""
-        found = rendering.services(self.release) | rendering.services(self.stores)
-        return dict(found[name])
+        """A service of the release's file, else of the stores' file."""
+        result = rendering.services(self.release) | rendering.services(self.stores)
+        return dict(result[name])
 
 
 def render(
     directory: Path, images: Mapping[str, Parts], variables: Mapping[str, str] | None = None
 ) -> Rendered:
-    """Read the compose file of a directory as the docker engine does, place it at the pool's beginning, render it."""
+    """Read a directory's compose file as the docker engine does, place it at the start of the pool, and render it."""
     document = compose.load(directory, project="shop", variables=variables or {})
     return render_document(document, images, compose.bases(document, directory))
 
@@ -51,10 +51,10 @@ def render_document(
     bases: Mapping[str, str],
     allowed: tuple[str, ...] = (),
 ) -> Rendered:
-    """The same of a document that is resolved already, for an app that is allowed something."""
+    """The same for a resolved document, and for an app with grants."""
     document, _ = policy.apply(given, Terms("docker", samples.LIMITS, allowed))
     wanted = manifest.read(document, engine="docker", bases=bases)
-    found = {s.name: images.get(s.name, OWN) for s in wanted.services}
+    result = {s.name: images.get(s.name, OWN) for s in wanted.services}
     network = addresses.choose(
         "10.213.0.0/16", [], sum(s.replicas for s in wanted.stateless) + len(wanted.stores)
     )
@@ -66,9 +66,9 @@ def render_document(
         entry=wanted.entry.name,
         services=wanted.stateless,
         stores=wanted.stores,
-        images={name: Image(id="sha256:0", location=parts.name) for name, parts in found.items()},
+        images={name: Image(id="sha256:0", location=parts.name) for name, parts in result.items()},
         instances=tuple(
-            Instance(name, s.name, addresses.port(s, found[s.name].port, wanted), lower.address(index))
+            Instance(name, s.name, addresses.port(s, result[s.name].port, wanted), lower.address(index))
             for index, (name, s) in enumerate(names)
         ),
         network=network,
@@ -80,8 +80,8 @@ def render_document(
         file=lambda kind, name, *_: f"/private/{kind}/{name}",
     )
     return Rendered(
-        rendering.release(place, sealed, document, found),
-        rendering.stores(place, wanted, document, found),
+        rendering.release(place, sealed, document, result),
+        rendering.stores(place, wanted, document, result),
         rendering.attachments(APP, sealed, document),
         sealed,
         wanted,

@@ -29,7 +29,7 @@ def test_blocks_are_in_the_pool_and_never_overlap(counts: list[int]) -> None:
 
 @pytest.mark.slow
 @given(st.integers(1, 1000))
-def test_fixed_addresses_are_apart_from_the_dynamic_ones_and_the_gateway(fixed: int) -> None:
+def test_fixed_addresses_are_outside_the_dynamic_range_and_not_the_gateway(fixed: int) -> None:
     halves = addresses.halves(addresses.choose(POOL, [], fixed))
     seen = set()
     for half in halves:
@@ -62,7 +62,7 @@ def test_a_share_is_an_eighth_or_four_small_blocks(pool: str, share: int) -> Non
     assert addresses.share(pool) == share
 
 
-def test_a_full_pool_says_what_to_do() -> None:
+def test_a_full_pool_is_an_error_with_a_hint() -> None:
     with pytest.raises(HostError, match="no 64 addresses") as caught:
         addresses.choose("10.0.0.0/25", ["10.0.0.0/26", "10.0.0.64/26"], 3, "shop holds all of it")
     assert caught.value.hint.startswith("shop holds all of it; ")
@@ -83,11 +83,11 @@ def test_a_full_pool_says_what_to_do() -> None:
     ],
 )
 def test_an_image_exposes_the_port_of_its_own_command(changes: dict[str, Any], expected: int) -> None:
-    found = service(**{"port": 0, **changes})
-    assert addresses.port(found, 8000, Manifest((found,))) == expected
+    result = service(**{"port": 0, **changes})
+    assert addresses.port(result, 8000, Manifest((result,))) == expected
 
 
-def test_a_worker_that_requests_are_sent_to_listens_where_its_image_says() -> None:
+def test_a_worker_with_a_route_listens_on_the_port_of_its_image() -> None:
     admin = service("admin", role="worker", port=0)
     routing = Routing(routes=(Route("/admin/", service="admin"),))
     assert addresses.port(admin, 8000, Manifest((admin,), routing=routing)) == 8000

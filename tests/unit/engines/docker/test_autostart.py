@@ -1,4 +1,4 @@
-"""Whether an app comes back with the machine: a link among systemd's units."""
+"""Starting an app at boot: a link among systemd's units."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from pushrod.engines.docker import autostart, names
 from pushrod.state.apps import App, Root
 
 
-def test_the_link_comes_and_goes_and_can_be_asked_for_twice(
+def test_the_link_is_created_and_removed_idempotently(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(names, "UNITS", tmp_path / "pushrod.target.wants")
@@ -22,8 +22,8 @@ def test_the_link_comes_and_goes_and_can_be_asked_for_twice(
         assert not link.is_symlink()
 
 
-def test_what_stands_in_the_place_of_the_link_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """systemd would warn of it at each start, whatever it is called."""
+def test_a_directory_instead_of_the_link_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise systemd would warn about it at each start."""
     monkeypatch.setattr(names, "UNITS", tmp_path / "pushrod.target.wants")
     monkeypatch.setattr(autostart, "_PATIENCE", 0.0)  # this machine's systemd knows nothing of it
     app, link = App(Root(tmp_path), "shop"), names.UNITS / "pushrod-app@shop.service"

@@ -1,4 +1,4 @@
-"""Bringing an app back, as far as it needs no engine."""
+"""Bringing an app up, as far as that needs no engine."""
 
 import contextlib
 import json
@@ -19,16 +19,14 @@ def test_the_edge_must_serve_the_live_release(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("wrong", [{"release": 6}, {"backends": ["10.213.0.3:8080"]}, {"backends": []}])
-def test_an_edge_that_serves_another_is_trouble(tmp_path: Path, wrong: dict[str, Any]) -> None:
+def test_an_edge_that_serves_another_release_is_an_error(tmp_path: Path, wrong: dict[str, Any]) -> None:
     app = places.live(tmp_path)
     places.served(tmp_path, **wrong)
     with pytest.raises(Trouble, match="does not serve shop from release 7"):
         bring_up.verify_edge(app, json.loads((app.live / "release.json").read_text()))
 
 
-def test_an_app_that_a_command_works_on_is_left_to_it(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_an_app_locked_by_a_command_is_skipped(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     app = places.live(tmp_path)
     with bring_up.alone(app) as held:
         assert held
@@ -37,15 +35,15 @@ def test_an_app_that_a_command_works_on_is_left_to_it(
 
 
 @pytest.mark.parametrize("verb", ["up", "down"])
-def test_an_app_that_was_destroyed_is_none(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], verb: str
-) -> None:
-    """Its unit is stopped once its link is gone, which may be after all else is."""
+def test_a_destroyed_app_is_ignored(tmp_path: Path, capsys: pytest.CaptureFixture[str], verb: str) -> None:
+    """Its unit stops once its link is gone, which may be the last thing that is removed."""
     assert bring_up.main([verb, str(tmp_path), "shop"]) == 0
     assert "there is no such app" in capsys.readouterr().out
 
 
-def test_nothing_live_is_nothing_to_bring_back(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_app_without_a_live_release_is_not_started(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "apps" / "shop").mkdir(parents=True)
     assert bring_up.main(["up", str(tmp_path), "shop"]) == 0
     assert "no live release" in capsys.readouterr().out
@@ -54,7 +52,7 @@ def test_nothing_live_is_nothing_to_bring_back(tmp_path: Path, capsys: pytest.Ca
 @pytest.mark.parametrize(
     ("words", "attempts"), [('renaming "veth1" to "eth0": file exists', 3), ("no such network", 1)]
 )
-def test_an_interface_that_is_there_is_gone_past(
+def test_connecting_retries_past_an_existing_interface(
     monkeypatch: pytest.MonkeyPatch, words: str, attempts: int
 ) -> None:
     tried: list[list[str]] = []

@@ -1,4 +1,4 @@
-"""Docker's own programs, and why they fail."""
+"""Calls of Docker's programs, and their errors."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from pushrod.engines.docker.calls import Trouble
 DAEMON = "Error response from daemon: "
 
 
-def test_a_program_that_fails_is_told_in_its_last_words() -> None:
+def test_a_failed_program_is_reported_with_its_last_line() -> None:
     with pytest.raises(Trouble, match=r"^second$"):
         calls.run(["sh", "-c", "echo first >&2; echo second >&2; exit 3"])
     with pytest.raises(Trouble, match="no-such-program"):
@@ -24,7 +24,7 @@ def test_composes_own_variables_are_not_handed_on(monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.parametrize(
-    ("said", "why"),
+    ("message", "why"),
     [
         (f"{DAEMON}no such program\nError: failed to start containers: a\n", "a: no such program"),
         (f"{DAEMON}one\n{DAEMON}two\nError: failed to start containers: a, b\n", "a: one; b: two"),
@@ -35,5 +35,5 @@ def test_composes_own_variables_are_not_handed_on(monkeypatch: pytest.MonkeyPatc
         ("\n", ""),
     ],
 )
-def test_the_reason_is_said_and_not_only_that_there_is_one(said: str, why: str) -> None:
-    assert calls.reason(said) == why
+def test_the_reason_of_a_failure_is_extracted(message: str, why: str) -> None:
+    assert calls.reason(message) == why

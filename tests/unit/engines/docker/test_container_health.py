@@ -1,4 +1,4 @@
-"""What counts as healthy, and when waiting for it ends."""
+"""Which containers are healthy, and how long pushrod waits."""
 
 import os
 import tracemalloc
@@ -11,7 +11,7 @@ from pushrod.engines.docker import calls, container_health
 from pushrod.engines.docker.calls import Trouble
 
 
-def found(status: str = "running", restarts: int = 0, **state: Any) -> dict[str, Any]:
+def inspected(status: str = "running", restarts: int = 0, **state: Any) -> dict[str, Any]:
     return {
         "Name": "/c",
         "RestartCount": restarts,
@@ -32,19 +32,21 @@ def found(status: str = "running", restarts: int = 0, **state: Any) -> dict[str,
         ("running", 0, "2026", "no", False),
     ],
 )
-def test_ended_well(status: str, code: int, started: str, policy: str, well: bool) -> None:
+def test_successful_completion_is_recognized(
+    status: str, code: int, started: str, policy: str, well: bool
+) -> None:
     assert container_health.ended_well(status, code, started, policy) is well
 
 
 def test_the_first_that_is_not_healthy_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(calls, "inspect", lambda _: {"a": found(), "b": found("exited")})
+    monkeypatch.setattr(calls, "inspect", lambda _: {"a": inspected(), "b": inspected("exited")})
     with pytest.raises(Trouble, match=r"after 0\.3 s: b is exited, c is not there"):
         container_health.healthy(["a", "b", "c"], 0.3)
 
 
-def test_one_that_ends_again_and_again_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_container_that_restarts_in_a_loop_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     counts = iter(range(7, 100))
-    monkeypatch.setattr(calls, "inspect", lambda _: {"a": found("restarting", next(counts))})
+    monkeypatch.setattr(calls, "inspect", lambda _: {"a": inspected("restarting", next(counts))})
     monkeypatch.setattr(container_health, "_POLL", 0)
     with pytest.raises(Trouble, match="a ends with status 3 each time it starts"):
         container_health.healthy(["a"], 60)
@@ -52,13 +54,13 @@ def test_one_that_ends_again_and_again_is_not_waited_for(monkeypatch: pytest.Mon
 
 
 @pytest.mark.slow
-def test_nothing_is_kept_of_what_a_check_prints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_output_of_a_check_is_not_kept_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The watchdog and the boot of the machine run it, and it is the app's own program."""
     docker = tmp_path / "docker"
     docker.write_text("#!/bin/sh\nhead -c 50000000 /dev/zero; head -c 50000000 /dev/zero >&2\n")
     docker.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    container = found() | {"Config": {"Healthcheck": {"Test": ["CMD", "check"]}}}
+    container = inspected() | {"Config": {"Healthcheck": {"Test": ["CMD", "check"]}}}
     tracemalloc.start()
     try:
         assert container_health.checked(container)

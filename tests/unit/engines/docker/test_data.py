@@ -1,4 +1,4 @@
-"""An app's data beside each other, and what an older pushrod kept as a tree taken over."""
+"""The layout of an app's data, and the migration of an older pushrod's tree."""
 
 import threading
 from pathlib import Path
@@ -22,16 +22,16 @@ PATHS = (
 )
 
 
-def test_each_path_has_a_name_of_its_own_that_a_file_can_have(tmp_path: Path) -> None:
-    found = {data.name(tuple(path.split("/"))) for path in (*PATHS, "x/" * 301 + "y", "x" * 254)}
-    assert len(found) == len(PATHS) + 2
-    for name in found:
+def test_each_path_has_a_distinct_valid_file_name(tmp_path: Path) -> None:
+    result = {data.name(tuple(path.split("/"))) for path in (*PATHS, "x/" * 301 + "y", "x" * 254)}
+    assert len(result) == len(PATHS) + 2
+    for name in result:
         (tmp_path / name).mkdir()
     assert data.name(("uploads",)) == "uploads"
 
 
-def test_what_an_older_pushrod_kept_is_found_again(tmp_path: Path) -> None:
-    """Also by the path in the files that it has sealed, which its releases mount."""
+def test_data_of_an_older_version_is_found_again(tmp_path: Path) -> None:
+    """Also at the paths in its sealed files, which its releases mount."""
     old = tmp_path / "data" / "media" / "photos"
     old.mkdir(parents=True)
     (old / "one.jpg").write_text("photo")
@@ -48,7 +48,7 @@ def test_what_an_older_pushrod_kept_is_found_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("link", ["/", "../../outside"])
-def test_a_link_that_a_container_left_is_not_taken_over(tmp_path: Path, link: str) -> None:
+def test_a_link_left_by_a_container_is_not_adopted(tmp_path: Path, link: str) -> None:
     (tmp_path / "outside").mkdir()
     (tmp_path / "data" / "media").mkdir(parents=True)
     (tmp_path / "data" / "media" / "photos").symlink_to(link)
@@ -57,7 +57,7 @@ def test_a_link_that_a_container_left_is_not_taken_over(tmp_path: Path, link: st
     assert own.is_dir() and not own.is_symlink()
 
 
-def test_a_link_above_it_is_not_followed(tmp_path: Path) -> None:
+def test_a_link_above_the_directory_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "outside" / "photos").mkdir(parents=True)
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "media").symlink_to(tmp_path / "outside")
@@ -66,7 +66,7 @@ def test_a_link_above_it_is_not_followed(tmp_path: Path) -> None:
     assert list((tmp_path / "data" / "media%2Fphotos").iterdir()) == []
 
 
-def test_a_link_in_the_place_of_one_is_refused(tmp_path: Path) -> None:
+def test_a_link_instead_of_a_data_directory_is_refused(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "media%2Fphotos").symlink_to("/")
     with pytest.raises(StateError, match="is not a directory"):
@@ -74,8 +74,8 @@ def test_a_link_in_the_place_of_one_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_whoever_swaps_while_it_is_taken_over_gets_no_link_mounted(tmp_path: Path) -> None:
-    """A container of an older release, which may still write above it."""
+def test_a_race_during_adoption_does_not_mount_a_link(tmp_path: Path) -> None:
+    """The attacker is a container of an older release that can still write above it."""
     stop = threading.Event()
     for number in range(150):
         place = tmp_path / str(number) / "data" / "media"
@@ -107,7 +107,7 @@ def test_whoever_swaps_while_it_is_taken_over_gets_no_link_mounted(tmp_path: Pat
         thread.join()
 
 
-def test_what_is_not_there_is_not_adopted(tmp_path: Path) -> None:
+def test_a_missing_directory_is_not_adopted(tmp_path: Path) -> None:
     with trees.top(tmp_path) as top:
         assert not data.adopt(top, ("media", "photos"))
         assert not data.adopt(top, ("uploads",))

@@ -1,4 +1,4 @@
-"""Env files: exactly these values come out, in our own reader and in Compose's."""
+"""Env files: our own reader and Compose's return exactly the values that were written."""
 
 import json
 import stat
@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pushrod.adapters import compose
+from pushrod.adapters import compose_loader
 from pushrod.core.errors import ManifestError
 from pushrod.engines.docker import environment
 from pushrod.system import processes
@@ -32,7 +32,7 @@ ODD = [
 
 @given(st.dictionaries(NAMES, TEXT, max_size=6))
 @pytest.mark.slow
-def test_what_is_rendered_is_parsed(variables: dict[str, str]) -> None:
+def test_rendered_variables_are_parsed_unchanged(variables: dict[str, str]) -> None:
     assert environment.parse(environment.render(variables)) == variables
 
 
@@ -41,11 +41,13 @@ def loaded(directory: Path, variables: dict[str, str]) -> dict[str, str]:
     (directory / "x.env").write_bytes(environment.render(variables).encode())
     (directory / "compose.yaml").write_text("services: {a: {image: i, env_file: [x.env]}}")
     done = processes.run(
-        [*compose.loader(), "--project-name", "p", "config", "--format", "json"], cwd=directory, env={}
+        [*compose_loader.argv_of(), "--project-name", "p", "config", "--format", "json"],
+        cwd=directory,
+        env={},
     )
     assert done.status == 0, done.stderr
-    found = json.loads(done.stdout)["services"]["a"].get("environment") or {}
-    return {name: str(value).replace("$$", "$") for name, value in found.items()}
+    result = json.loads(done.stdout)["services"]["a"].get("environment") or {}
+    return {name: str(value).replace("$$", "$") for name, value in result.items()}
 
 
 @pytest.mark.slow
@@ -56,7 +58,7 @@ def test_compose_reads_the_same_values(tmp_path: Path, values: list[str]) -> Non
     assert loaded(tmp_path, variables) == variables
 
 
-def test_compose_takes_the_names_of_real_files(tmp_path: Path) -> None:
+def test_compose_accepts_unusual_variable_names(tmp_path: Path) -> None:
     variables = {"A": "1x", "discovery.type": "single-node", "x-y": "z", "_": "u", "É": "v", "1X": "w"}
     assert loaded(tmp_path, variables) == variables
 

@@ -1,4 +1,4 @@
-"""What may be asked of an app, as files say."""
+"""The files in an app's gate."""
 
 from pathlib import Path
 
@@ -26,7 +26,7 @@ def test_the_edge_is_opened_for_one_release_and_closed_for_all(
     assert not gates.is_stopped(app.name)
 
 
-def test_what_never_was_up_can_be_taken_down(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_app_that_was_never_up_can_be_taken_down(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gates, "GATES", tmp_path)
     monkeypatch.setattr(calls, "run", lambda _argv: "")
     bring_up.down(bring_up.App(str(tmp_path), "shop"))
@@ -34,7 +34,9 @@ def test_what_never_was_up_can_be_taken_down(tmp_path: Path, monkeypatch: pytest
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_file_in_the_place_of_a_gate_opens_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_instead_of_a_gate_directory_opens_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(gates, "GATES", tmp_path)
     (tmp_path / "shop").touch()
     gates.close_edge("shop", 3)

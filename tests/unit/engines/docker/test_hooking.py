@@ -1,4 +1,4 @@
-"""Hooks of a manifest as they are written beside a release."""
+"""The files with a release's hooks."""
 
 from pathlib import Path
 
@@ -37,19 +37,19 @@ def services(**changes: object) -> Manifest:
     return manifest.read({"services": given}, engine="docker")
 
 
-def release(wanted: Manifest) -> Release:
+def release(parsed: Manifest) -> Release:
     placed = tuple(
-        Instance(f"{s.name}-{n}", s.name) for s in wanted.stateless for n in range(1, s.replicas + 1)
+        Instance(f"{s.name}-{n}", s.name) for s in parsed.stateless for n in range(1, s.replicas + 1)
     )
-    return samples.release(7, services=wanted.stateless, stores=wanted.stores, instances=placed)
+    return samples.release(7, services=parsed.stateless, stores=parsed.stores, instances=placed)
 
 
-def test_in_the_order_in_which_services_start(app: App) -> None:
-    wanted = services()
-    found = hooking.texts(app, release(wanted), wanted, {"B": "hush"})
-    assert sorted(found) == ["hooks.json", "store-hooks.json"]
+def test_hooks_are_written_in_the_start_order_of_services(app: App) -> None:
+    parsed = services()
+    result = hooking.texts(app, release(parsed), parsed, {"B": "hush"})
+    assert sorted(result) == ["hooks.json", "store-hooks.json"]
     path = app.root.path / "hooks"
-    path.write_text(found["hooks.json"])
+    path.write_text(result["hooks.json"])
     rows = hooks.read(path)
     assert list(rows) == ["shop-r7-queue-1", "shop-r7-api-1", "shop-r7-api-2", "shop-r7-web-1"]
     kept = app.secrets / "releases" / "7"
@@ -61,19 +61,19 @@ def test_in_the_order_in_which_services_start(app: App) -> None:
     )
     assert file.read_text() == "A=1 #x\nB=hush\n"
     assert file.stat().st_mode & 0o777 == 0o600
-    assert "hush" not in "".join(found.values())
+    assert "hush" not in "".join(result.values())
 
 
-def test_those_of_stores_stay_where_they_are_from_release_to_release(app: App) -> None:
-    wanted = services()
-    sealed = release(wanted)
-    texts = [hooking.texts(app, sealed, wanted, {})["store-hooks.json"]]
+def test_hooks_of_stores_are_kept_across_releases(app: App) -> None:
+    parsed = services()
+    sealed = release(parsed)
+    texts = [hooking.texts(app, sealed, parsed, {})["store-hooks.json"]]
     at = names.files(app, 7) / names.STORE_HOOKS
     at.parent.mkdir(parents=True)
     at.write_text(texts[0])
-    found = hooking.of_stores(app, sealed)
+    result = hooking.of_stores(app, sealed)
     environment = app.secrets / "stores" / "db.post_start.0.hook"
-    assert found == {environment: "A=b\n", app.state / "stores" / "hooks.json": texts[0]}
+    assert result == {environment: "A=b\n", app.state / "stores" / "hooks.json": texts[0]}
     assert str(environment) in texts[0]
     environment.parent.mkdir(parents=True)
     environment.touch()
@@ -83,28 +83,30 @@ def test_those_of_stores_stay_where_they_are_from_release_to_release(app: App) -
     assert not environment.exists()
 
 
-def test_stores_that_had_hooks_and_have_none(app: App) -> None:
-    wanted = services(db={"image": "postgres:16"})
-    assert hooking.of_stores(app, release(wanted)) == {}
+def test_removed_hooks_of_stores_are_written_as_an_empty_list(app: App) -> None:
+    parsed = services(db={"image": "postgres:16"})
+    assert hooking.of_stores(app, release(parsed)) == {}
     names.running_hooks(app).parent.mkdir(parents=True)
     names.running_hooks(app).write_text("[{}]")
-    assert hooking.of_stores(app, release(wanted)) == {names.running_hooks(app): "[]\n"}
+    assert hooking.of_stores(app, release(parsed)) == {names.running_hooks(app): "[]\n"}
 
 
 @pytest.mark.parametrize("environment", [{"A": "1\n2"}, {"A": "x\r"}, {"A B": "1"}, {"B": None}])
-def test_an_environment_that_no_file_can_hold(app: App, environment: dict[str, str | None]) -> None:
-    wanted = services(
+def test_a_hook_environment_that_a_file_cannot_hold_is_refused(
+    app: App, environment: dict[str, str | None]
+) -> None:
+    parsed = services(
         web={"build": ".", "ports": ["80:80"], "post_start": [{**SAY, "environment": environment}]}
     )
     with pytest.raises(ManifestError, match="cannot be in a hook's environment"):
-        hooking.texts(app, release(wanted), wanted, {"B": "a\nb"})
+        hooking.texts(app, release(parsed), parsed, {"B": "a\nb"})
 
 
 def test_no_value_becomes_an_option(app: App) -> None:
     hook = {"command": ["--privileged", "-u0"], "user": "--privileged", "working_dir": "--user=0"}
-    wanted = services(web={"build": ".", "ports": ["80:80"], "post_start": [hook]})
+    parsed = services(web={"build": ".", "ports": ["80:80"], "post_start": [hook]})
     path = app.root.path / "hooks"
-    path.write_text(hooking.texts(app, release(wanted), wanted, {})["hooks.json"])
+    path.write_text(hooking.texts(app, release(parsed), parsed, {})["hooks.json"])
     (argv,) = hooks.read(path)["shop-r7-web-1"].post_start
     assert argv == (
         *("docker", "exec", "--user=--privileged", "--workdir=--user=0"),

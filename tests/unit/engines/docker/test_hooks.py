@@ -1,4 +1,4 @@
-"""Commands for a container: run by programs that are not Docker's, which end as they are told."""
+"""Hooks of a container, run by stand-ins for Docker's program with a given result."""
 
 import time
 from pathlib import Path
@@ -12,25 +12,25 @@ NAME = "shop-r7-web-1"
 
 
 def sh(script: str) -> tuple[str, ...]:
-    """A command whose words stand where those for Docker's program would."""
+    """A shell command in place of a call of Docker's program."""
     return ("sh", "-c", script, NAME, "do", "it")
 
 
-def test_each_after_the_other_until_one_fails(tmp_path: Path) -> None:
-    told = tmp_path / "told"
+def test_hooks_run_in_sequence_until_one_fails(tmp_path: Path) -> None:
+    record = tmp_path / "record"
     commands = tuple(
-        sh(f"echo {n} >>{told}; echo out {n}; exit {status}") for n, status in ((1, 0), (2, 7), (3, 0))
+        sh(f"echo {n} >>{record}; echo out {n}; exit {status}") for n, status in ((1, 0), (2, 7), (3, 0))
     )
     failed = hooks.after_start(Hooks(NAME, "web-1", post_start=commands))
     assert failed is not None
     assert failed.why == f"{NAME}: its post_start command `do it` ended with status 7: out 2"
-    assert told.read_text() == "1\n2\n"
+    assert record.read_text() == "1\n2\n"
     assert hooks.after_start(Hooks(NAME, "web-1", post_start=commands[:1])) is None
 
 
 @pytest.mark.parametrize("script", ["sleep 60", "exec >&- 2>&-; sleep 60", "while :; do echo still; done"])
 @pytest.mark.slow
-def test_all_of_a_container_have_one_time(script: str) -> None:
+def test_all_hooks_of_a_container_share_one_time_limit(script: str) -> None:
     began = time.monotonic()
     failed = hooks.after_start(Hooks(NAME, "web-1", post_start=(sh("exit 0"), sh(script))), 0.3)
     assert failed is not None
@@ -39,7 +39,7 @@ def test_all_of_a_container_have_one_time(script: str) -> None:
 
 
 @pytest.mark.slow
-def test_what_one_prints_is_kept_to_its_end() -> None:
+def test_only_the_end_of_a_hooks_output_is_kept() -> None:
     command = sh("i=0; while [ $i -lt 20000 ]; do echo line $i; i=$((i+1)); done; exit 1")
     failed = hooks.after_start(Hooks(NAME, "web-1", post_start=(command,)))
     assert failed is not None
@@ -47,7 +47,7 @@ def test_what_one_prints_is_kept_to_its_end() -> None:
     assert len(failed.log) == 20
 
 
-def test_containers_are_made_ready_to_stop_at_the_same_time(tmp_path: Path) -> None:
+def test_pre_stop_hooks_of_several_containers_run_in_parallel(tmp_path: Path) -> None:
     """Each waits until the other has begun."""
     both = [
         Hooks(NAME, "web-1", pre_stop=(sh(f"touch {tmp_path}/{a}; until [ -e {tmp_path}/{b} ]; do :; done"),))
@@ -60,13 +60,13 @@ def test_containers_are_made_ready_to_stop_at_the_same_time(tmp_path: Path) -> N
     ]
 
 
-def test_a_program_that_is_not_there() -> None:
+def test_a_missing_program_is_reported() -> None:
     failed = hooks.after_start(Hooks(NAME, "web-1", post_start=(("/nowhere/docker", NAME),)))
     assert failed is not None
     assert "ended with status 127" in failed.why
 
 
-def test_what_is_written_is_read_in_its_order(tmp_path: Path) -> None:
+def test_hooks_are_read_in_the_order_in_which_they_were_written(tmp_path: Path) -> None:
     rows = [
         Hooks("b", "b", (("docker", "exec", "b", "x"),)),
         Hooks("a", "a", (), (("docker", "exec", "a", "y"),)),

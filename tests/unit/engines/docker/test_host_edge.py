@@ -6,7 +6,7 @@ from pushrod.engines.docker import host_edge
 from pushrod.state.apps import Root
 
 
-def test_the_argv_names_nothing_of_the_package() -> None:
+def test_the_edge_argv_does_not_depend_on_the_package() -> None:
     argv = host_edge.argv(Root(Path("/var/lib/pushrod")))
     at = "/var/lib/pushrod"
     assert argv == (

@@ -1,4 +1,4 @@
-"""What images are called, and what is not given to a builder."""
+"""The names of images, and what a builder does not get."""
 
 from pathlib import Path
 from typing import Any
@@ -18,13 +18,13 @@ NGINX = {"Id": "sha256:0123456789abcdef", "Config": {}}
 
 @pytest.fixture
 def engine(monkeypatch: pytest.MonkeyPatch) -> dict[str, dict[str, Any]]:
-    """The images that are here, by name."""
+    """The images of the engine, by name."""
     here: dict[str, dict[str, Any]] = {}
     monkeypatch.setattr(docker, "image", here.get)
     return here
 
 
-def test_a_built_image_is_called_after_its_commit(app: App, engine: dict[str, Any]) -> None:
+def test_a_built_image_is_named_after_its_commit(app: App, engine: dict[str, Any]) -> None:
     service = samples.service(build=Build())
     assert images.identify(app, "abc", service) == "pushrod/shop/backend:abc"
     assert not images.is_here(app, "abc", service)
@@ -32,7 +32,7 @@ def test_a_built_image_is_called_after_its_commit(app: App, engine: dict[str, An
     assert images.is_here(app, "abc", service)
 
 
-def test_a_pulled_image_is_called_after_its_contents(app: App, engine: dict[str, Any]) -> None:
+def test_a_pulled_image_is_named_after_its_contents(app: App, engine: dict[str, Any]) -> None:
     service = samples.service("web", image="nginx:latest")
     assert images.identify(app, "abc", service) == "nginx:latest"
     engine["nginx:latest"] = {**NGINX, "RepoTags": ["nginx:latest"]}
@@ -41,7 +41,7 @@ def test_a_pulled_image_is_called_after_its_contents(app: App, engine: dict[str,
 
 
 @pytest.mark.parametrize(
-    ("asked", "carries"),
+    ("reference", "carries"),
     [
         ("0123", ["nginx:latest"]),
         (f"nginx@sha256:{'0' * 64}", ["nginx:latest", f"nginx@sha256:{'1' * 64}"]),
@@ -49,19 +49,19 @@ def test_a_pulled_image_is_called_after_its_contents(app: App, engine: dict[str,
         ("nginx", ["mirror.example/nginx:latest"]),
     ],
 )
-def test_an_image_that_carries_another_name_is_not_here(
-    app: App, engine: dict[str, Any], asked: str, carries: list[str]
+def test_an_image_under_another_name_is_not_present(
+    app: App, engine: dict[str, Any], reference: str, carries: list[str]
 ) -> None:
-    """The engine finds one by its ID, by the beginning of that, by a digest that is its ID."""
-    engine[asked] = {**NGINX, "RepoTags": carries[:1], "RepoDigests": carries[1:]}
-    assert images.here(asked) is None
-    assert images.identify(app, "abc", samples.service("web", image=asked)) == asked
-    engine[asked] = {**NGINX, "RepoTags": [], "RepoDigests": []}
-    assert images.here(asked) is None
+    """The engine finds an image by its ID, by a prefix of it, and by a digest that equals it."""
+    engine[reference] = {**NGINX, "RepoTags": carries[:1], "RepoDigests": carries[1:]}
+    assert images.here(reference) is None
+    assert images.identify(app, "abc", samples.service("web", image=reference)) == reference
+    engine[reference] = {**NGINX, "RepoTags": [], "RepoDigests": []}
+    assert images.here(reference) is None
 
 
-def test_an_image_that_the_builder_gave_is_known_by_its_digest(app: App, engine: dict[str, Any]) -> None:
-    """No engine tells another by which digest it has fetched an image: the app's own name does."""
+def test_an_image_from_the_builder_is_identified_by_its_digest(app: App, engine: dict[str, Any]) -> None:
+    """An engine does not pass on the digest under which it fetched an image, so the app's own name identifies it."""
     service = samples.service("web", image=f"nginx@sha256:{'ab' * 32}")
     assert not images.is_here(app, "abc", service)
     engine["pushrod/shop/web:abababababab"] = NGINX
@@ -69,7 +69,7 @@ def test_an_image_that_the_builder_gave_is_known_by_its_digest(app: App, engine:
     assert images.identify(app, "abc", service) == "pushrod/shop/web:abababababab"
 
 
-def test_an_image_of_another_service_is_that_services(app: App) -> None:
+def test_an_image_of_another_service_has_that_services_name(app: App) -> None:
     worker = samples.service("worker", build=Build(of="server"))
     assert images.identify(app, "abc", worker) == "pushrod/shop/server:abc"
 
@@ -112,7 +112,7 @@ def test_a_dockerfile_names_no_image_of_another_app(tmp_path: Path, line: str) -
         "FROM scratch",
     ],
 )
-def test_a_frontend_is_dockers_own_unless_it_is_allowed(tmp_path: Path, text: str) -> None:
+def test_only_dockers_own_frontend_is_accepted_unless_allowed(tmp_path: Path, text: str) -> None:
     (tmp_path / "Dockerfile").write_bytes(f"{text}\n".encode())
     given: dict[str, str | None] = (
         {} if "evil" in text else {"BUILDKIT_SYNTAX": "evil/frontend docker/dockerfile:1"}
@@ -134,12 +134,12 @@ def test_a_frontend_is_dockers_own_unless_it_is_allowed(tmp_path: Path, text: st
         "FROM registry:5000/team/app\nRUN <<EOF\nFROM 0123\nEOF\nRUN echo --from=0123\n",
     ],
 )
-def test_what_dockerfiles_name_is_taken(tmp_path: Path, text: str) -> None:
+def test_ordinary_dockerfiles_are_accepted(tmp_path: Path, text: str) -> None:
     (tmp_path / "Dockerfile").write_text(text)
     images.check(samples.service("web", build=Build()), tmp_path)
 
 
-def test_a_built_store_is_another_only_where_its_files_are(app: App, tree: Tree) -> None:
+def test_a_built_store_image_changes_only_with_its_files(app: App, tree: Tree) -> None:
     commits = [tree.commit("one", **{"db/Dockerfile": "FROM postgres:16"}), tree.commit("two", README="x")]
     commits.append(tree.commit("three", **{"db/extra": "x"}))
     tree.git("clone", "--quiet", "--bare", ".", str(app.directory / "copy.git"))
@@ -147,6 +147,10 @@ def test_a_built_store_is_another_only_where_its_files_are(app: App, tree: Tree)
     store = samples.store(image="", build=Build("db"))
     first, second, third = (images.identify(app, c, store) for c in commits)
     assert first == second != third
+    sibling = samples.service("dump", build=Build("db", of=store.name, stores={store.name: "db"}))
+    assert [images.identify(app, c, sibling) for c in commits] == [first, second, third]
+    above = Build(".", siblings={"shop-db": store.name}, stores={store.name: "db"})
+    assert images._of_sibling(app, commits[0], store.name, above) == first
 
 
 @pytest.mark.parametrize(
@@ -158,14 +162,14 @@ def test_a_built_store_is_another_only_where_its_files_are(app: App, tree: Tree)
         ({"User": "root", "ExposedPorts": {"9/udp": {}}, "Volumes": None}, (True, (), 0)),
     ],
 )
-def test_what_an_image_says(
+def test_the_parts_of_an_image_are_read_from_its_configuration(
     engine: dict[str, Any], config: dict[str, Any], expected: tuple[Any, ...]
 ) -> None:
     engine["x"] = {"Id": "sha256:1", "Config": config}
     assert images.parts("x") == ("x", *expected, {})
 
 
-def test_an_image_says_how_often_it_is_checked(engine: dict[str, Any]) -> None:
+def test_the_check_timing_of_an_image_is_read(engine: dict[str, Any]) -> None:
     check = {"Test": ["CMD", "x"], "Interval": 1_000_000, "Timeout": 3_000_000_000, "Retries": 4}
     engine["x"] = {"Id": "sha256:1", "Config": {"Healthcheck": check}}
     expected = {"interval": 0.001, "timeout": 3, "start_period": 0, "start_interval": 0, "retries": 4}
@@ -173,7 +177,7 @@ def test_an_image_says_how_often_it_is_checked(engine: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("label", ["pushrod.probe", "pushrod.instance", "pushrod.release"])
-def test_an_image_that_has_labels_of_pushrods(engine: dict[str, Any], label: str) -> None:
+def test_an_image_with_reserved_labels_is_refused(engine: dict[str, Any], label: str) -> None:
     own = {"pushrod.app": "shop", "pushrod.service": "web", "maintainer": "me"}
     engine["x"] = {"Id": "sha256:1", "Config": {"Labels": own}}
     images.parts("x")
@@ -181,6 +185,22 @@ def test_an_image_that_has_labels_of_pushrods(engine: dict[str, Any], label: str
     with pytest.raises(BuildError) as error:
         images.parts("x")
     assert label in error.value.what
+
+
+@pytest.mark.parametrize(
+    ("config", "why"),
+    [
+        ({"Labels": {f"l{n}": "x" * 60_000 for n in range(5)}}, "KiB"),
+        ({"ExposedPorts": {f"{n}/udp": {} for n in range(1, 65536)}}, "KiB"),
+        ({"Volumes": {f"/v/{n}": {} for n in range(51)}}, "51 volumes"),
+    ],
+)
+def test_an_image_that_makes_docker_slow_for_every_app_is_refused(
+    engine: dict[str, Any], config: dict[str, Any], why: str
+) -> None:
+    engine["x"] = {"Id": "sha256:1", "Config": config}
+    with pytest.raises(BuildError, match=why):
+        images.parts("x")
 
 
 @pytest.mark.parametrize("link", ["context", "file"])
@@ -200,7 +220,7 @@ def test_a_link_out_of_the_commit_is_not_followed(
         images.build(app, "abc", samples.service(build=Build("backend")), checkout, print)
 
 
-def test_a_dockerfile_that_nobody_wrote_by_hand(tmp_path: Path) -> None:
+def test_a_dockerfile_that_is_too_long_is_refused(tmp_path: Path) -> None:
     (tmp_path / "Dockerfile").write_text("FROM scratch\n" + "# x\n" * (64 << 10))
     with pytest.raises(BuildError, match="longer than 256 KiB"):
         images.check(samples.service("web", build=Build()), tmp_path)
@@ -209,7 +229,7 @@ def test_a_dockerfile_that_nobody_wrote_by_hand(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "build", [Build("out"), Build(dockerfile="link"), Build(dockerfile="out/Dockerfile")]
 )
-def test_a_build_that_leads_out_of_the_commit(tmp_path: Path, build: Build) -> None:
+def test_a_build_that_leads_out_of_the_commit_is_refused(tmp_path: Path, build: Build) -> None:
     checkout, beside = tmp_path / "checkout", tmp_path / "beside"
     for directory in (checkout, beside):
         directory.mkdir()
@@ -220,7 +240,7 @@ def test_a_build_that_leads_out_of_the_commit(tmp_path: Path, build: Build) -> N
         images.check(samples.service("web", build=build), checkout)
 
 
-def test_a_build_by_links_that_stay_in_the_commit(tmp_path: Path) -> None:
+def test_a_build_through_links_within_the_commit_is_checked(tmp_path: Path) -> None:
     (tmp_path / "api").mkdir()
     (tmp_path / "api" / "Dockerfile").write_text("FROM 0123\n")
     (tmp_path / "current").symlink_to("api")
@@ -228,7 +248,7 @@ def test_a_build_by_links_that_stay_in_the_commit(tmp_path: Path) -> None:
         images.check(samples.service("web", build=Build("current")), tmp_path)
 
 
-def test_images_that_a_damaged_release_names_in_its_files_stay(
+def test_images_named_in_the_files_of_a_damaged_release_are_kept(
     app: App, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gone: list[str] = []
@@ -240,8 +260,8 @@ def test_images_that_a_damaged_release_names_in_its_files_stay(
     assert gone == tags[2:]
 
 
-def test_a_dockerignore_does_not_lead_out_of_the_commit(tmp_path: Path) -> None:
-    """Docker's client without BuildKit would follow it, and read what it finds there."""
+def test_a_dockerignore_link_out_of_the_commit_is_refused(tmp_path: Path) -> None:
+    """Docker's client without BuildKit would follow the link and read the file."""
     checkout = tmp_path / "checkout"
     checkout.mkdir()
     (checkout / "Dockerfile").write_text("FROM scratch\n")

@@ -1,4 +1,4 @@
-"""What is done about what containers write outside of their volumes."""
+"""The limit of what containers write outside their volumes."""
 
 import hashlib
 import json
@@ -14,18 +14,18 @@ MIB = 1 << 20
 
 
 def identity(name: str) -> str:
-    """A container's whole ID."""
+    """A container's full ID."""
     return hashlib.sha256(name.encode()).hexdigest()
 
 
 @pytest.fixture
 def engine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[tuple[str, ...]]:
-    """An engine with two apps; what it is told to do."""
-    told: list[tuple[str, ...]] = []
+    """An engine with two apps that records its calls."""
+    calls: list[tuple[str, ...]] = []
     sizes = {"shop-r1-web-1": 200 * MIB, "shop-redis": 85 * MIB, "blog-r2-web-1": MIB}
 
     def docker(*argv: str, timeout: float) -> str:
-        told.append(argv)
+        calls.append(argv)
         if argv[0] == "ps":
             return "".join(f"{name.partition('-')[0]} {name} {identity(name)}\n" for name in sizes)
         if argv[0] == "container":
@@ -37,10 +37,10 @@ def engine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[tuple[str, .
     monkeypatch.setattr(layers, "_PROCESSES", tmp_path / "proc")
     for app in ("shop", "blog"):
         (tmp_path / "apps" / app).mkdir(parents=True)
-    return told
+    return calls
 
 
-def test_what_is_too_much_is_stopped_for_good_and_what_comes_near_is_said_once(
+def test_excess_writes_stop_a_container_and_a_warning_is_logged_once(
     engine: list[tuple[str, ...]], tmp_path: Path
 ) -> None:
     assert layers.main([str(tmp_path), str(100 * MIB)]) == 0
@@ -55,14 +55,14 @@ def test_what_is_too_much_is_stopped_for_good_and_what_comes_near_is_said_once(
     ]
     assert not (tmp_path / "apps/blog/watch.log").exists()
     layers.main([str(tmp_path), str(100 * MIB)])
-    said = (tmp_path / "apps/shop/watch.log").read_text()
-    assert said.count("shop-redis") == 1
+    output = (tmp_path / "apps/shop/watch.log").read_text()
+    assert output.count("shop-redis") == 1
 
 
 def process(
     place: Path, number: int, container: str, *, opened: tuple[BinaryIO, ...] = (), maps: str = ""
 ) -> None:
-    """A process of a container, as /proc has it."""
+    """A process of a container, as in /proc."""
     directory = place / "proc" / str(number)
     (directory / "fd").mkdir(parents=True)
     (directory / "cgroup").write_text(f"0::/pushrod.slice/docker-{identity(container)}.scope\n")
@@ -77,9 +77,7 @@ def stopped(engine: list[tuple[str, ...]]) -> list[str]:
     return [name for argv in engine if argv[0] == "stop" for name in argv[3:]]
 
 
-def test_a_file_without_a_name_counts_once_for_all_that_have_it_open(
-    engine: list[tuple[str, ...]], tmp_path: Path
-) -> None:
+def test_an_unlinked_open_file_is_counted_once(engine: list[tuple[str, ...]], tmp_path: Path) -> None:
     with (tmp_path / "taken away").open("wb") as file, (tmp_path / "there").open("wb") as named:
         os.posix_fallocate(file.fileno(), 0, 60 * MIB)
         os.posix_fallocate(named.fileno(), 0, 60 * MIB)
@@ -111,7 +109,7 @@ MAPPED = "7f0000000000-7f0010000000 rw-s {} {} {} {}{}\n"
         ("00000000", "00:00", "0", "", "", False),
     ],
 )
-def test_a_file_that_is_only_mapped_counts_as_far_as_it_is(
+def test_a_mapped_file_counts_with_its_mapped_size(
     engine: list[tuple[str, ...]],
     tmp_path: Path,
     offset: str,
@@ -126,10 +124,10 @@ def test_a_file_that_is_only_mapped_counts_as_far_as_it_is(
     assert stopped(engine) == (["blog-r2-web-1"] if counted else [])
 
 
-def test_who_has_too_many_files_to_be_counted_is_stopped_in_the_end(
+def test_a_container_with_too_many_files_to_count_is_stopped_after_retries(
     engine: list[tuple[str, ...]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Once is no reason: the machine may have had much else to do."""
+    """One failure is not enough: the machine may have been busy."""
     there = layers.docker
 
     def slow(*argv: str, timeout: float) -> str:
@@ -144,12 +142,12 @@ def test_who_has_too_many_files_to_be_counted_is_stopped_in_the_end(
     assert "cannot be counted in 60 s" in (tmp_path / "apps/blog/watch.log").read_text()
 
 
-def test_all_that_are_stopped_are_so_at_once(engine: list[tuple[str, ...]], tmp_path: Path) -> None:
+def test_containers_are_stopped_with_one_command(engine: list[tuple[str, ...]], tmp_path: Path) -> None:
     layers.main([str(tmp_path), str(50 * MIB)])
     assert [len(argv[3:]) for argv in engine if argv[0] == "stop"] == [2]
 
 
-def test_an_engine_that_does_not_answer_is_asked_again_later(
+def test_an_engine_that_does_not_answer_is_queried_again_later(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(layers, "docker", lambda *_argv, timeout: "")

@@ -1,4 +1,4 @@
-"""Nobody may write above what a container mounts."""
+"""No container can write above another one's mount."""
 
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ def holding(*mounts: tuple[str, bool]) -> dict[str, Any]:
         (("data/old/b", True), ("data/a", True), False),
     ],
 )
-def test_nobody_may_write_above_what_is_mounted(
+def test_a_mount_below_a_writable_mount_is_refused(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     new: tuple[str, bool],
@@ -47,7 +47,7 @@ def test_nobody_may_write_above_what_is_mounted(
         name: holding((str(app.directory / source), written), gate)
         for name, (source, written) in (("new", new), ("running", running))
     }
-    monkeypatch.setattr(calls, "inspect", lambda wanted: {n: containers[n] for n in wanted})
+    monkeypatch.setattr(calls, "inspect", lambda requested: {n: containers[n] for n in requested})
     monkeypatch.setattr(calls, "run", lambda _: "new running")
     if trouble:
         with pytest.raises(Trouble, match="may write above that path"):
@@ -59,16 +59,16 @@ def test_nobody_may_write_above_what_is_mounted(
 @pytest.mark.parametrize(
     ("device", "trouble"), [("/srv/media/x", True), ("/srv/media", False), ("/srv/other", False)]
 )
-def test_nobody_may_write_above_what_a_volume_binds(
+def test_a_volume_that_binds_a_path_below_a_writable_mount_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, device: str, trouble: bool
 ) -> None:
     app = bring_up.App(str(tmp_path), "shop")
     place = "/var/lib/docker/volumes/shop_v/_data"
     volume = {"Type": "volume", "Name": "shop_v", "Source": place, "Driver": "local", "RW": True}
     containers = {"new": {"Mounts": [volume]}, "running": holding(("/srv/media", True))}
-    monkeypatch.setattr(calls, "inspect", lambda wanted: {n: containers[n] for n in wanted})
+    monkeypatch.setattr(calls, "inspect", lambda requested: {n: containers[n] for n in requested})
     monkeypatch.setattr(calls, "run", lambda _: "new running")
-    monkeypatch.setattr(mounts, "bound", lambda found: dict.fromkeys(found, device))
+    monkeypatch.setattr(mounts, "bound", lambda result: dict.fromkeys(result, device))
     if trouble:
         with pytest.raises(Trouble, match="new mounts /srv/media/x, and running may write above that path"):
             bring_up.apart(app, ["new"])
@@ -76,15 +76,15 @@ def test_nobody_may_write_above_what_a_volume_binds(
         bring_up.apart(app, ["new"])
 
 
-def test_other_apps_are_looked_at_where_paths_of_the_host_are_mounted(
+def test_mounts_of_other_apps_are_checked_if_a_host_path_is_mounted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     app = bring_up.App(str(tmp_path), "shop")
-    asked: list[list[str]] = []
+    commands: list[list[str]] = []
     containers: dict[str, Any] = {}
-    monkeypatch.setattr(calls, "inspect", lambda wanted: {n: containers[n] for n in wanted})
-    monkeypatch.setattr(calls, "run", lambda argv: asked.append(argv) or "new")
+    monkeypatch.setattr(calls, "inspect", lambda requested: {n: containers[n] for n in requested})
+    monkeypatch.setattr(calls, "run", lambda argv: commands.append(argv) or "new")
     for source, narrow in ((str(app.directory / "data" / "a"), True), ("/srv/media", False)):
         containers = {"new": holding((source, True))}
         bring_up.apart(app, ["new"])
-        assert ("--filter=label=pushrod.app=shop" in asked[-1]) is narrow
+        assert ("--filter=label=pushrod.app=shop" in commands[-1]) is narrow

@@ -1,4 +1,4 @@
-"""What things are called: nothing is called as another thing is."""
+"""Names on the host: each is unique."""
 
 import json
 import re
@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pushrod.core.errors import UnknownNameError
-from pushrod.engines.docker import names
+from pushrod.engines.docker import name_owners, names
 from pushrod.state.apps import App, Root
 from tests.unit import samples
 
@@ -18,7 +18,7 @@ PATH = re.compile(r"[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*")
 SERVICE = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", fullmatch=True)
 
 
-def test_an_apps_things(app: App) -> None:
+def test_the_objects_of_an_app_are_named_after_it(app: App) -> None:
     assert names.project(app, 7) == "shop-r7"
     assert names.stores_network(app, 7) == "shop-r7-stores"
     assert names.store(app, "postgres") == "shop-postgres"
@@ -30,7 +30,7 @@ def test_an_apps_things(app: App) -> None:
 
 @given(SERVICE)
 @pytest.mark.slow
-def test_an_image_can_be_called_after_any_service(service: str) -> None:
+def test_every_service_name_yields_a_valid_image_name(service: str) -> None:
     assert PATH.fullmatch(names._path(service))
 
 
@@ -40,7 +40,7 @@ def test_two_services_never_share_an_image(services: list[str]) -> None:
     assert len({names._path(s) for s in services}) == len(services)
 
 
-def test_services_that_look_alike_have_images_of_their_own() -> None:
+def test_similar_service_names_have_different_images() -> None:
     alike = ["a.b", "a-b", "a_b", "A-b", "a..b", "a-b-", "a._b", "web", "Web", "WEB"]
     assert len({names._path(s) for s in alike}) == len(alike)
     assert names._path("a.b") == "a.b"
@@ -76,21 +76,23 @@ def test_a_container_has_one_owner(tmp_path: Path, app: str, store: str, foreign
     made(root, "shop", "postgres", "api-cache")
     made(root, "shop-api", "queue")
     mine = App(root, app)
-    assert names.foreign(mine, [names.store(mine, store)], root.apps()) == (
+    assert name_owners.foreign(mine, [names.store(mine, store)], root.apps()) == (
         [f"{app}-{store}"] if foreign else []
     )
 
 
 @pytest.mark.parametrize("name", ["shop-r7", "shop-r7-web-1", "shop-r7-stores"])
-def test_no_app_is_called_like_a_release(name: str) -> None:
+def test_an_app_cannot_have_the_name_of_a_release(name: str) -> None:
     with pytest.raises(UnknownNameError, match="another app's release"):
-        names.check_app(name)
+        name_owners.check_app(name)
 
 
 @pytest.mark.parametrize(
     ("name", "within"), [("shop-api", "shop-api-cache"), ("shop-ap", ""), ("sho", ""), ("x", "")]
 )
-def test_no_app_is_made_among_the_containers_of_another(tmp_path: Path, name: str, within: str) -> None:
+def test_an_app_cannot_have_the_name_of_another_apps_container(
+    tmp_path: Path, name: str, within: str
+) -> None:
     root = Root(tmp_path)
     made(root, "shop", "api-cache")
-    assert names.within(name, root.apps()) == within
+    assert name_owners.within(name, root.apps()) == within

@@ -1,4 +1,4 @@
-"""Paths of the host that are opened to an app: below one, no link is followed that a container may have made."""
+"""Paths of the host that an app may mount: no link that a container may have made is followed below them."""
 
 from pathlib import Path
 
@@ -24,7 +24,7 @@ def shop(tmp_path: Path) -> App:
 
 
 @pytest.mark.parametrize("source", ["srv", "srv/deep", "srv/deep/er", "srv/none/at/all", "elsewhere"])
-def test_directories_are_what_they_are(shop: App, tmp_path: Path, source: str) -> None:
+def test_directories_without_links_are_unchanged(shop: App, tmp_path: Path, source: str) -> None:
     assert opened.path(shop, str(tmp_path / source)) == str(tmp_path / source)
 
 
@@ -33,7 +33,7 @@ def test_directories_are_what_they_are(shop: App, tmp_path: Path, source: str) -
     [("srv/out", "srv/out"), ("srv/out", "srv/out/etc"), ("srv/deep/out", "srv/deep/out/etc")],
 )
 @pytest.mark.parametrize("name", ["shop", "other"])
-def test_links_below_what_is_opened_to_any_app_are_refused(
+def test_links_below_a_path_opened_to_an_app_are_refused(
     shop: App, tmp_path: Path, link: str, source: str, name: str
 ) -> None:
     (tmp_path / link).symlink_to("/")
@@ -41,7 +41,7 @@ def test_links_below_what_is_opened_to_any_app_are_refused(
         opened.path(App(shop.root, name), str(tmp_path / source))
 
 
-def test_a_link_of_the_owner_above_it_is_followed(shop: App, tmp_path: Path) -> None:
+def test_a_link_above_an_opened_path_is_followed(shop: App, tmp_path: Path) -> None:
     (tmp_path / "srv").rename(tmp_path / "real")
     (tmp_path / "srv").symlink_to("real")
     assert opened.path(shop, str(tmp_path / "srv" / "deep"))

@@ -1,4 +1,4 @@
-"""What a deployment takes of the machine, in figures."""
+"""The resources that a deployment needs."""
 
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ MB = 1 << 20
 
 
 class Engine:
-    """What the engine has, and what is free."""
+    """An engine with given images and free space."""
 
     def __init__(self) -> None:
         self.images: dict[str, dict[str, Any]] = {}
@@ -26,19 +26,19 @@ class Engine:
 
 @pytest.fixture
 def engine(monkeypatch: pytest.MonkeyPatch) -> Engine:
-    found = Engine()
-    monkeypatch.setattr(docker, "image", found.images.get)
-    monkeypatch.setattr(docker, "tags", lambda _prefix: sorted(found.images))
-    monkeypatch.setattr(docker, "containers", lambda _labels: found.containers)
+    result = Engine()
+    monkeypatch.setattr(docker, "image", result.images.get)
+    monkeypatch.setattr(docker, "tags", lambda _prefix: sorted(result.images))
+    monkeypatch.setattr(docker, "containers", lambda _labels: result.containers)
     monkeypatch.setattr(docker, "info", lambda: {"DockerRootDir": "/var/lib/docker"})
     monkeypatch.setattr(files, "free_space", lambda _path: 1000 * MB)
     monkeypatch.setattr(preflight, "_resident", lambda pid: pid * MB)
-    return found
+    return result
 
 
-def needs(app: App, wanted: Manifest, **raw: Any) -> dict[str, int]:
-    document = {"services": {s.name: raw.get(s.name, {}) for s in wanted.services}}
-    return {n.what: n.required // MB for n in preflight.needs(app, "abc", wanted, document)}
+def needs(app: App, parsed: Manifest, **raw: Any) -> dict[str, int]:
+    document = {"services": {s.name: raw.get(s.name, {}) for s in parsed.services}}
+    return {n.what: n.required // MB for n in preflight.needs(app, "abc", parsed, document)}
 
 
 def running(service: str, pid: int, **labels: str) -> Container:
@@ -52,17 +52,17 @@ JOB = samples.service("job", role="job", replicas=0, build=Build())
 WANTED = Manifest(services=(BACKEND, JOB, samples.store()))
 
 
-def test_of_what_was_never_here_a_guess(app: App, engine: Engine) -> None:
+def test_without_measurements_the_needs_are_estimated(app: App, engine: Engine) -> None:
     assert needs(app, WANTED) == {"memory": 3 * 128 + 64, "disk": 3 * 600 + 300}
 
 
-def test_what_runs_tells_what_another_takes(app: App, engine: Engine) -> None:
+def test_running_instances_determine_the_estimate(app: App, engine: Engine) -> None:
     engine.containers = [running("backend", 50, **{"pushrod.release": "1"}), running("postgres", 99)]
     engine.containers.append(running("backend", 70, **{"pushrod.release": "1"}))
     assert needs(app, WANTED)["memory"] == 2 * 70 + 64
 
 
-def test_what_the_manifest_says_counts(app: App, engine: Engine) -> None:
+def test_reservations_in_the_manifest_are_counted(app: App, engine: Engine) -> None:
     reserved = {"deploy": {"resources": {"reservations": {"memory": str(300 * MB)}}}}
     assert needs(app, WANTED, backend=reserved)["memory"] == 2 * 300 + 128 + 64
     assert needs(app, WANTED, backend={"mem_reservation": str(10 * MB)})["memory"] == 2 * 10 + 128 + 64
@@ -70,7 +70,7 @@ def test_what_the_manifest_says_counts(app: App, engine: Engine) -> None:
     assert needs(app, small)["memory"] == 32 + 64
 
 
-def test_images_that_are_here_take_nothing_and_others_as_much_as_before(app: App, engine: Engine) -> None:
+def test_present_images_need_no_disk_and_others_as_much_as_before(app: App, engine: Engine) -> None:
     engine.images = {
         "postgres:17": {"Id": "sha256:1", "Size": 9 * MB, "RepoTags": ["postgres:17"]},
         "pushrod/shop/job:abc": {"Size": MB},
@@ -84,10 +84,10 @@ def test_images_that_are_here_take_nothing_and_others_as_much_as_before(app: App
     assert changes["job"][0] == changes["postgres"][0] == "same"
 
 
-def test_where_every_image_is_here_a_full_disk_is_no_hindrance(
+def test_a_full_disk_is_no_obstacle_if_every_image_is_present(
     app: App, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """So that `pushrod restart` can be the way out."""
+    """So `pushrod restart` still works then."""
     here = {"Id": "sha256:1", "Size": MB, "RepoTags": ["postgres:17"]}
     engine.images |= {"postgres:17": here, "pushrod/shop/backend:abc": here, "pushrod/shop/job:abc": here}
     monkeypatch.setattr(files, "free_space", lambda _path: 0)
@@ -96,23 +96,23 @@ def test_where_every_image_is_here_a_full_disk_is_no_hindrance(
 
 
 @pytest.mark.parametrize(("free", "state"), [(899, "warning"), (900, "ok")])
-def test_the_doctor_is_told_of_the_disk_that_images_are_on(
+def test_doctor_reports_the_disk_of_the_images(
     engine: Engine, monkeypatch: pytest.MonkeyPatch, free: int, state: str
 ) -> None:
     monkeypatch.setattr(files, "free_space", lambda _path: free * MB)
-    found = preflight.space()
-    assert (found.state, bool(found.remedy)) == (state, state == "warning")
-    assert "/var/lib/docker" in found.detail
+    result = preflight.space()
+    assert (result.state, bool(result.remedy)) == (state, state == "warning")
+    assert "/var/lib/docker" in result.detail
 
 
-def test_what_is_met(app: App, engine: Engine) -> None:
+def test_a_need_reports_free_space_and_whether_it_is_met(app: App, engine: Engine) -> None:
     disk = next(n for n in preflight.needs(app, "abc", WANTED, {"services": {}}) if n.what == "disk")
     assert (disk.free, disk.met) == (1000 * MB, False)
     assert Path("/var/lib/docker").name in disk.why
 
 
 @pytest.mark.parametrize("damage", [b"", b"services:", b"\0\xff{", b"- x\n", None])
-def test_a_damaged_file_of_the_running_stores_foresees_nothing(damage: bytes | None, app: App) -> None:
+def test_a_damaged_file_of_running_stores_is_ignored(damage: bytes | None, app: App) -> None:
     path = names.running_stores(app)
     path.parent.mkdir(parents=True)
     path.mkdir() if damage is None else path.write_bytes(damage)

@@ -13,10 +13,10 @@ from tests.unit import samples
 
 
 @pytest.mark.parametrize("log", [("sh: last words",), ()])
-def test_a_hook_that_fails_is_named_and_not_taken_for_the_program_of_its_container(
+def test_a_failed_hook_is_named_and_not_confused_with_the_containers_program(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, log: tuple[str, ...]
 ) -> None:
-    """Docker says of a command that is not there what it says of a container's own program."""
+    """Docker reports a missing hook command like a missing program of the container."""
     monkeypatch.setattr(docker, "logs", lambda _name: ["of the container"])
     docker_says = 'exec: "/nowhere/program": stat /nowhere/program: no such file or directory'
     why = f"shop-r1-backend-1: its post_start command `/nowhere/program` ended with status 126: {docker_says}"

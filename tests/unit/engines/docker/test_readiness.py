@@ -1,4 +1,4 @@
-"""When an instance is ready: what Docker says of it, look by look."""
+"""When an instance is ready, by a sequence of states that Docker reports."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -19,7 +19,7 @@ Looks = Callable[..., Readiness]
 
 @pytest.fixture
 def looks(monkeypatch: pytest.MonkeyPatch) -> Looks:
-    """A worker of which Docker says these things one after another, the last of them for ever."""
+    """A worker for which Docker reports these states in order, and then the last one again and again."""
 
     def make(*states: dict[str, Any], health: Health | None = None) -> Readiness:
         given: dict[str, Any] = {"name": "worker-1", "labels": {}, "image": "i", "state": "running"}
@@ -43,20 +43,20 @@ def looks(monkeypatch: pytest.MonkeyPatch) -> Looks:
     return make
 
 
-def test_healthy_by_its_own_check(looks: Looks) -> None:
+def test_an_instance_is_ready_if_its_own_check_is_healthy(looks: Looks) -> None:
     looks({"state": "created"}, {"health": "starting"}, {"health": "healthy"}).wait()
 
 
-def test_its_check_is_run_before_docker_does(looks: Looks, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[tuple[str, ...]] = []
+def test_the_check_runs_before_docker_runs_it(looks: Looks, monkeypatch: pytest.MonkeyPatch) -> None:
+    commands: list[tuple[str, ...]] = []
 
     def execute(_name: str, argv: tuple[str, ...], **_: Any) -> processes.Completed:
-        asked.append(argv)
+        commands.append(argv)
         return processes.Completed(0, "", "")
 
     monkeypatch.setattr(docker, "execute", execute)
     looks({"health": "starting", "check": ("ok",)}).wait()
-    assert asked == [("ok",)]
+    assert commands == [("ok",)]
 
 
 @pytest.mark.parametrize(
@@ -71,25 +71,27 @@ def test_its_check_is_run_before_docker_does(looks: Looks, monkeypatch: pytest.M
         (({"health": "starting"},), "after 0.2 s: is starting"),
     ],
 )  # fmt: skip
-def test_why_not(looks: Looks, states: tuple[dict[str, Any], ...], why: str) -> None:
+def test_the_reason_for_not_being_ready_is_reported(
+    looks: Looks, states: tuple[dict[str, Any], ...], why: str
+) -> None:
     with pytest.raises(ReadyError) as caught:
         looks(*states).wait()
     assert why in caught.value.what
     assert caught.value.log == ("last words",)
 
 
-def test_a_restart_long_ago_is_no_matter(looks: Looks) -> None:
+def test_an_old_restart_does_not_matter(looks: Looks) -> None:
     looks({"health": "healthy", "restarts": 3}).wait()
 
 
-def test_a_worker_that_has_done_its_work_is_ready(looks: Looks) -> None:
+def test_a_worker_that_completed_is_ready(looks: Looks) -> None:
     looks({"state": "exited", "started": "2026", "policy": "on-failure"}).wait()
 
 
-def test_an_images_own_check_may_take_as_long_as_docker_would_let_it(looks: Looks) -> None:
+def test_an_images_own_check_determines_the_deadline(looks: Looks) -> None:
     slow = looks({"health": "starting", "patience": 300.0})
     instance = slow._release.instances[0]
     container = docker.inspect(["worker-1"])[0]
     assert slow._deadline(instance, {"worker-1": container}) == 300
-    told = looks({"health": "starting", "patience": 300.0}, health=Health(deadline=7))
-    assert told._deadline(told._release.instances[0], {"worker-1": container}) == 7
+    limited = looks({"health": "starting", "patience": 300.0}, health=Health(deadline=7))
+    assert limited._deadline(limited._release.instances[0], {"worker-1": container}) == 7

@@ -1,4 +1,4 @@
-"""The files of a release, whole: as they are sealed, and as Compose reads them."""
+"""A release's complete files, as they are sealed and as Compose reads them."""
 
 import json
 import os
@@ -10,7 +10,7 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pushrod.adapters import compose
+from pushrod.adapters import compose, compose_loader
 from pushrod.cli import scaffold
 from pushrod.engines.docker import rendering
 from pushrod.engines.docker.containers import Parts
@@ -27,12 +27,12 @@ def from_text(directory: Path, text: str, **images: Parts) -> Rendered:
     return render(directory, STORES | images)
 
 
-def compare(found: Rendered, name: str) -> None:
-    """The rendered files with those that are kept; PUSHROD_KEEP=1 keeps what there is now."""
+def compare(result: Rendered, name: str) -> None:
+    """Compare the rendered files with the expected ones; PUSHROD_KEEP=1 writes them instead."""
     for kind, text in (
-        ("compose", found.release),
-        ("stores", found.stores),
-        ("attachments", found.attachments),
+        ("compose", result.release),
+        ("stores", result.stores),
+        ("attachments", result.attachments),
     ):
         path = HERE / f"{name}.{kind}.{'json' if kind == 'attachments' else 'yaml'}"
         if os.environ.get("PUSHROD_KEEP"):
@@ -41,13 +41,20 @@ def compare(found: Rendered, name: str) -> None:
 
 
 def accepted(tmp_path: Path, text: str) -> dict[str, Any]:
-    """What Compose makes of a rendered file, with every env file that it names there and empty."""
+    """A rendered file as resolved by Compose; every env file that it names is empty."""
     text = text.replace("/var/lib/pushrod", str(tmp_path))
     for service in yaml.safe_load(text)["services"].values():
         for path in service.get("env_file", []):
             files.write(Path(path), "")
     (tmp_path / "rendered.yaml").write_text(text)
-    argv = [*compose.loader(), "--file", str(tmp_path / "rendered.yaml"), "--profile", "run", "config"]
+    argv = [
+        *compose_loader.argv_of(),
+        "--file",
+        str(tmp_path / "rendered.yaml"),
+        "--profile",
+        "run",
+        "config",
+    ]
     done = processes.run(argv, env={})
     assert done.status == 0, done.stderr
     return dict(yaml.safe_load(done.stdout))
@@ -75,16 +82,16 @@ MADE = {"seed": the_seed, "template": the_template, "rich": the_rich}
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", MADE)
-def test_whole_files(tmp_path: Path, name: str) -> None:
+def test_rendered_files_match_the_expected_files(tmp_path: Path, name: str) -> None:
     compare(MADE[name](tmp_path), name)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", MADE)
-def test_compose_accepts_them_and_publishes_nothing(tmp_path: Path, name: str) -> None:
+def test_compose_accepts_the_files_and_publishes_no_port(tmp_path: Path, name: str) -> None:
     (tmp_path / "app").mkdir()
-    found = MADE[name](tmp_path / "app")
-    for text in (found.release, found.stores):
+    result = MADE[name](tmp_path / "app")
+    for text in (result.release, result.stores):
         for service in accepted(tmp_path, text)["services"].values():
             assert "ports" not in service
             assert service["cap_drop"] == ["ALL"]
@@ -94,9 +101,9 @@ def test_compose_accepts_them_and_publishes_nothing(tmp_path: Path, name: str) -
 
 @pytest.mark.parametrize("name", MADE)
 @pytest.mark.slow
-def test_no_value_of_an_environment_is_in_them(tmp_path: Path, name: str) -> None:
-    found = MADE[name](tmp_path)
-    for text in (found.release, found.stores):
+def test_the_files_contain_no_environment_value(tmp_path: Path, name: str) -> None:
+    result = MADE[name](tmp_path)
+    for text in (result.release, result.stores):
         assert all("environment" not in s for s in rendering.services(text).values())
 
 
@@ -120,13 +127,13 @@ WEB = "services:\n  web:\n    image: nginx\n    ports: ['80:80']\n"
          {"memory": str(2 << 30), "pids": 1024, "cpus": 0.5}),
     ],
 )  # fmt: skip
-def test_limits_are_in_one_place_each(tmp_path: Path, given: str, limits: dict[str, Any]) -> None:
-    found = from_text(tmp_path, f"{WEB}    {given}\n")
-    service = found.service("web-1")
+def test_each_limit_is_rendered_in_one_place(tmp_path: Path, given: str, limits: dict[str, Any]) -> None:
+    result = from_text(tmp_path, f"{WEB}    {given}\n")
+    service = result.service("web-1")
     got = {k: v for k, v in service.items() if k in ("mem_limit", "pids_limit")}
     got |= ((service.get("deploy") or {}).get("resources") or {}).get("limits") or {}
     assert got == limits
-    accepted(tmp_path, found.release)
+    accepted(tmp_path, result.release)
 
 
 @pytest.mark.slow
@@ -140,23 +147,23 @@ def test_limits_are_in_one_place_each(tmp_path: Path, given: str, limits: dict[s
         "sysctls: [net.core.somaxconn=1]\n    labels: [a=b, c]\n    logging: {options: {max-size: 900g}}",
     ],
 )
-def test_compose_takes_what_was_brought_down(tmp_path: Path, given: str) -> None:
+def test_compose_accepts_limited_values(tmp_path: Path, given: str) -> None:
     accepted(tmp_path, from_text(tmp_path, f"{WEB}    {given}\n").release)
 
 
 @pytest.mark.slow
 def test_a_service_without_a_network_has_none(tmp_path: Path) -> None:
-    found = from_text(
-        tmp_path, WEB + "  quiet: {image: x, network_mode: none}\n  postgres: {image: 'postgres:16'}\n"
+    result = from_text(
+        tmp_path, WEB + "  quiet: {build: ., network_mode: none}\n  postgres: {image: 'postgres:16'}\n"
     )
     for name in ("quiet-1", "quiet.run"):
-        assert found.service(name)["network_mode"] == "none"
-        assert "networks" not in found.service(name)
-    accepted(tmp_path, found.release)
+        assert result.service(name)["network_mode"] == "none"
+        assert "networks" not in result.service(name)
+    accepted(tmp_path, result.release)
 
 
 @pytest.mark.slow
-def test_names_by_which_others_reach_a_service(tmp_path: Path) -> None:
+def test_a_service_is_reachable_by_its_other_names(tmp_path: Path) -> None:
     text = """
 services:
   web: {image: nginx, ports: ["80:80"], links: [api, "api:old", "postgres:dbhost"]}
@@ -168,17 +175,17 @@ services:
     networks: {default: {aliases: [alias, api]}}
   postgres: {image: "postgres:16", container_name: my-db}
 """
-    found = from_text(tmp_path, text)
-    assert found.service("api-1")["networks"]["default"]["aliases"] == [
+    result = from_text(tmp_path, text)
+    assert result.service("api-1")["networks"]["default"]["aliases"] == [
         "api",
         "alias",
         "inner",
         "my-api",
         "old",
     ]
-    assert found.service("postgres")["networks"]["default"]["aliases"] == ["postgres", "my-db", "dbhost"]
-    assert '"my-db"' in found.attachments
-    assert all("links" not in found.service(n) for n in ("web-1", "web.run"))
+    assert result.service("postgres")["networks"]["default"]["aliases"] == ["postgres", "my-db", "dbhost"]
+    assert '"my-db"' in result.attachments
+    assert all("links" not in result.service(n) for n in ("web-1", "web.run"))
 
 
 @pytest.mark.parametrize(
@@ -190,21 +197,21 @@ services:
         ("postgres:16", "[]", False),
     ],
 )
-def test_a_store_that_may_be_more_reaches_instances_and_the_world(
+def test_an_unknown_store_reaches_instances_and_the_internet(
     tmp_path: Path, image: str, volume: str, out: bool
 ) -> None:
     text = (
         f"{WEB}    depends_on: [db]\n  db: {{image: '{image}', volumes: {volume}}}\nvolumes: {{vv: {{}}}}\n"
     )
-    found = from_text(tmp_path, text)
-    assert ("outside" in found.service("db")["networks"]) == out
-    assert found.service("web-1")["networks"]["stores"].get("aliases") == (["web"] if out else None)
+    result = from_text(tmp_path, text)
+    assert ("outside" in result.service("db")["networks"]) == out
+    assert result.service("web-1")["networks"]["stores"].get("aliases") == (["web"] if out else None)
 
 
 @pytest.mark.slow
-def test_an_empty_entry_point_takes_the_images_away(tmp_path: Path) -> None:
-    found = from_text(tmp_path, WEB + "    entrypoint: []\n    command: [a]\n")
-    assert found.service("web-1")["entrypoint"] == []
+def test_an_empty_entrypoint_removes_the_images_entrypoint(tmp_path: Path) -> None:
+    result = from_text(tmp_path, WEB + "    entrypoint: []\n    command: [a]\n")
+    assert result.service("web-1")["entrypoint"] == []
     assert "entrypoint" not in from_text(tmp_path, WEB).service("web-1")
 
 
@@ -218,7 +225,7 @@ def test_an_empty_entry_point_takes_the_images_away(tmp_path: Path) -> None:
     ],
 )
 @pytest.mark.slow
-def test_what_is_read_only_can_write_to_tmp(tmp_path: Path, given: str, tmpfs: list[str]) -> None:
+def test_a_read_only_service_can_write_to_tmp(tmp_path: Path, given: str, tmpfs: list[str]) -> None:
     volumes = "volumes: {v1: {}}\n"
     service = from_text(tmp_path, f"{WEB}    read_only: true\n    {given}\n{volumes}").service("web-1")
     assert service["read_only"] is True
@@ -229,9 +236,9 @@ def test_what_is_read_only_can_write_to_tmp(tmp_path: Path, given: str, tmpfs: l
 def test_data_of_a_store_always_has_a_volume_with_a_name(tmp_path: Path) -> None:
     def sources(volumes: str) -> list[str]:
         text = f"{WEB}  postgres: {{image: 'postgres:16', volumes: {volumes}}}\nvolumes: {{pg: {{}}}}\n"
-        found = from_text(tmp_path, text)
-        declared = rendering.volumes(APP, found.document, STORES | {"web": NGINX}, found.wanted)
-        mounts = found.service("postgres")["volumes"]
+        result = from_text(tmp_path, text)
+        declared = rendering.volumes(APP, result.document, STORES | {"web": NGINX}, result.wanted)
+        mounts = result.service("postgres")["volumes"]
         assert all(f"shop_{m['source']}" in declared for m in mounts)
         return [f"{m['source']}:{m['target']}" for m in mounts]
 
@@ -244,21 +251,21 @@ def test_data_of_a_store_always_has_a_volume_with_a_name(tmp_path: Path) -> None
 
 @pytest.mark.slow
 def test_volumes_from_are_mounted(tmp_path: Path) -> None:
-    found = from_text(
+    result = from_text(
         tmp_path,
         f"{WEB}    volumes_from: ['api:ro']\n  api: {{image: x, volumes: ['vv:/v']}}\nvolumes: {{vv: {{}}}}\n",
     )
-    mount = found.service("web-1")["volumes"][0]
+    mount = result.service("web-1")["volumes"][0]
     assert (mount["source"], mount["target"], mount["read_only"]) == ("vv", "/v", True)
-    assert "shop_vv" in found.release
+    assert "shop_vv" in result.release
 
 
 @pytest.mark.slow
-def test_labels_of_ours_cannot_be_given(tmp_path: Path) -> None:
+def test_reserved_labels_cannot_be_set(tmp_path: Path) -> None:
     text = f"{WEB}    labels: {{pushrod.app: blog, pushrod.probe: 'http://x', mine: '1e3'}}\n"
     text += "  postgres: {image: 'postgres:16', labels: {pushrod.release: '3'}}\n"
-    found = from_text(tmp_path, text)
-    assert found.service("web-1")["labels"] == {
+    result = from_text(tmp_path, text)
+    assert result.service("web-1")["labels"] == {
         "mine": "1e3",
         "pushrod.app": "shop",
         "pushrod.service": "web",
@@ -266,7 +273,7 @@ def test_labels_of_ours_cannot_be_given(tmp_path: Path) -> None:
         "pushrod.instance": "web-1",
         "pushrod.probe": "tcp://10.213.0.2:80",
     }
-    assert found.service("postgres")["labels"] == {"pushrod.app": "shop", "pushrod.service": "postgres"}
+    assert result.service("postgres")["labels"] == {"pushrod.app": "shop", "pushrod.service": "postgres"}
 
 
 @pytest.mark.parametrize(
@@ -279,9 +286,9 @@ def test_labels_of_ours_cannot_be_given(tmp_path: Path) -> None:
     ],
 )
 @pytest.mark.slow
-def test_what_has_no_check_of_its_own_is_asked(tmp_path: Path, check: str, probed: bool) -> None:
-    found = from_text(tmp_path, f"{WEB}    healthcheck: {check}\n").service("web-1")
-    assert found["labels"].get("pushrod.probe") == ("tcp://10.213.0.2:80" if probed else None)
+def test_a_service_without_its_own_check_is_probed(tmp_path: Path, check: str, probed: bool) -> None:
+    result = from_text(tmp_path, f"{WEB}    healthcheck: {check}\n").service("web-1")
+    assert result["labels"].get("pushrod.probe") == ("tcp://10.213.0.2:80" if probed else None)
 
 
 @pytest.mark.parametrize(
@@ -294,13 +301,13 @@ def test_what_has_no_check_of_its_own_is_asked(tmp_path: Path, check: str, probe
     ],
 )
 @pytest.mark.slow
-def test_a_path_is_asked_by_a_name_of_the_app_also_where_there_is_a_check(
+def test_a_health_path_is_probed_with_a_host_name_of_the_app(
     tmp_path: Path, own: str, domains: str, hosts: str
 ) -> None:
     text = f"x-pushrod: {{domains: {domains}}}\n{WEB}    healthcheck: {{test: [CMD, 'true']}}\n"
-    found = from_text(tmp_path, f"{text}    x-pushrod: {{health: {own}}}\n").service("web-1")
-    assert found["labels"]["pushrod.probe"] == "http://10.213.0.2:80/up"
-    assert found["labels"]["pushrod.probe.hosts"] == hosts
+    result = from_text(tmp_path, f"{text}    x-pushrod: {{health: {own}}}\n").service("web-1")
+    assert result["labels"]["pushrod.probe"] == "http://10.213.0.2:80/up"
+    assert result["labels"]["pushrod.probe.hosts"] == hosts
 
 
 @pytest.mark.slow
@@ -314,13 +321,15 @@ def test_a_path_is_asked_by_a_name_of_the_app_also_where_there_is_a_check(
         ("root", "{command: [x], user: root}", False),
     ],
 )
-def test_a_container_in_which_a_hook_becomes_root(tmp_path: Path, user: str, hook: str, raised: bool) -> None:
+def test_a_container_with_a_root_hook_has_the_capabilities_it_needs(
+    tmp_path: Path, user: str, hook: str, raised: bool
+) -> None:
     text = f"{WEB}    user: '{user}'\n    KIND: [{hook}]\n"
     for kind in ("post_start", "pre_stop"):
-        found = from_text(tmp_path, text.replace("KIND", kind)).service("web-1")
-        assert found["cap_drop"] == ["ALL"]
-        assert ("security_opt" in found) is not raised
-        assert found.get("cap_add") == (list(ROOT_CAPABILITIES) if raised or user == "root" else None)
+        result = from_text(tmp_path, text.replace("KIND", kind)).service("web-1")
+        assert result["cap_drop"] == ["ALL"]
+        assert ("security_opt" in result) is not raised
+        assert result.get("cap_add") == (list(ROOT_CAPABILITIES) if raised or user == "root" else None)
 
 
 @pytest.mark.parametrize(
@@ -336,7 +345,7 @@ def test_a_container_in_which_a_hook_becomes_root(tmp_path: Path, user: str, hoo
     ],
 )
 @pytest.mark.slow
-def test_restart(tmp_path: Path, given: str, restart: str) -> None:
+def test_restart_policies_are_rendered(tmp_path: Path, given: str, restart: str) -> None:
     assert from_text(tmp_path, f"{WEB}    {given}\n").service("web-1")["restart"] == restart
 
 
@@ -353,15 +362,15 @@ def test_restart(tmp_path: Path, given: str, restart: str) -> None:
         ("cap_add: [cap_kill]", False, ["KILL"]),
     ],
 )
-def test_capabilities(tmp_path: Path, given: str, root: bool, kept: list[str] | None) -> None:
-    found = from_text(tmp_path, f"{WEB}    {given}\n", web=NGINX._replace(root=root)).service("web-1")
-    assert (found["cap_drop"], found.get("cap_add")) == (["ALL"], kept)
+def test_capabilities_are_rendered(tmp_path: Path, given: str, root: bool, kept: list[str] | None) -> None:
+    result = from_text(tmp_path, f"{WEB}    {given}\n", web=NGINX._replace(root=root)).service("web-1")
+    assert (result["cap_drop"], result.get("cap_add")) == (["ALL"], kept)
 
 
 @pytest.mark.slow
-def test_a_redis_elsewhere_is_checked_there(tmp_path: Path) -> None:
-    found = from_text(tmp_path, f"{WEB}  redis: {{image: 'redis:7', command: redis-server --port 7000}}\n")
-    assert "-p 7000 ping" in found.service("redis")["healthcheck"]["test"][1]
+def test_a_redis_on_another_port_is_checked_on_that_port(tmp_path: Path) -> None:
+    result = from_text(tmp_path, f"{WEB}  redis: {{image: 'redis:7', command: redis-server --port 7000}}\n")
+    assert "-p 7000 ping" in result.service("redis")["healthcheck"]["test"][1]
     own = from_text(tmp_path, f"{WEB}  redis: {{image: 'redis:7', healthcheck: {{disable: true}}}}\n")
     assert own.service("redis")["healthcheck"] == {"disable": True}
 
@@ -374,21 +383,21 @@ WORDS = st.one_of(TEXT, st.sampled_from(ODD))
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(WORDS, min_size=1, max_size=30))
 @pytest.mark.slow
-def test_every_text_reaches_compose_as_it_is(tmp_path: Path, words: list[str]) -> None:
+def test_every_text_reaches_compose_unchanged(tmp_path: Path, words: list[str]) -> None:
     (tmp_path / "x.yaml").write_text(
         rendering.dump({"name": "p", "services": {"a": {"image": "i", "command": words}}})
     )
-    done = processes.run([*compose.loader(), "--file", str(tmp_path / "x.yaml"), "config"], env={})
+    done = processes.run([*compose_loader.argv_of(), "--file", str(tmp_path / "x.yaml"), "config"], env={})
     assert done.status == 0, done.stderr
     assert compose._parse(done.stdout.replace("$$", "$"))["services"]["a"]["command"] == words
 
 
 @pytest.mark.slow
-def test_stores_are_found_while_dockers_name_server_is_away(tmp_path: Path) -> None:
-    """By /etc/hosts: at the address that the store is given in the release's network, unless the manifest has it."""
-    found = MADE["seed"](tmp_path)
-    rows = {row["aliases"][0]: row["address"] for row in json.loads(found.attachments)}
+def test_stores_resolve_without_dockers_name_server(tmp_path: Path) -> None:
+    """By /etc/hosts, at the store's address in the release's network, unless the manifest has the name."""
+    result = MADE["seed"](tmp_path)
+    rows = {row["aliases"][0]: row["address"] for row in json.loads(result.attachments)}
     wanted = [f"{name}:{address}" for name, address in rows.items()]
-    services = yaml.safe_load(found.release)["services"]
+    services = yaml.safe_load(result.release)["services"]
     assert wanted
     assert {name: s["extra_hosts"] for name, s in services.items()} == dict.fromkeys(services, wanted)

@@ -1,4 +1,4 @@
-"""Which addresses releases get, and how many of them an app keeps."""
+"""The addresses that releases get, and how many an app keeps."""
 
 import json
 from collections.abc import Sequence
@@ -25,22 +25,22 @@ WANTED = Manifest(
 
 
 @pytest.mark.parametrize("without", ["backend", "api", "judge"])
-def test_what_the_edge_reaches_has_a_port(without: str) -> None:
+def test_a_service_behind_the_edge_needs_a_port(without: str) -> None:
     instances = [Instance(f"{s.name}-1", s.name, 0 if s.name == without else 8080) for s in WANTED.services]
     with pytest.raises(ManifestError, match=f"the port of {without} is unknown") as refused:
         _check_ports(WANTED, instances)
     assert refused.value.where == f"services.{without}"
 
 
-def test_a_worker_needs_none() -> None:
+def test_a_worker_needs_no_port() -> None:
     instances = [Instance(f"{s.name}-1", s.name, 0 if s.name == "job" else 8080) for s in WANTED.services]
     _check_ports(WANTED, instances)
 
 
 def host_of(root: Path, pool: str = "10.0.0.0/20") -> Resources:
-    found = Context(Root(root))
-    found.__dict__["settings"] = HostSettings(pool=pool)
-    return Resources(found)
+    result = Context(Root(root))
+    result.__dict__["settings"] = HostSettings(pool=pool)
+    return Resources(result)
 
 
 def older(*blocks: str) -> Sequence[Release]:
@@ -58,7 +58,7 @@ def older(*blocks: str) -> Sequence[Release]:
         ([], "warning", 0),
     ],
 )
-def test_an_app_keeps_its_share(
+def test_an_app_keeps_no_more_addresses_than_its_share(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, blocks: list[str], room: str, gone: int
 ) -> None:
     monkeypatch.setattr(preflight, "space", lambda: Diagnostic("disk", room, ""))  # type: ignore[arg-type]
@@ -66,8 +66,8 @@ def test_an_app_keeps_its_share(
     assert max(0, host_of(tmp_path).excess(App(Root(tmp_path), "shop"), older(*blocks), live)) == gone
 
 
-def test_addresses_are_taken_from_when_they_are_chosen_on(tmp_path: Path) -> None:
-    """Nobody holds a lock while a release is sealed, which another app can make long."""
+def test_addresses_are_reserved_as_soon_as_they_are_chosen(tmp_path: Path) -> None:
+    """No lock is held while a release is sealed, because that can take long."""
     app = App(Root(tmp_path), "shop")
     app.directory.mkdir(parents=True)
     (app.directory / "app.json").write_text("{}")

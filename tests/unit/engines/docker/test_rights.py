@@ -1,4 +1,4 @@
-"""Who seems to need a capability that Docker gives and pushrod does not, as far as it can be told."""
+"""Programs that seem to need a capability that Docker grants and pushrod does not."""
 
 from pathlib import Path
 from typing import Any
@@ -28,12 +28,12 @@ def needed(
     if dockerfile:
         (checkout / "Dockerfile").write_text(f"FROM debian\n{dockerfile}\n")
     service = {"build": "."} if dockerfile or "image" not in keys else {}
-    found = manifest.read({"services": {"web": {**service, "ports": ["80:80"], **keys}}}, engine="docker")
-    return rights.needs(found.service("web"), checkout)
+    result = manifest.read({"services": {"web": {**service, "ports": ["80:80"], **keys}}}, engine="docker")
+    return rights.needs(result.service("web"), checkout)
 
 
 @pytest.mark.parametrize(
-    ("given", "found"),
+    ("given", "result"),
     [
         ({"command": ["ping", "-c", "1", "db"]}, {"NET_RAW": "`ping`"}),
         ({"command": "sh -c 'while ! ping -c1 db; do sleep 1; done; exec app'"}, {}),
@@ -51,14 +51,24 @@ def needed(
         ({"image": "nginx:1.29"}, {}),
     ],
 )  # fmt: skip
-def test_by_its_command(tmp_path: Path, given: dict[str, Any], found: dict[str, str]) -> None:
+def test_needed_capabilities_are_inferred_from_the_command(
+    tmp_path: Path, given: dict[str, Any], result: dict[str, str]
+) -> None:
     dockerfile = "" if "image" in given else "ENTRYPOINT []"
-    assert needed(tmp_path, dockerfile, **given) == found
+    assert needed(tmp_path, dockerfile, **given) == result
 
 
 @pytest.mark.parametrize(
-    ("dockerfile", "files", "found"),
+    ("dockerfile", "files", "result"),
     [
+        ('COPY d.sh /usr/local/bin/e\nENTRYPOINT ["e"]', {"d.sh": "chroot /srv true\n"}, {"SYS_CHROOT": "d.sh"}),
+        ('CMD ["python", "-m", "probe"]', {"probe.py": "from scapy.all import *\n"}, {"NET_RAW": "probe.py"}),
+        ('CMD ["node", "s.js"]', {"s.js": 'require("raw-socket")\n'}, {"NET_RAW": "s.js"}),
+        (
+            'COPY all.conf /etc/s.conf\nCMD ["supervisord", "-c", "/etc/s.conf"]',
+            {"all.conf": "[program:s]\ncommand=/usr/sbin/sshd -D\n"},
+            {"SYS_CHROOT": "all.conf"},
+        ),
         ('CMD ["sh", "-c", "python probe.py; exec python app.py"]', {"probe.py": PROBE, "app.py": ""},
          {"NET_RAW": "probe.py", "SYS_CHROOT": "probe.py"}),
         ('ENTRYPOINT ["/app/start.sh"]', {"start.sh": "#!/bin/sh\nset -e\nchroot --userspec=app / app\n"},
@@ -73,10 +83,10 @@ def test_by_its_command(tmp_path: Path, given: dict[str, Any], found: dict[str, 
         ("RUN setcap cap_net_bind_service=+ep /usr/bin/caddy", {}, {}),
     ],
 )  # fmt: skip
-def test_by_what_it_is_started_with(
-    tmp_path: Path, dockerfile: str, files: dict[str, str], found: dict[str, str]
+def test_needed_capabilities_are_inferred_from_the_start_script(
+    tmp_path: Path, dockerfile: str, files: dict[str, str], result: dict[str, str]
 ) -> None:
-    assert needed(tmp_path, dockerfile, files) == found
+    assert needed(tmp_path, dockerfile, files) == result
 
 
 def remarks(
@@ -85,14 +95,14 @@ def remarks(
     document = {
         "services": {"web": {"image": "x", "ports": ["80:80"], "command": ["chroot", "/", "x"], **keys}}
     }
-    wanted = manifest.read(document, engine="docker")
-    wanted = type(wanted)(**{**{f: getattr(wanted, f) for f in wanted.__struct_fields__}, "notes": notes})
-    return rights.remarks(App(Root(checkout), "shop"), document, wanted, checkout, images or {})
+    parsed = manifest.read(document, engine="docker")
+    parsed = type(parsed)(**{**{f: getattr(parsed, f) for f in parsed.__struct_fields__}, "notes": notes})
+    return rights.remarks(App(Root(checkout), "shop"), document, parsed, checkout, images or {})
 
 
-def test_what_is_said_and_how_to_have_it(tmp_path: Path) -> None:
-    (found,) = remarks(tmp_path, command=["sh", "-c", "chroot / x; mknod y c 1 3"])
-    assert found == (
+def test_a_remark_lists_capabilities_and_how_to_get_them(tmp_path: Path) -> None:
+    (result,) = remarks(tmp_path, command=["sh", "-c", "chroot / x; mknod y c 1 3"])
+    assert result == (
         "web: seems to need capabilities that containers do not have here (`mknod`: device files (MKNOD); `chroot`:"
         " chroot (SYS_CHROOT)). To have them: `cap_add: [MKNOD, SYS_CHROOT]`, and by the host's owner: pushrod apps"
         " allow shop MKNOD SYS_CHROOT"
@@ -110,27 +120,27 @@ def test_what_is_said_and_how_to_have_it(tmp_path: Path) -> None:
         {"notes": ("web: SYS_CHROOT of `cap_add` not given; the host's owner can grant it: …",)},
     ],
 )
-def test_nothing_is_said_of_what_it_has_or_has_been_told(tmp_path: Path, more: dict[str, Any]) -> None:
+def test_a_granted_capability_gives_no_remark(tmp_path: Path, more: dict[str, Any]) -> None:
     assert remarks(tmp_path, **more) == []
 
 
-def test_a_file_of_the_image_that_has_some(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_file_capabilities_of_an_image_are_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(docker, "image", lambda name: {"Id": "1"} if name == "here" else None)
     files = {"/usr/bin/ping": frozenset({"NET_RAW"}), "/usr/bin/caddy": frozenset({"NET_BIND_SERVICE"})}
     monkeypatch.setattr(filecaps.Cache, "of_image", lambda _self, _name: files)
     monkeypatch.setattr(images, "parts", lambda name: Parts(name, root=True))
-    (found,) = remarks(tmp_path, {"web": "here"}, command=["app"])
-    assert "(/usr/bin/ping: raw sockets (NET_RAW))" in found
-    (found,) = remarks(tmp_path, {"web": "here"}, command=["app"], user="1000")
-    assert "/usr/bin/caddy: NET_BIND_SERVICE; " in found
-    assert found.endswith(
+    (result,) = remarks(tmp_path, {"web": "here"}, command=["app"])
+    assert "(/usr/bin/ping: raw sockets (NET_RAW))" in result
+    (result,) = remarks(tmp_path, {"web": "here"}, command=["app"], user="1000")
+    assert "/usr/bin/caddy: NET_BIND_SERVICE; " in result
+    assert result.endswith(
         "`cap_add: [NET_BIND_SERVICE, NET_RAW]`, and by the host's owner: pushrod apps allow shop NET_RAW"
     )
     both: dict[str, Any] = {"cap_add": ["NET_BIND_SERVICE", "NET_RAW"], "user": "1000"}
     assert remarks(tmp_path, {"web": "here"}, command=["app"], **both) == []
     del files["/usr/bin/ping"]
-    (found,) = remarks(tmp_path, {"web": "here"}, command=["app"], user="1000")
-    assert found.endswith("To have them: `cap_add: [NET_BIND_SERVICE]`")
+    (result,) = remarks(tmp_path, {"web": "here"}, command=["app"], user="1000")
+    assert result.endswith("To have them: `cap_add: [NET_BIND_SERVICE]`")
     assert remarks(tmp_path, {"web": "not here"}, command=["app"]) == []
 
 
@@ -147,10 +157,10 @@ def test_a_file_of_the_image_that_has_some(tmp_path: Path, monkeypatch: pytest.M
         ("chroot: this works", ""),
     ],
 )
-def test_by_what_it_has_printed(line: str, capability: str) -> None:
+def test_needed_capabilities_are_inferred_from_the_log(line: str, capability: str) -> None:
     assert list(rights.in_log([line])) == ([capability] if capability else [])
-    said = rights.from_log("shop", "web", ["fine", line], [], "")
-    assert len(said) == bool(capability)
+    reported = rights.from_log("shop", "web", ["fine", line], [], "")
+    assert len(reported) == bool(capability)
     assert rights.from_log("shop", "web", [line], [capability], "") == []
     assert rights.from_log("shop", "web", [line], [], f"… ({capability})") == []
 
@@ -167,16 +177,16 @@ def test_by_what_it_has_printed(line: str, capability: str) -> None:
         ("no such table", ""),
     ],
 )
-def test_what_an_error_says_of_it(log: str, advice: str) -> None:
-    error = ReadyError("ended while starting", hint="mend it", log=("begin", log))
+def test_an_error_gives_advice_about_capabilities(log: str, advice: str) -> None:
+    error = ReadyError("ended while starting", hint="fix it", log=("begin", log))
     rights.explain(error, "shop")
     assert advice in error.hint
-    assert error.hint.endswith("mend it")
-    assert (error.hint == "mend it") is not bool(advice)
+    assert error.hint.endswith("fix it")
+    assert (error.hint == "fix it") is not bool(advice)
 
 
 def test_images_that_are_made_alike_are_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is copied into them differs at each push; the base and the commands do when a Dockerfile changes."""
+    """Copied files differ at each push; the base and the commands only differ when the Dockerfile changes."""
     read: list[str] = []
     copied = "/bin/sh -c #(nop) COPY dir:{} in /app"
     made_by = {
@@ -198,8 +208,8 @@ def test_images_that_are_made_alike_are_read_once(tmp_path: Path, monkeypatch: p
     assert read == ["one", "two", "one", "other"]
 
 
-def test_the_attribute_of_a_file() -> None:
-    """As the kernel has it, in revision 2: of the first half the permitted set is the second word."""
+def test_the_capability_attribute_of_a_file_is_decoded() -> None:
+    """The kernel's revision 2: the permitted set is the second word of the first half."""
     raw = bytes.fromhex("01000002 00240000 00000000 00000000 00000000")
     assert filecaps.capabilities(raw) == {"NET_BIND_SERVICE", "NET_RAW"}
     assert filecaps.capabilities(b"") == frozenset()

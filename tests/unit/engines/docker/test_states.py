@@ -1,4 +1,4 @@
-"""What Docker says of a container, in the words of `pushrod status`."""
+"""The states of containers in `pushrod status`."""
 
 import datetime
 from typing import Any
@@ -45,18 +45,18 @@ def container(**changes: Any) -> Container:
         ({"state": "something new"}, "failed", "ended with status 0"),
     ],
 )  # fmt: skip
-def test_words(changes: dict[str, Any], word: str, detail: str) -> None:
+def test_states_are_described_in_the_words_of_status(changes: dict[str, Any], word: str, detail: str) -> None:
     state = state_of(container(**changes))
     assert state
     assert (state.group, state.name, state.state, state.detail) == ("shop-r7", "backend-1", word, detail)
 
 
 @pytest.mark.parametrize("policy", ["no", "on-failure", ""])
-def test_a_worker_that_has_done_its_work_is_not_shown(policy: str) -> None:
+def test_a_worker_that_completed_is_not_shown(policy: str) -> None:
     assert state_of(container(state="exited", started="2026-01-01T00:00:00Z", policy=policy)) is None
 
 
-def test_what_runs_once_is_not_shown() -> None:
+def test_a_one_shot_container_is_not_shown() -> None:
     labels = {"pushrod.app": "shop", "pushrod.service": "backend", "pushrod.release": "7"}
     assert state_of(container(labels=labels)) is None
 
@@ -67,7 +67,7 @@ def test_a_store_is_in_the_group_of_its_app() -> None:
     assert (state.group, state.name) == ("shop", "postgres")
 
 
-def test_since_when() -> None:
+def test_the_age_of_a_state_is_measured() -> None:
     began = datetime.datetime.now(datetime.UTC) - datetime.timedelta(seconds=90)
     stamp = began.strftime("%Y-%m-%dT%H:%M:%S.123456789Z")
     state = state_of(container(started=stamp))

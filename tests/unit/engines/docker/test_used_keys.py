@@ -1,6 +1,6 @@
-"""Whether a key that the page calls used is: something of what is made of a file differs with it.
+"""Each key that docs/manifest.md calls used has a visible effect on what is rendered.
 
-Every row of `keys` that says `used`, `bounded` or `owner's word` of Docker has a value here, or is Compose's own.
+Every row of `keys` that says `used`, `bounded` or `needs a grant` for Docker has a value here, or is Compose's own.
 """
 
 import copy
@@ -152,7 +152,7 @@ _VOLUME = {"type": "volume", "source": "data", "target": "/data"}
 
 
 def base(path: str) -> dict[str, Any]:
-    """A document in which the key of a row can stand."""
+    """A document that can have the key of a row."""
     web: dict[str, Any] = {
         "image": "x",
         "expose": ["80"],
@@ -188,9 +188,9 @@ def base(path: str) -> dict[str, Any]:
 
 
 def with_key(document: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
-    """The document with a value at the place of a row."""
-    found = copy.deepcopy(document)
-    place: Any = found
+    """The document with a value for the key of a row."""
+    result = copy.deepcopy(document)
+    place: Any = result
     *above, last = path.split(".")
     names = iter({"services": ["web", "front"], "volumes": ["data"]}.get(above[0], ["one"]))
     for word in above:
@@ -200,28 +200,28 @@ def with_key(document: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
     if above[0] in ("configs", "secrets"):
         place.clear()
     place[last] = value
-    return found
+    return result
 
 
 def made(document: dict[str, Any], directory: Path) -> tuple[object, ...]:
-    """All that is made of a document: what Compose is given, the values of the manifest, its volumes, its hooks."""
-    found = rendered.render_document(document, {}, {}, EVERYTHING)
+    """Everything rendered from a document: the files for Compose, the manifest's values, its volumes, its hooks."""
+    result = rendered.render_document(document, {}, {}, EVERYTHING)
     app = App(Root(directory), "shop")
     Secrets(app).store({"NAME": "value"})
     (directory / "other").mkdir(exist_ok=True)
     (directory / "other" / "file").touch()
-    sources = Sources(app, "commit", directory, found.document, set())
-    web = found.document["services"]["web"]
+    sources = Sources(app, "commit", directory, result.document, set())
+    web = result.document["services"]["web"]
     kept = [
         sources.file(kind, reference["source"], reference, "image", store=False)
         for kind in ("configs", "secrets")
         for reference in web.get(kind) or []
     ]
-    parts = {s.name: rendered.OWN for s in found.wanted.services}
-    volumes = rendering.volumes(app, found.document, parts, found.wanted)
-    rows = [hooking._row("c", s.name, s, directory) for s in found.wanted.services]
-    given = [(h.environment, h.command) for s in found.wanted.services for _, _, h in hooking._named(s)]
-    return (found.release, found.stores, found.wanted, kept, volumes, rows, given)
+    parts = {s.name: rendered.OWN for s in result.wanted.services}
+    volumes = rendering.volumes(app, result.document, parts, result.wanted)
+    rows = [hooking._row("c", s.name, s, directory) for s in result.wanted.services]
+    given = [(h.environment, h.command) for s in result.wanted.services for _, _, h in hooking._named(s)]
+    return (result.release, result.stores, result.wanted, kept, volumes, rows, given)
 
 
 ROWS = [row for row in keys.rows() if row.docker in ("used", "bounded", "word")]
@@ -229,16 +229,16 @@ ROWS = [row for row in keys.rows() if row.docker in ("used", "bounded", "word")]
 
 @pytest.mark.parametrize("row", ROWS, ids=[row.path for row in ROWS])
 @pytest.mark.slow
-def test_something_differs_with_it(tmp_path: Path, row: keys.Row) -> None:
-    if "resolved by Compose" in row.says or row.says == "Compose's own":
+def test_every_used_key_has_an_effect(tmp_path: Path, row: keys.Row) -> None:
+    if "resolved by Compose" in row.details or row.details == "Compose's own":
         assert row.path not in VALUES
         return
     document = base(row.path)
     if row.path in OTHERWISE:
-        value, said = OTHERWISE[row.path]
+        value, words = OTHERWISE[row.path]
         terms = Terms("docker", samples.LIMITS, EVERYTHING)
         _, notes = policy.apply(with_key(document, row.path, value), terms)
-        assert any(said in note for note in notes), notes
+        assert any(words in note for note in notes), notes
         return
     before, after = (made(d, tmp_path) for d in (document, with_key(document, row.path, VALUES[row.path])))
     assert before != after
@@ -250,7 +250,7 @@ def test_every_value_is_of_a_row() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("text", ["env_file: one.env", "label_file: one.labels", "profiles: [never]"])
-def test_what_compose_resolves_itself(tmp_path: Path, text: str) -> None:
+def test_keys_resolved_by_compose_have_an_effect(tmp_path: Path, text: str) -> None:
     (tmp_path / "one.env").write_text("A=b\n")
     (tmp_path / "one.labels").write_text("a=b\n")
     file = "services:\n  web: {image: x, ports: ['80:80']}\n  more: {image: y}\n"

@@ -33,17 +33,19 @@ class TestResolve:
             ({"entrypoint": ("other.sh",), "command": ("gunicorn",)}, ("other.sh", "gunicorn")),
         ],
     )
-    def test_composes_entrypoint_and_command(self, fields: dict[str, Any], argv: tuple[str, ...]) -> None:
+    def test_entrypoint_and_command_combine_as_in_compose(
+        self, fields: dict[str, Any], argv: tuple[str, ...]
+    ) -> None:
         assert commands.resolve(web(**fields), DOCKERFILE, None).argv == argv
 
     def test_an_entrypoint_in_shell_form_takes_no_arguments(self) -> None:
         text = "FROM x\nENTRYPOINT exec serve\nCMD more"
         assert commands.resolve(web(command=("other",)), text, None).argv == ("/bin/sh", "-c", "exec serve")
 
-    def test_the_environment_is_the_dockerfiles_but_for_the_containers_own(self) -> None:
+    def test_the_dockerfiles_environment_is_used_except_container_settings(self) -> None:
         assert commands.resolve(web(), DOCKERFILE, None).environment == {"A": "1"}
 
-    def test_the_wanted_stage(self) -> None:
+    def test_the_target_stage_is_used(self) -> None:
         text = 'FROM x AS prod\nCMD ["prod"]\nFROM x\nCMD ["dev"]'
         service = web(build=Build(context=".", target="prod"))
         assert commands.resolve(service, text, None).argv == ("prod",)
@@ -57,7 +59,7 @@ class TestResolve:
             ("other", ("gunicorn", "app", "--bind=:$PORT")),
         ],
     )
-    def test_procfile(self, name: str, argv: tuple[str, ...]) -> None:
+    def test_a_procfile_gives_the_command(self, name: str, argv: tuple[str, ...]) -> None:
         text = """\
 # processes
 web: gunicorn app --bind=:$PORT
@@ -67,13 +69,13 @@ clock:  python clock.py && exit 1
         assert commands.resolve(web(name=name), "FROM x\n", text).argv == argv
         assert commands.resolve(web(name=name), None, text).argv == argv
 
-    def test_none(self) -> None:
+    def test_a_missing_command_is_refused(self) -> None:
         with pytest.raises(ManifestError) as refused:
             commands.resolve(web(), "FROM x\n", "worker: x")
         assert refused.value.where == "services.web"
         assert refused.value.what.startswith("no command")
 
-    def test_a_dockerfile_that_cannot_be_read_says_which(self) -> None:
+    def test_an_unreadable_dockerfile_is_named_with_its_line(self) -> None:
         with pytest.raises(ManifestError) as refused:
             commands.resolve(web(), "FROM x\nENV a=1 b\n", None)
         assert refused.value.where == "backend/Dockerfile:2"
@@ -96,7 +98,7 @@ clock:  python clock.py && exit 1
         ([], ()),
     ],
 )
-def test_unwrapped(argv: list[str], plain: tuple[str, ...]) -> None:
+def test_wrapper_programs_are_removed_from_the_command(argv: list[str], plain: tuple[str, ...]) -> None:
     assert commands.unwrapped(argv) == plain
 
 
@@ -114,18 +116,18 @@ class TestFind:
         path = f"{image}/image/bin:/usr/bin:/bin"
         return commands.find("web", argv, path, directory=image / "checkout", workdir="/app")
 
-    def test_in_the_image_before_the_machine(self, image: Path) -> None:
+    def test_programs_are_found_in_the_image_before_the_machine(self, image: Path) -> None:
         assert self.find(image, "python", "-V") == (f"{image}/image/bin/python", "-V")
         assert self.find(image, "uv", "run", "uvicorn", "a") == (f"{image}/image/bin/uvicorn", "a")
         assert self.find(image, "ls")[0].endswith("/ls")
 
-    def test_paths_of_the_container(self, image: Path) -> None:
+    def test_paths_in_the_container_are_translated(self, image: Path) -> None:
         assert self.find(image, "/opt/venv/bin/uvicorn") == (f"{image}/image/bin/uvicorn",)
         assert self.find(image, "/app/entry.sh", "x") == ("./entry.sh", "x")
         assert self.find(image, "/app/bin/run") == ("./bin/run",)
         assert self.find(image, "/bin/sh", "-c", "x")[0].endswith("/sh")
 
-    def test_paths_of_the_checkout(self, image: Path) -> None:
+    def test_paths_in_the_checkout_are_relative(self, image: Path) -> None:
         assert self.find(image, "./entry.sh") == ("./entry.sh",)
         assert self.find(image, "bin/run") == ("./bin/run",)
         assert commands.find("web", ("./later.sh",), "/bin") == ("./later.sh",)
@@ -133,7 +135,7 @@ class TestFind:
     @pytest.mark.parametrize(
         "program", ["gunicorn", "/usr/local/bin/gunicorn", "./gunicorn", "/app/gunicorn", "/srv/x"]
     )
-    def test_missing(self, image: Path, program: str) -> None:
+    def test_a_missing_program_is_refused_with_a_hint(self, image: Path, program: str) -> None:
         with pytest.raises(BuildError) as refused:
             self.find(image, program)
         assert refused.value.what.startswith(f"web: its program `{program}` is neither")
@@ -145,17 +147,17 @@ class TestFind:
         with pytest.raises(BuildError):
             self.find(image, "/app/backend")
 
-    def test_what_an_image_may_have_once_it_is_built(self, image: Path) -> None:
-        def found(program: str) -> tuple[str, ...]:
+    def test_a_program_that_the_build_may_install_is_accepted(self, image: Path) -> None:
+        def resolved(program: str) -> tuple[str, ...]:
             return commands.find(
                 "web", (program,), "/none", directory=image, may_have=lambda n: n == "gunicorn"
             )
 
-        assert found("gunicorn") == ("gunicorn",)
-        assert found("/opt/bin/gunicorn") == ("/opt/bin/gunicorn",)
+        assert resolved("gunicorn") == ("gunicorn",)
+        assert resolved("/opt/bin/gunicorn") == ("/opt/bin/gunicorn",)
         for program in ("uvicorn", "./gunicorn", "/srv/gunicorn"):
             with pytest.raises(BuildError):
-                found(program)
+                resolved(program)
 
 
 @pytest.mark.parametrize(
@@ -213,9 +215,9 @@ class TestBind:
             ("serve 80000 18000 8000.5 8000x", "serve 80000 18000 8000.5 8000x", 0),
         ],
     )
-    def test_argv(self, argv: str, bound: str, replaced: int) -> None:
-        found = commands.bind(argv.split(), {}, 20001, 8000)
-        assert (" ".join(found.argv), found.replaced) == (bound, replaced)
+    def test_the_port_in_an_argv_is_replaced(self, argv: str, bound: str, replaced: int) -> None:
+        resolved = commands.bind(argv.split(), {}, 20001, 8000)
+        assert (" ".join(resolved.argv), resolved.replaced) == (bound, replaced)
 
     @pytest.mark.parametrize(
         ("script", "bound", "replaced"),
@@ -226,19 +228,19 @@ class TestBind:
             ("exec uvicorn a --port $PORT --limit 8000", "exec uvicorn a --port $PORT --limit 8000", 0),
         ],
     )
-    def test_script(self, script: str, bound: str, replaced: int) -> None:
+    def test_the_port_in_a_shell_script_is_replaced(self, script: str, bound: str, replaced: int) -> None:
         for shell in (("sh", "-c"), ("/bin/bash", "-e", "-lc")):
-            found = commands.bind((*shell, script), {}, 20001, 8000)
-            assert (found.argv, found.replaced) == ((*shell, bound), replaced)
+            resolved = commands.bind((*shell, script), {}, 20001, 8000)
+            assert (resolved.argv, resolved.replaced) == ((*shell, bound), replaced)
 
-    def test_a_container_port_that_nobody_names(self) -> None:
+    def test_without_a_container_port_only_a_port_option_is_replaced(self) -> None:
         assert commands.bind(("serve", "--port", "8080"), {}, 20001, 0).argv[-1] == "20001"
         assert commands.bind(("serve", "8080"), {}, 20001, 0).argv[-1] == "8080"
 
-    def test_the_environment_says_the_port(self) -> None:
+    def test_port_variables_of_the_environment_are_replaced(self) -> None:
         given_ = {"PORT": "8000", "HTTP_PORT": "8000", "DB_PORT": "5432", "A": "8000"}
-        found = commands.bind(("serve",), given_, 20001, 8000).environment
-        assert found == {
+        resolved = commands.bind(("serve",), given_, 20001, 8000).environment
+        assert resolved == {
             "PORT": "20001",
             "HTTP_PORT": "20001",
             "DB_PORT": "5432",
@@ -248,8 +250,8 @@ class TestBind:
         }
 
     def test_without_a_port_nothing_changes(self) -> None:
-        found = commands.bind(("serve", "--port", "8000", "$PORT"), {"PORT": "1"}, 0, 8000)
-        assert found == (("serve", "--port", "8000", "$PORT"), {"PORT": "1"}, 0)
+        resolved = commands.bind(("serve", "--port", "8000", "$PORT"), {"PORT": "1"}, 0, 8000)
+        assert resolved == (("serve", "--port", "8000", "$PORT"), {"PORT": "1"}, 0)
 
     @given(
         st.lists(st.text(max_size=15) | st.sampled_from(["sh", "-c", "--port", "8000", ":8000"])),
@@ -261,6 +263,6 @@ class TestBind:
         commands.unwrapped(argv)
 
 
-def test_loopback() -> None:
+def test_wildcard_addresses_become_loopback() -> None:
     argv = ("sh", "-c", "serve --host 0.0.0.0 --bind=0.0.0.0:8000 --net 10.0.0.0.0")
     assert commands.loopback(argv)[2] == "serve --host 127.0.0.1 --bind=127.0.0.1:8000 --net 10.0.0.0.0"

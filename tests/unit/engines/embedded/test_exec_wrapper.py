@@ -1,4 +1,4 @@
-"""The launcher, run as supervisord runs it: a real program with real locks and real processes."""
+"""The wrapper, run as supervisord runs it, with real programs, locks and processes."""
 
 import contextlib
 import fcntl
@@ -67,7 +67,7 @@ def running(path: Path) -> Iterator[subprocess.Popen[str]]:
                 os.killpg(child.pid, signal.SIGKILL)
 
 
-def test_becomes_the_program_with_exactly_its_environment(lock: Path) -> None:
+def test_the_program_runs_with_exactly_its_environment(lock: Path) -> None:
     environment = {"PATH": PATH, "A": "x y%z\n'\""}
     status, out, _ = run(spec(lock, "env", "-0", environment=environment))
     assert status == 0
@@ -99,14 +99,14 @@ def test_program_is_found_along_the_path_of_the_spec(lock: Path, tmp_path: Path)
         ({"argv": ["/no/setpriv", "true"]}, 126, "launch: cannot execute /no/setpriv: No such file"),
     ],
 )
-def test_says_what_is_missing(lock: Path, more: dict[str, object], status: int, message: str) -> None:
+def test_a_missing_part_is_reported(lock: Path, more: dict[str, object], status: int, message: str) -> None:
     ended = run(spec(lock, "true", **more))
     assert ended[0] == status
     assert ended[2].startswith(message)
 
 
 @pytest.mark.slow
-def test_unreadable_spec(tmp_path: Path) -> None:
+def test_an_unreadable_spec_is_a_configuration_error(tmp_path: Path) -> None:
     status, _, err = run(tmp_path / "none.json")
     assert status == 78
     assert "No such file" in err
@@ -133,7 +133,7 @@ def test_second_start_ends_the_first(lock: Path) -> None:
 
 
 @pytest.mark.slow
-def test_what_ignores_the_signal_is_killed_after_its_grace(lock: Path) -> None:
+def test_a_process_that_ignores_the_signal_is_killed_after_its_grace(lock: Path) -> None:
     with running(spec(lock, "sh", "-c", "trap '' TERM; echo up; while :; do sleep 0.2; done")) as first:
         assert run(spec(lock, "echo", "mine", stop_grace=0.3))[0] == 0
         assert first.wait(timeout=10) == -signal.SIGKILL
@@ -161,7 +161,7 @@ def record(lock: Path, group: int, session: int, machine: str = "") -> None:
     lock.write_text(f"{group} {session} {machine or exec_wrapper._place(str(lock))}")
 
 
-def test_a_process_that_merely_has_the_id_is_never_touched(lock: Path) -> None:
+def test_a_process_with_a_reused_id_is_not_ended(lock: Path) -> None:
     """The lock is free: the recorded leader ended, and another process has its id now."""
     with subprocess.Popen(["sleep", "1000"], process_group=0) as other:
         try:
@@ -197,7 +197,7 @@ def test_a_group_of_another_session_boot_or_root_is_never_touched(lock: Path, fo
         os.kill(orphan, signal.SIGKILL)
 
 
-def test_one_that_only_looks_at_the_lock_is_not_a_holder(lock: Path) -> None:
+def test_a_process_that_only_opens_the_lock_file_is_not_a_holder(lock: Path) -> None:
     lock.write_text("")
     with lock.open() as f:
         code = f"f=open({str(lock)!r}); print(1, flush=True); input()"
@@ -209,11 +209,11 @@ def test_one_that_only_looks_at_the_lock_is_not_a_holder(lock: Path) -> None:
             reader.kill()
 
 
-def test_clear_without_a_lock_file(lock: Path) -> None:
+def test_ending_leftovers_succeeds_without_a_lock_file(lock: Path) -> None:
     assert exec_wrapper.end_leftovers(str(lock), "TERM", 1)
 
 
-def test_clear_says_when_it_cannot(lock: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ending_leftovers_reports_failure(lock: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(exec_wrapper, "_KILL_DEADLINE", 0.2)
     lock.write_text("")
     with lock.open() as f:
@@ -221,7 +221,7 @@ def test_clear_says_when_it_cannot(lock: Path, monkeypatch: pytest.MonkeyPatch) 
         assert not exec_wrapper.end_leftovers(str(lock), "TERM", 0)
 
 
-def test_waits_for_a_port(lock: Path) -> None:
+def test_the_launcher_waits_for_a_port(lock: Path) -> None:
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         with start(spec(lock, "echo", "up", wait_for=[s.getsockname()[1]])) as child:
@@ -231,7 +231,9 @@ def test_waits_for_a_port(lock: Path) -> None:
             assert child.communicate(timeout=10)[0] == "up\n"
 
 
-def test_gives_up_on_a_port(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_launcher_gives_up_waiting_for_a_port(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr(exec_wrapper, "PORT_DEADLINE", 0.0)
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
@@ -245,15 +247,15 @@ def test_gives_up_on_a_port(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
         assert "the supervisor ended" in capsys.readouterr().err
 
 
-def test_a_free_place_costs_no_scan(lock: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The place of a process that ended properly is found free without reading /proc."""
+def test_a_clean_place_needs_no_scan_of_proc(lock: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a process that ended properly, /proc is not read."""
     assert run(spec(lock, "true"))[0] == 0
     # The group is gone once its leader was waited for.
     monkeypatch.setattr(exec_wrapper, "remnants", lambda _: pytest.fail("scanned"))
     assert exec_wrapper.end_leftovers(str(lock), "TERM", 0)
 
 
-def test_interrupted_while_waiting(lock: Path) -> None:
+def test_an_interrupt_while_waiting_ends_quietly(lock: Path) -> None:
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         with start(spec(lock, "true", wait_for=[s.getsockname()[1]])) as child:

@@ -1,4 +1,4 @@
-"""Log files as lines: the last ones, and those still to come."""
+"""Lines of log files: the last ones, and new ones."""
 
 from collections.abc import Iterator
 from itertools import islice
@@ -27,7 +27,7 @@ def followed(directory: Path, lines: int) -> Iterator[Line]:
     return logs.read(find, find(), lines, follow=True)
 
 
-def test_the_last_lines_of_each_log(tmp_path: Path) -> None:
+def test_the_last_lines_of_each_log_are_read(tmp_path: Path) -> None:
     web = written(tmp_path / "web-1.log", *map(str, range(100)))
     worker = written(tmp_path / "worker-1.log", "a", "not whole", end="")
     assert read([web, worker, tmp_path / "gone.log"], 2) == [
@@ -39,7 +39,7 @@ def test_the_last_lines_of_each_log(tmp_path: Path) -> None:
     assert read([web], 0) == []
 
 
-def test_a_long_log_is_read_from_its_end_as_far_as_it_takes(tmp_path: Path) -> None:
+def test_a_long_log_is_read_from_its_end_only_as_far_as_needed(tmp_path: Path) -> None:
     path = written(tmp_path / "web-1.log", *("x" * 99 for _ in range(20_000)))
     assert len(read([path], 19_000)) == 19_000
     endless = tmp_path / "worker-1.log"
@@ -49,42 +49,42 @@ def test_a_long_log_is_read_from_its_end_as_far_as_it_takes(tmp_path: Path) -> N
     assert "\N{REPLACEMENT CHARACTER}" not in line.text
 
 
-def test_lines_end_at_newlines_alone(tmp_path: Path) -> None:
+def test_only_newlines_end_a_line(tmp_path: Path) -> None:
     path = written(tmp_path / "web-1.log", "a\x0bb\x0c\x1c\x85\u2028c\rd", "e\r")
     assert [line.text for line in read([path])] == ["a\x0bb\x0c\x1c\x85\u2028c\rd", "e\r"]
 
 
 @pytest.mark.slow
-def test_following_gets_a_last_line_that_has_no_end(tmp_path: Path) -> None:
+def test_following_returns_an_unterminated_last_line(tmp_path: Path) -> None:
     written(tmp_path / "web-1.log", "one", "and the reason", end="")
     assert [line.text for line in islice(followed(tmp_path, 5), 2)] == ["one", "and the reason"]
 
 
 @pytest.mark.slow
-def test_following_a_line_without_end_is_cut_and_marked(tmp_path: Path) -> None:
+def test_following_cuts_and_marks_an_endless_line(tmp_path: Path) -> None:
     path = written(tmp_path / "web-1.log", "one")
-    found = followed(tmp_path, 5)
-    assert next(found).text == "one"
+    result = followed(tmp_path, 5)
+    assert next(result).text == "one"
     written(path, "x" * 70_000)
     written(path, "y" * 70_000, end="")
-    assert [len(line.text) for line in islice(found, 3)] == [70_000, 65_536 + 4, 70_000 - 65_536]
+    assert [len(line.text) for line in islice(result, 3)] == [70_000, 65_536 + 4, 70_000 - 65_536]
 
 
-def test_following_misses_nothing_and_says_nothing_twice(tmp_path: Path) -> None:
-    """Also what is written between the last lines and the first look, a line in two parts, and a new log."""
+def test_following_neither_misses_nor_repeats_a_line(tmp_path: Path) -> None:
+    """Including lines written between the last ones and the first check, a line in two parts, and a new log."""
     path = written(tmp_path / "web-1.log", "one", "tw", end="")
-    found = followed(tmp_path, 5)
-    assert next(found).text == "one"
+    result = followed(tmp_path, 5)
+    assert next(result).text == "one"
     written(path, "o", "three")
-    assert [line.text for line in islice(found, 2)] == ["two", "three"]
+    assert [line.text for line in islice(result, 2)] == ["two", "three"]
     written(tmp_path / "web-2.log", "new")
-    assert next(found) == Line("web-2", "new")
+    assert next(result) == Line("web-2", "new")
 
 
 def test_a_log_that_was_rotated_is_read_from_its_beginning(tmp_path: Path) -> None:
     path = written(tmp_path / "web-1.log", "one", "two")
-    found = followed(tmp_path, 1)
-    assert next(found).text == "two"
+    result = followed(tmp_path, 1)
+    assert next(result).text == "two"
     path.rename(tmp_path / "web-1.log.1")
     written(path, "new")
-    assert next(found).text == "new"
+    assert next(result).text == "new"

@@ -50,25 +50,25 @@ def serve(listener: socket.socket, dispatcher: SimpleXMLRPCDispatcher) -> None:
             connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + bytes(body))
 
 
-def test_call(path: Path) -> None:
+def test_a_call_returns_the_result(path: Path) -> None:
     assert rpc.call(path, "echo", "shop-r1:*", 1, True, ["ü"]) == ["shop-r1:*", 1, True, ["ü"]]
 
 
 @pytest.mark.parametrize(("code", "meaning"), [(6, "is stopping"), (70, "does not run"), (1234, "refuses")])
-def test_a_fault_says_what_it_means(path: Path, code: int, meaning: str) -> None:
+def test_a_fault_has_a_readable_message(path: Path, code: int, meaning: str) -> None:
     with pytest.raises(rpc.Refused, match=meaning) as caught:
         rpc.call(path, "refuse", code)
     assert caught.value.code == code
     assert f"FAULT {code}" in str(caught.value)
 
 
-def test_several_calls_in_one(path: Path) -> None:
+def test_several_calls_are_sent_together(path: Path) -> None:
     rpc.call_all(path, [("echo", (1,)), ("refuse", (rpc.NOT_RUNNING,))], ignore=(rpc.NOT_RUNNING,))
     with pytest.raises(rpc.Refused):
         rpc.call_all(path, [("echo", (1,)), ("refuse", (rpc.NOT_RUNNING,))])
 
 
-def test_nothing_there(tmp_path: Path) -> None:
+def test_a_missing_socket_is_reported(tmp_path: Path) -> None:
     with pytest.raises(HostError, match=r"does not answer: .*No such file"):
         rpc.call(tmp_path / "none", "echo")
 
@@ -76,7 +76,7 @@ def test_nothing_there(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "answer", [b"", b"nonsense\r\n\r\n", b"HTTP/1.1 500 No\r\n\r\n", b"HTTP/1.0 200 OK\r\n\r\n<a"]
 )
-def test_something_else_there(tmp_path: Path, answer: bytes) -> None:
+def test_an_invalid_answer_is_reported(tmp_path: Path, answer: bytes) -> None:
     with socket.socket(socket.AF_UNIX) as s:
         s.bind(str(tmp_path / "s"))
         s.listen()
@@ -94,7 +94,7 @@ def test_something_else_there(tmp_path: Path, answer: bytes) -> None:
         thread.join()
 
 
-def test_times_out(tmp_path: Path) -> None:
+def test_a_call_times_out(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as s:
         s.bind(str(tmp_path / "s"))
         s.listen()

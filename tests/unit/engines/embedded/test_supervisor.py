@@ -1,4 +1,4 @@
-"""What can be said of a supervisor without a running one."""
+"""The supervisor, as far as that needs none running."""
 
 import shutil
 import sys
@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from pushrod.core.errors import HostError
-from pushrod.core.values import Process, ProcessState
+from pushrod.core.processes import Process
+from pushrod.core.values import ProcessState
 from pushrod.engines.embedded import supervisor_files
 from pushrod.engines.embedded.supervisor import Supervisor
 
@@ -25,7 +26,7 @@ def process(name: str, **more: object) -> Process:
     return Process(**{**fields, **more})  # type: ignore[arg-type]
 
 
-def test_without_a_running_one(tmp_path: Path) -> None:
+def test_a_supervisor_that_does_not_run_has_stopped_groups(tmp_path: Path) -> None:
     s = Supervisor(tmp_path / "s", tmp_path, None)
     assert not s.running()
     assert s.groups() == ()
@@ -51,14 +52,14 @@ def test_without_a_running_one(tmp_path: Path) -> None:
         ("other", (process("x"),)),
     ],
 )
-def test_what_cannot_be_a_group(tmp_path: Path, group: str, processes: tuple[Process, ...]) -> None:
+def test_an_invalid_group_is_refused(tmp_path: Path, group: str, processes: tuple[Process, ...]) -> None:
     s = Supervisor(tmp_path / "s", tmp_path, None)
     with pytest.raises(HostError):
         s.apply(group, processes)
     assert not (tmp_path / "s").exists()
 
 
-def test_our_programs_are_copied_and_kept_up_to_date(tmp_path: Path) -> None:
+def test_standalone_programs_are_copied_and_kept_up_to_date(tmp_path: Path) -> None:
     s = Supervisor(tmp_path / "s", tmp_path, None)
     s.ensure_directories()
     source = Path(supervisor_files.__file__)
@@ -75,7 +76,7 @@ def test_our_programs_are_copied_and_kept_up_to_date(tmp_path: Path) -> None:
 
 
 def copied(tmp_path: Path) -> tuple[Supervisor, Supervisor]:
-    """A supervisor's directory with a group, and a copy of it beside it."""
+    """A supervisor's directory with one group, and a copy of it."""
     one, two = (Supervisor(tmp_path / n / "s", tmp_path / n, None) for n in ("one", "two"))
     one.ensure_directories()
     one._write_group("shop-r7", (process("a", log=str(tmp_path / "a.log")),))
@@ -105,7 +106,7 @@ def test_groups_of_a_moved_directory_are_dropped(tmp_path: Path) -> None:
     assert two.groups() == ()
 
 
-def test_groups_stay_when_the_directory_is_named_by_a_link_to_it(tmp_path: Path) -> None:
+def test_groups_are_kept_if_the_directory_is_reached_by_a_link(tmp_path: Path) -> None:
     copied(tmp_path)
     (tmp_path / "link").symlink_to(tmp_path / "one")
     link = Supervisor(tmp_path / "link" / "s", tmp_path / "link", None)
@@ -113,7 +114,7 @@ def test_groups_stay_when_the_directory_is_named_by_a_link_to_it(tmp_path: Path)
     assert link.groups() == ("shop-r7",)
 
 
-def test_a_group_whose_specs_are_gone_is_still_ours(tmp_path: Path) -> None:
+def test_a_group_without_its_specs_is_kept(tmp_path: Path) -> None:
     one, _ = copied(tmp_path)
     shutil.rmtree(one.place.directory / "specs")
     one._remove_foreign()

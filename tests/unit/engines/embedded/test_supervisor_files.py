@@ -1,4 +1,4 @@
-"""What the supervisor's files say, whole."""
+"""The supervisor's complete files."""
 
 import configparser
 import json
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pushrod.core.errors import HostError
-from pushrod.core.values import Process
+from pushrod.core.processes import Process
 from pushrod.engines.embedded import supervisor_files
 from pushrod.engines.embedded.supervisor_files import (
     PROGRAMS,
@@ -127,19 +127,19 @@ def digests(text: str) -> list[str]:
     return [line.split('"')[1] for line in text.splitlines() if line.startswith("environment=")]
 
 
-def test_daemon() -> None:
+def test_the_daemon_configuration_is_complete() -> None:
     assert render_daemon(PLACE, descriptors=1024, root=False) == DAEMON
     with_user = DAEMON.replace("minprocs=1\n", "minprocs=1\nuser=0\n").replace("minfds=1024", "minfds=512")
     assert render_daemon(PLACE, descriptors=512, root=True) == with_user
 
 
-def test_group() -> None:
+def test_a_group_configuration_is_complete() -> None:
     worker = process("worker-1", priority=20, stop_signal="QUIT", stop_grace=2.1, stop_group=True)
     text = render_group(PLACE, "shop-r7", (process("backend-1"), worker), "/venv/bin/python")
-    found = digests(text)
-    assert len(set(found)) == 2
-    assert all(len(d) == 64 for d in found)
-    assert text == GROUP % tuple(found)
+    result = digests(text)
+    assert len(set(result)) == 2
+    assert all(len(d) == 64 for d in result)
+    assert text == GROUP % tuple(result)
     assert "s3cr" not in text
 
 
@@ -149,7 +149,7 @@ def test_group() -> None:
         {"environment": {"PATH": "/venv/bin"}},
         {"argv": ("uvicorn",)},
         {"cwd": "/"},
-        {"wait_for": (5432,)},
+        {"wait_for": ("127.0.0.1:5432",)},
         {"death_signal": "INT"},
     ],
 )
@@ -159,7 +159,7 @@ def test_group_changes_with_every_spec(change: dict[str, object]) -> None:
     assert render_group(PLACE, "shop-r7", (process("a", **change),), "python") != one
 
 
-def test_paths_with_spaces_quotes_and_percent_signs() -> None:
+def test_paths_with_spaces_quotes_and_percent_signs_are_escaped() -> None:
     directory = Path("/home/a b/100%/o'neil/supervisor")
     place = Place(directory, Path("/run/%s/s"), None)
     text = render_group(place, "g", (process("a", group="g", log="/var/50% off/a.log"),), "/p y/python")
@@ -179,13 +179,13 @@ def test_paths_with_spaces_quotes_and_percent_signs() -> None:
 
 
 @pytest.mark.parametrize("bad", ["/a ;b", "/a #b", "/a\nb", "/a*", "/[a]", "/a "])
-def test_paths_that_supervisord_cannot_have(bad: str) -> None:
+def test_paths_that_supervisord_cannot_use_are_refused(bad: str) -> None:
     with pytest.raises(HostError, match="cannot use this path"):
         render_daemon(Place(Path("/x"), Path(bad), None), descriptors=1, root=False)
 
 
-def test_specification() -> None:
-    text = specification(PLACE, process("a", wait_for=(5432,), stop_grace=7, death_signal="INT"))
+def test_a_specification_is_complete() -> None:
+    text = specification(PLACE, process("a", wait_for=("127.0.0.1:5432",), stop_grace=7, death_signal="INT"))
     spec = json.loads(text)
     setpriv = spec["argv"][0]
     assert setpriv.endswith("/setpriv")
@@ -195,30 +195,30 @@ def test_specification() -> None:
         "cwd": "/srv/shop",
         "environment": {"PATH": "/venv/bin", "SECRET": "s3cr%t"},
         "lock": "/srv/supervisor/locks/shop-r7.a",
-        "wait_for": [5432],
+        "wait_for": ["127.0.0.1:5432"],
         "death_signal": "INT",
         "stop_grace": 7,
         "stdin": False,
     }
 
 
-def test_specification_of_an_account() -> None:
+def test_a_specification_for_an_account_drops_privileges() -> None:
     place = PLACE._replace(account=Account("nobody", 65534, 65533))
     argv = json.loads(specification(place, process("a")))["argv"]
     assert argv[1:5] == ["--reuid=65534", "--regid=65533", "--clear-groups", "--pdeathsig=TERM"]
 
 
-def test_specification_without_account_and_death_signal() -> None:
+def test_a_specification_without_account_and_death_signal_has_no_wrapper() -> None:
     argv = json.loads(specification(PLACE, process("a", death_signal="")))["argv"]
     assert argv[0] == "uvicorn"
 
 
-def test_start() -> None:
+def test_the_start_script_is_complete() -> None:
     assert render_start(PLACE, "/venv/bin/python") == START
 
 
 def started(directory: Path, script: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run a `start` of a directory, wherever that script is, with a Python that says what it is asked."""
+    """Run a directory's `start` script with a Python that prints its arguments."""
     python = directory / "python"
     python.write_text("""#!/bin/sh\nprintf '%s\\n' "$PWD" "$@"\n""")
     python.chmod(0o755)
@@ -236,13 +236,13 @@ def test_start_runs_the_daemon_in_any_directory(tmp_path: Path, name: str) -> No
     assert (done.stdout.splitlines(), done.stderr) == (["/", "-P", program, "-c", conf, "-n"], "")
 
 
-def test_a_copy_of_start_starts_nothing(tmp_path: Path) -> None:
+def test_a_copied_start_script_refuses_to_start(tmp_path: Path) -> None:
     done = started(tmp_path, tmp_path / "start of another")
     assert (done.returncode, done.stdout) == (1, "")
     assert f"was copied or moved from {tmp_path}: run 'pushrod up'" in done.stderr
 
 
-def test_the_specs_that_a_group_names() -> None:
+def test_the_specs_named_by_a_group_are_found() -> None:
     place = Place(Path("/home/a b/100%/o'neil"), Path("/s"), None)
     processes = (process("a", group="g"), process("b", group="g"))
     expected = [place.spec("g", "a"), place.spec("g", "b")]
@@ -282,7 +282,7 @@ def test_programs_need_no_pushrod(tmp_path: Path, name: str) -> None:
         ("[group:web]\nprograms=web.one\n[program:web.one]\ncommand=x %%\n", True),
     ],
 )
-def test_what_is_no_group_is_told_from_what_is_one(tmp_path: Path, text: str, whole: bool) -> None:
+def test_a_valid_group_file_is_recognized(tmp_path: Path, text: str, whole: bool) -> None:
     path = tmp_path / "web.conf"
     path.write_text(text)
     assert supervisor_files.is_group(path) == whole

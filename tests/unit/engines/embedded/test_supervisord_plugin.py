@@ -1,4 +1,4 @@
-"""The plugin of supervisord, installed into the parts of supervisord that it needs."""
+"""The plugin, in the parts of supervisord that it needs."""
 
 import os
 import select
@@ -31,7 +31,7 @@ def woken(fd: int) -> bool:
     return bool(select.select([fd], [], [], 0)[0])
 
 
-def test_signals_and_changes_wake_it(daemon: Any) -> None:
+def test_child_signals_and_state_changes_wake_the_daemon(daemon: Any) -> None:
     supervisord_plugin.install(daemon)
     ((fd, pipe),) = daemon.waited_for.items()
     assert pipe.readable() and not pipe.writable()
@@ -56,7 +56,7 @@ def _child_ends() -> None:
 
 
 @pytest.mark.slow
-def test_a_full_pipe_is_enough(daemon: Any) -> None:
+def test_a_full_pipe_does_not_block(daemon: Any) -> None:
     supervisord_plugin.install(daemon)
     (pipe,) = daemon.waited_for.values()
     for _ in range(70_000):  # a pipe has 65536 bytes: pipe(7)
@@ -64,7 +64,7 @@ def test_a_full_pipe_is_enough(daemon: Any) -> None:
     assert woken(pipe.reader)
 
 
-def test_a_reload_leaves_one_pipe(daemon: Any) -> None:
+def test_a_reload_replaces_the_pipe(daemon: Any) -> None:
     supervisord_plugin.install(daemon)
     (old,) = daemon.waited_for.values()
     events.clear()
@@ -79,7 +79,7 @@ def test_a_reload_leaves_one_pipe(daemon: Any) -> None:
 
 
 def test_a_descriptor_that_was_closed_is_not_polled(daemon: Any) -> None:
-    """As when a connection's number is used again for a pipe whose other end is closed."""
+    """For example when a connection's number is reused for a pipe whose other end is closed."""
     supervisord_plugin.install(daemon)
     ((fd, pipe),) = daemon.waited_for.items()
     poller = daemon.options.poller

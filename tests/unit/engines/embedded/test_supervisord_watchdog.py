@@ -1,4 +1,4 @@
-"""The keeper, run as supervisord runs it, with a socket and a supervisor program of the test's own."""
+"""The keeper, run as supervisord runs it, with the test's own socket and supervisor program."""
 
 import socket
 import subprocess
@@ -29,7 +29,7 @@ def kept(script: Path) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def end(child: subprocess.Popen[bytes]) -> None:
-    """What the end of the supervisor is to the keeper."""
+    """What the keeper sees when supervisord ends."""
     assert child.stdin
     child.stdin.close()
 
@@ -42,7 +42,7 @@ def test_sleeps_while_the_supervisor_lives(kept: subprocess.Popen[bytes]) -> Non
         kept.wait(timeout=0.3)
 
 
-def test_ends_when_the_files_are_gone(script: Path, kept: subprocess.Popen[bytes]) -> None:
+def test_the_keeper_ends_if_its_files_are_gone(script: Path, kept: subprocess.Popen[bytes]) -> None:
     script.unlink()
     end(kept)
     assert kept.wait(timeout=10) == 0
@@ -58,7 +58,9 @@ def test_ends_when_another_supervisor_answers(script: Path, kept: subprocess.Pop
     assert not script.with_name("supervisord.log").exists()
 
 
-def test_waits_for_whoever_is_starting_one(script: Path, kept: subprocess.Popen[bytes]) -> None:
+def test_the_keeper_waits_while_another_process_starts_one(
+    script: Path, kept: subprocess.Popen[bytes]
+) -> None:
     with locks.lock(script.with_name("lock"), purpose="test", timeout=5):
         end(kept)
         with pytest.raises(subprocess.TimeoutExpired):
@@ -68,7 +70,7 @@ def test_waits_for_whoever_is_starting_one(script: Path, kept: subprocess.Popen[
 
 
 @pytest.mark.slow
-def test_tries_again_and_says_so(script: Path, kept: subprocess.Popen[bytes]) -> None:
+def test_the_keeper_retries_and_logs_it(script: Path, kept: subprocess.Popen[bytes]) -> None:
     log = script.with_name("supervisord.log")
     end(kept)
     assert waits.wait_until(lambda: log.exists() and log.read_text().count("starting it") == 2, 20)
@@ -77,7 +79,7 @@ def test_tries_again_and_says_so(script: Path, kept: subprocess.Popen[bytes]) ->
     assert kept.wait(timeout=10) == 0
 
 
-def test_answers(tmp_path: Path) -> None:
+def test_answers_only_if_the_socket_has_a_listener(tmp_path: Path) -> None:
     path = tmp_path / "socket"
     assert not supervisord_watchdog.answers(str(path))
     with socket.socket(socket.AF_UNIX) as s:

@@ -1,4 +1,4 @@
-"""What tests of snippets ask."""
+"""Helpers for tests of custom nginx lines."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What the snippets of an app come to has an end."""
+"""The totals of an app's custom nginx lines are limited."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from tests.unit.ingress.snippets.asking import check, read, refused, write
 TAKING = "proxy_buffer_size 128k; proxy_buffers 4 256k; proxy_busy_buffers_size 256k;"
 
 
-def test_what_directives_take_is_added_up() -> None:
+def test_the_memory_of_directives_is_summed() -> None:
     """Of one that is there several times the most counts: no request is in two places."""
     check(TAKING)
     assert "more than 2097152 bytes of memory" in refused(f"{TAKING} client_body_buffer_size 1000k;").what
@@ -28,26 +28,26 @@ def test_what_directives_take_is_added_up() -> None:
         ("types { " + "a/b c; " * 20 + "}\n", "400 lines"),
     ],
 )
-def test_what_all_snippets_come_to_has_an_end(line: str, what: str) -> None:
+def test_the_total_of_all_snippets_is_bounded(line: str, what: str) -> None:
     assert what in refused(line * 401).what
 
 
-def test_what_is_done_to_each_byte_counts_over_files(tmp_path: Path) -> None:
+def test_work_per_response_byte_is_summed_over_files(tmp_path: Path) -> None:
     write(tmp_path, "a/1.conf", text="sub_filter_once off;")
     write(tmp_path, "a/2.conf", text="sub_filter a aaaa;")
     with pytest.raises(ManifestError, match="all apps wait"):
         read(tmp_path, "a/*.conf")
 
 
-def test_blocks_do_not_lie_in_each_other_for_ever() -> None:
+def test_nesting_of_blocks_is_bounded() -> None:
     assert "nested blocks" in refused("location / { " * 6 + "}" * 6).what
 
 
-def test_a_file_has_an_end() -> None:
+def test_the_length_of_a_file_is_bounded() -> None:
     assert "longer than" in refused("break;\n" * 20000).what
 
 
-def test_files_count_together(tmp_path: Path) -> None:
+def test_the_limits_apply_to_all_files_together(tmp_path: Path) -> None:
     write(tmp_path, *(f"a/{n}.conf" for n in range(3)), text="break;\n" * 150)
     with pytest.raises(ManifestError, match="more than 400 lines") as caught:
         read(tmp_path, "a/*.conf")

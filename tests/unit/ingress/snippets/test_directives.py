@@ -27,7 +27,7 @@ rewrite ^/a\\;b$ /${uri}x;
 """
 
 
-def test_what_shapes_an_apps_own_requests_may_be_said() -> None:
+def test_directives_for_the_apps_own_requests_are_accepted() -> None:
     check(GOOD)
     check(GOOD.replace("\n", "\r\n"))
 
@@ -47,7 +47,7 @@ def test_what_shapes_an_apps_own_requests_may_be_said() -> None:
         *("client_header_timeout 1ms;", "underscores_in_headers on;", "merge_slashes off;"),
     ],
 )  # fmt: skip
-def test_what_reaches_beyond_the_app_is_refused_unless_the_hosts_owner_allows_it(text: str) -> None:
+def test_other_directives_are_refused_unless_the_owner_allows_them(text: str) -> None:
     error = refused(text)
     assert "is not allowed here" in error.what
     assert "pushrod apps allow shop nginx" in error.hint
@@ -62,7 +62,7 @@ def test_what_reaches_beyond_the_app_is_refused_unless_the_hosts_owner_allows_it
         *("http://$own_a/app-shop", "http://app-shop@evil.example/", "http://unix:/run/docker.sock", "''", '"\'http://app-shop\'"'),
     ],
 )  # fmt: skip
-def test_requests_go_to_the_apps_own_instances(address: str) -> None:
+def test_proxy_pass_may_only_name_the_apps_own_instances(address: str) -> None:
     error = refused(f"location / {{ proxy_pass {address}; }}")
     assert "http://app-shop or http://app-shop.api" in error.hint
 
@@ -70,7 +70,7 @@ def test_requests_go_to_the_apps_own_instances(address: str) -> None:
 @pytest.mark.parametrize(
     "text", ["if (-f /etc/passwd) { break; }", "if ( !-e $uri) { break; }", "if (!-d /x) { break; }"]
 )
-def test_a_condition_does_not_look_at_files(text: str) -> None:
+def test_a_condition_may_not_test_files(text: str) -> None:
     assert refused(text).what == "`if` may not test files"
 
 
@@ -78,7 +78,7 @@ def test_a_condition_does_not_look_at_files(text: str) -> None:
 @pytest.mark.parametrize(
     "text", ['location ~ "{}" {{ break; }}', 'if ($uri ~ "{}") {{ break; }}', 'rewrite "{}" /;']
 )
-def test_a_group_of_an_expression_has_no_name(text: str, group: str) -> None:
+def test_a_named_group_in_a_regex_is_refused(text: str, group: str) -> None:
     assert "use $1" in refused(text.format(group)).hint
 
 
@@ -91,7 +91,7 @@ def test_a_group_of_an_expression_has_no_name(text: str, group: str) -> None:
         "proxy_buffer_size 99999999;",
     ],
 )
-def test_a_request_does_not_take_all_of_the_memory(text: str) -> None:
+def test_memory_per_request_is_bounded(text: str) -> None:
     assert "more than 1m" in refused(text).what
 
 
@@ -103,7 +103,7 @@ def test_a_request_does_not_take_all_of_the_memory(text: str) -> None:
         "proxy_max_temp_file_size 65m;",
     ],
 )
-def test_a_request_does_not_take_all_of_the_disk(text: str) -> None:
+def test_disk_per_request_is_bounded(text: str) -> None:
     assert "of disk" in refused(text).what
     check("client_max_body_size 64m; proxy_max_temp_file_size 0;")
 
@@ -111,12 +111,12 @@ def test_a_request_does_not_take_all_of_the_disk(text: str) -> None:
 @pytest.mark.parametrize(
     "text", ["send_timeout 61m;", "keepalive_timeout 65s 1y;", "proxy_read_timeout 1h1s;", "send_timeout x;"]
 )
-def test_a_wait_has_an_end(text: str) -> None:
+def test_timeouts_are_bounded(text: str) -> None:
     assert "longer than an hour" in refused(text).what
     check("send_timeout 60m; keepalive_timeout '30m 30s' 1h; proxy_read_timeout 500ms;")
 
 
-def test_a_connection_has_an_end() -> None:
+def test_requests_per_connection_are_bounded() -> None:
     assert "continue forever" in refused("keepalive_requests 100001;").what
     check("keepalive_requests 100000;")
 
@@ -131,6 +131,6 @@ def test_a_connection_has_an_end() -> None:
         f"sub_filter </head> '{'x' * 1000}</head>'; sub_filter_once OFF;",
     ],
 )
-def test_what_is_done_to_each_byte_of_an_answer_is_soon_done(text: str) -> None:
+def test_work_per_response_byte_is_bounded(text: str) -> None:
     assert "all apps wait" in refused(text).what
     check(text, free=True)

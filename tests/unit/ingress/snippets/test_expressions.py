@@ -33,7 +33,7 @@ EXPRESSIONS = (
 
 
 @pytest.mark.parametrize("text", EXPRESSIONS)
-def test_an_expression_that_could_take_for_ever_is_refused_wherever_nginx_knows_one(text: str) -> None:
+def test_a_slow_regex_is_refused_in_every_directive(text: str) -> None:
     bare = re.search(r"~\*?\{\}", text) is not None
     quoted = text.replace("~*{}", '"~*{}"').replace("~{}", '"~{}"') if bare else text.replace("{}", '"{}"')
     error = refused(quoted.format(SLOW))
@@ -44,13 +44,13 @@ def test_an_expression_that_could_take_for_ever_is_refused_wherever_nginx_knows_
     check(quoted.format(SLOW), free=True)
 
 
-def test_every_directive_that_knows_expressions_is_tried() -> None:
+def test_every_directive_with_a_regex_is_tested() -> None:
     tried = {word for text in EXPRESSIONS for word in re.findall(r"[a-z_]+", text)}
     known = expressions.ALWAYS | expressions.MARKED | expressions.ALL | {"if", "location"}
     assert known <= tried
 
 
-def test_all_expressions_of_an_app_together_have_an_end() -> None:
+def test_the_total_cost_of_an_apps_regexes_is_bounded() -> None:
     line = 'if ($arg_q ~ "^(?:[^a]*b){8}") { break; }\n'
     assert "steps" in refused(line * 399).what
 
@@ -74,5 +74,5 @@ def test_all_expressions_of_an_app_together_have_an_end() -> None:
         "location ^~ ~a { break; }",
     ],
 )
-def test_where_an_expression_might_be_is_read_with_certainty(text: str) -> None:
+def test_an_ambiguous_regex_is_refused(text: str) -> None:
     assert "with certainty" in refused(text).what

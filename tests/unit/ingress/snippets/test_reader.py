@@ -9,7 +9,7 @@ from pushrod.ingress.snippets.reader import Line, lines
 from tests.unit.ingress.snippets.asking import check, words
 
 
-def test_a_word_is_what_nginx_takes_it_for() -> None:
+def test_words_are_split_as_nginx_splits_them() -> None:
     assert words('return 200 "a \\"b\\" \\\\ \\d \\t";') == [("return", "200", 'a "b" \\ \\d \t')]
     assert words("add_header A '\"';") == [("add_header", "A", '"')]
     assert words("rewrite ^/a\\;b\\{$ /${x}y;") == [("rewrite", "^/a\\;b\\{$", "/${x}y")]
@@ -17,7 +17,7 @@ def test_a_word_is_what_nginx_takes_it_for() -> None:
     assert words('add_header "A#b" 1; # c ; d\nbreak;') == [("add_header", "A#b", "1"), ("break",)]
 
 
-def test_a_line_knows_where_it_begins() -> None:
+def test_a_line_has_the_number_of_its_first_word() -> None:
     assert list(lines("\n\nadd_header\n  A\n  1;\n}", "own.conf")) == [
         Line(3, ("add_header", "A", "1"), ";"),
         Line(6, (), "}"),
@@ -35,7 +35,7 @@ def test_a_line_knows_where_it_begins() -> None:
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("free", [False, True])
-def test_what_nginx_could_read_in_another_way_is_refused(text: str, *, free: bool) -> None:
+def test_ambiguous_syntax_is_refused(text: str, *, free: bool) -> None:
     """Also where the host's owner lets the app say anything: its server is still its own."""
     with pytest.raises(ManifestError):
         check(text, free=free)

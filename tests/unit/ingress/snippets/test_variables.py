@@ -57,7 +57,7 @@ def test_only_variables_of_the_app_get_a_value(directive: str, name: str) -> Non
         ),
     ],
 )
-def test_what_a_request_keeps_does_not_double(text: str) -> None:
+def test_values_that_grow_by_repetition_are_refused(text: str) -> None:
     """nginx comes to a line up to eleven times for one request, and each time with what it has made."""
     text = text.replace("((.)*)", "((a)b)")
     assert refused(text).hint
@@ -83,7 +83,7 @@ def test_what_a_request_keeps_does_not_double(text: str) -> None:
         "sub_filter http://old.example https://new.example; sub_filter_once off;",
     ],
 )
-def test_what_people_write_may_still_be_said(text: str) -> None:
+def test_common_uses_of_variables_are_accepted(text: str) -> None:
     check(text)
 
 
@@ -111,6 +111,6 @@ def test_what_people_write_may_still_be_said(text: str) -> None:
         "sub_filter a $http_a;",
     ],
 )
-def test_variables_are_those_of_the_request_and_the_answer(text: str) -> None:
+def test_only_variables_of_the_request_and_the_answer_are_accepted(text: str) -> None:
     assert "pushrod apps allow shop nginx" in refused(text).hint
     check(text, free=True)

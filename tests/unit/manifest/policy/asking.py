@@ -43,5 +43,5 @@ SERVICE = "services.web."
 
 def left(*allowed: str, **given: Any) -> tuple[dict[str, Any], tuple[str, ...]]:
     """The remaining keys of a service, and the notes about it."""
-    found, notes = apply(web(**given), *allowed)
-    return found["services"]["web"], notes
+    result, notes = apply(web(**given), *allowed)
+    return result["services"]["web"], notes

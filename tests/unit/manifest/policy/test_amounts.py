@@ -69,16 +69,16 @@ BOUNDED: list[tuple[dict[str, Any], dict[str, Any]]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("asked", "got"), BOUNDED)
-def test_what_goes_too_far_is_brought_down_and_said(asked: dict[str, Any], got: dict[str, Any]) -> None:
-    found, notes = left(**asked)
-    assert found == got
+@pytest.mark.parametrize(("requested", "got"), BOUNDED)
+def test_excessive_values_are_lowered_with_a_note(requested: dict[str, Any], got: dict[str, Any]) -> None:
+    result, notes = left(**requested)
+    assert result == got
     assert notes
     assert all(note.startswith("web: ") for note in notes)
 
 
 @pytest.mark.parametrize(
-    "asked",
+    "requested",
     [
         {"pids_limit": 200, "mem_limit": str(GIB), "memswap_limit": str(2 * GIB), "shm_size": str(64 * MIB)},
         {"cpus": "0.5", "cpuset": "0,1", "cpu_shares": 512, "cpu_quota": 50000, "cpu_period": 100000},
@@ -96,11 +96,11 @@ def test_what_goes_too_far_is_brought_down_and_said(asked: dict[str, Any], got: 
         {"x-pushrod": {"health": "/"}, "environment": {"A": None}, "command": ["x"], "build": "."},
     ],
 )  # fmt: skip
-def test_what_is_ordinary_stays_as_it_is(asked: dict[str, Any]) -> None:
-    assert left(**asked) == (asked, ())
+def test_ordinary_values_are_unchanged(requested: dict[str, Any]) -> None:
+    assert left(**requested) == (requested, ())
 
 
-def test_the_owners_word_gives_what_is_left_out_else() -> None:
+def test_allowed_keys_are_kept_and_others_are_removed_with_a_hint() -> None:
     raw = {
         "cap_add": ["NET_RAW"],
         "security_opt": ["no-new-privileges:false"],
@@ -110,7 +110,7 @@ def test_the_owners_word_gives_what_is_left_out_else() -> None:
     assert "pushrod apps allow shop NET_RAW" in left(**raw)[1][0]
 
 
-def test_what_is_for_a_desktop_is_left_out_without_a_word() -> None:
+def test_development_keys_are_removed_without_a_note() -> None:
     raw = {
         "develop": {"watch": []},
         "attach": False,
@@ -121,10 +121,10 @@ def test_what_is_for_a_desktop_is_left_out_without_a_word() -> None:
     assert left(**raw) == ({"deploy": {}}, ())
 
 
-def test_a_volume_in_memory_has_a_size() -> None:
-    found, notes = apply(
+def test_a_tmpfs_volume_has_a_size_limit() -> None:
+    result, notes = apply(
         volume(driver_opts={"type": "tmpfs", "device": "/dev/sda", "o": "size=900g,suid,mode=700"})
     )
     options = {"type": "tmpfs", "device": "tmpfs", "o": f"size={GIB},mode=700,nosuid,nodev"}
-    assert found["volumes"]["data"]["driver_opts"] == options
+    assert result["volumes"]["data"]["driver_opts"] == options
     assert notes[0].startswith("volume data: ")

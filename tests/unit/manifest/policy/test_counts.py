@@ -8,7 +8,7 @@ from pushrod.core.errors import ManifestError
 from pushrod.core.values import Manifest
 from pushrod.manifest import policy
 from tests.unit import samples
-from tests.unit.manifest.policy.asking import LIMITS, SERVICE, refused, web
+from tests.unit.manifest.policy.asking import LIMITS, SERVICE, apply, refused, web
 
 
 @pytest.mark.parametrize(
@@ -22,12 +22,12 @@ from tests.unit.manifest.policy.asking import LIMITS, SERVICE, refused, web
         (web(scale=51), SERVICE + "scale", "containers=51"),
     ],
 )
-def test_too_many_of_a_thing(document: dict[str, Any], where: str, hint: str) -> None:
+def test_too_many_objects_are_refused(document: dict[str, Any], where: str, hint: str) -> None:
     error = refused(document)
     assert (error.where, error.hint.partition("host limits ")[2]) == (where, hint)
 
 
-def test_instances_and_stores_together_have_a_limit_and_so_have_the_releases() -> None:
+def test_containers_and_kept_releases_are_limited() -> None:
     stores = (samples.store(),)
     few = Manifest(services=(samples.service(replicas=49), *stores), keep=5)
     assert policy.within(few, LIMITS) is few
@@ -35,3 +35,15 @@ def test_instances_and_stores_together_have_a_limit_and_so_have_the_releases() -
         policy.within(Manifest(services=(samples.service(replicas=50), *stores)), LIMITS)
     kept = policy.within(Manifest(services=stores, keep=10**6), LIMITS)
     assert (kept.keep, len(kept.notes)) == (20, 1)
+
+
+@pytest.mark.parametrize(
+    ("replicas", "interval"),
+    [({}, "1s"), ({"scale": 30}, "3000ms"), ({"deploy": {"replicas": 45}}, "4500ms")],
+)
+def test_health_checks_of_many_containers_are_further_apart(replicas: dict[str, Any], interval: str) -> None:
+    """Each check is a process that the engine starts, and that no limit of the app counts."""
+    result, notes = apply(web(healthcheck={"test": ["CMD", "true"], "interval": "1s"}, **replicas))
+    assert result["services"]["web"]["healthcheck"]["interval"] == interval
+    assert len(notes) == bool(replicas)
+    assert policy.paced_for(LIMITS, 9) == LIMITS

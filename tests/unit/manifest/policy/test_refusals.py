@@ -83,7 +83,7 @@ ALLOWABLE: list[tuple[dict[str, Any], str, str]] = [
 
 
 @pytest.mark.parametrize(("document", "where", "word"), ALLOWABLE)
-def test_what_the_owner_can_allow(document: dict[str, Any], where: str, word: str) -> None:
+def test_the_owner_can_allow_these_requests(document: dict[str, Any], where: str, word: str) -> None:
     error = refused(document)
     assert error.where == where
     assert error.what.startswith("it asks for ")
@@ -125,7 +125,7 @@ def test_what_the_owner_can_allow(document: dict[str, Any], where: str, word: st
         ({"configs": {"c": {"file": "../x"}}}, "configs.c.file"),
     ],
 )
-def test_what_nobody_can_allow(document: dict[str, Any], where: str) -> None:
+def test_nobody_can_allow_these_requests(document: dict[str, Any], where: str) -> None:
     error = refused(document, *grants.WORDS, "/")
     assert error.where == where
     assert "apps allow" not in error.hint
@@ -162,16 +162,16 @@ def test_what_nobody_can_allow(document: dict[str, Any], where: str) -> None:
         {"secrets": {"a": {"environment": "A"}, "b": {"file": "b.txt"}}, "configs": {"c": {"content": "x"}}},
     ],
 )
-def test_what_needs_no_word(document: dict[str, Any]) -> None:
+def test_harmless_documents_need_no_permission(document: dict[str, Any]) -> None:
     apply(document)
 
 
-def test_the_socket_is_not_a_path() -> None:
+def test_permission_for_a_path_does_not_include_the_docker_socket() -> None:
     assert "docker-socket" in refused(bind("/var/run/docker.sock"), "/", "/run", "/run/docker.sock").hint
     apply(bind("/srv/x"), "/")
 
 
-def test_all_words_are_named_at_once() -> None:
+def test_all_missing_permissions_are_named_at_once() -> None:
     document = web(privileged=True, cap_add=["NET_ADMIN", "SYS_TIME"], pid="host") | volume(driver="nfs")
     error = refused(document, "SYS_TIME")
     assert error.where == "services.web.privileged"
@@ -179,7 +179,18 @@ def test_all_words_are_named_at_once() -> None:
     assert error.hint.endswith("apps allow shop privileged NET_ADMIN host-pid volume-driver")
 
 
-def test_a_file_that_the_commit_does_not_have() -> None:
+def test_a_mounted_file_that_the_commit_does_not_have() -> None:
+    here = {"nginx.conf"}.__contains__
+    error = refused(bind("./conf/nginx.conf", target="/etc/nginx/nginx.conf"), tracked=here)
+    assert (error.where, error.what) == (
+        "services.web.volumes[0].source",
+        "the file `./conf/nginx.conf` is not in the commit",
+    )
+    for source, target in (("./nginx.conf", "/x/nginx.conf"), ("./conf.d", "/c.d"), ("./data", "/app.db")):
+        apply(bind(source, target=target), tracked=here)
+
+
+def test_a_file_that_is_not_in_the_commit_is_refused() -> None:
     document = {"secrets": {"s": {"file": "./a/../secret.txt"}}}
     seen: list[str] = []
     error = refused(document, tracked=lambda path: bool(seen.append(path)))
@@ -189,3 +200,9 @@ def test_a_file_that_the_commit_does_not_have() -> None:
     )
     assert "pushrod secret set" in error.hint
     assert seen == ["secret.txt"]
+
+
+def test_labels_that_would_make_lists_of_containers_slow_for_every_app_are_refused() -> None:
+    apply(web(labels={"a": "x" * 60_000}))
+    error = refused(web(labels={f"l{n}": "x" * 20_000 for n in range(4)}))
+    assert (error.where, "64 KiB" in error.what) == (f"{SERVICE}labels", True)

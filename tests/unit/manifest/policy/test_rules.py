@@ -36,7 +36,7 @@ def test_any_document_is_taken_or_refused(document: Any) -> None:
         {"configs": {"data": {"url": "x"}}},
     ],
 )  # fmt: skip
-def test_a_key_that_nobody_knows_is_refused_by_its_name(document: dict[str, Any]) -> None:
+def test_an_unknown_key_is_refused_with_its_name(document: dict[str, Any]) -> None:
     for terms in (Terms("docker", LIMITS), Terms("embedded", LIMITS)):
         with pytest.raises(ManifestError) as error:
             policy.apply(document, terms)
@@ -44,7 +44,7 @@ def test_a_key_that_nobody_knows_is_refused_by_its_name(document: dict[str, Any]
         assert error.value.hint
 
 
-def test_an_images_own_health_check_is_bounded_likewise() -> None:
+def test_the_frequency_of_an_images_own_health_check_is_bounded() -> None:
     assert policy.paced({"interval": 0.001, "timeout": 3, "start_interval": 0, "retries": 3}, LIMITS) == {
         "interval": "1000ms"
     }
@@ -53,15 +53,15 @@ def test_an_images_own_health_check_is_bounded_likewise() -> None:
     assert hasty == {"start_interval": "1000ms", "start_period": "0s"}
 
 
-def test_the_embedded_engine_keeps_what_it_does_not_use() -> None:
+def test_the_embedded_engine_keeps_keys_that_it_does_not_apply() -> None:
     document = web(privileged=True, mem_limit="900g", volumes=["/srv:/x"], healthcheck={"interval": "1ms"})
-    found, _ = policy.apply(document, Terms("embedded", LIMITS))
-    assert found == web(
+    result, _ = policy.apply(document, Terms("embedded", LIMITS))
+    assert result == web(
         privileged=True, mem_limit="900g", volumes=["/srv:/x"], healthcheck={"interval": "1000ms"}
     )
 
 
-def test_what_is_bounded_or_needs_a_word_has_a_rule() -> None:
+def test_every_bounded_or_permitted_key_has_a_rule() -> None:
     of_the_whole = ("services.*.volumes.", "volumes.*.")
     for path, row in keys.TABLE.items():
         if row.docker in ("bounded", "word") and not path.startswith(of_the_whole):

@@ -26,12 +26,12 @@ public class Products {
 
     /** At most {@code limit} products with ids above {@code after}, in the order of their ids. */
     Product.Page page(long after, int limit) {
-        List<Product> found = db.sql("SELECT " + COLUMNS + " FROM products WHERE id > ? ORDER BY id LIMIT ?")
+        List<Product> rows = db.sql("SELECT " + COLUMNS + " FROM products WHERE id > ? ORDER BY id LIMIT ?")
                 .params(after, limit + 1)
                 .query(Product.class)
                 .list();
-        List<Product> items = found.subList(0, Math.min(limit, found.size()));
-        return new Product.Page(items, found.size() > limit ? String.valueOf(items.get(limit - 1).id()) : null);
+        List<Product> items = rows.subList(0, Math.min(limit, rows.size()));
+        return new Product.Page(items, rows.size() > limit ? String.valueOf(items.get(limit - 1).id()) : null);
     }
 
     /** The JSON of a product, or null, and whether the cache had it. */

@@ -50,17 +50,17 @@ public class Events {
 
     /** The id of the user's newest event. */
     String newest(long userId) {
-        List<MapRecord<String, String, String>> found =
+        List<MapRecord<String, String, String>> records =
                 redis.<String, String>opsForStream().reverseRange(stream(userId), Range.unbounded(), Limit.limit().count(1));
-        return found == null || found.isEmpty() ? "0-0" : found.get(0).getId().getValue();
+        return records == null || records.isEmpty() ? "0-0" : records.get(0).getId().getValue();
     }
 
     /** At most 100 of the user's events after that one. */
     List<MapRecord<String, String, String>> after(long userId, String last) {
         Range<String> later = Range.rightUnbounded(Range.Bound.exclusive(last));
-        List<MapRecord<String, String, String>> found =
+        List<MapRecord<String, String, String>> records =
                 redis.<String, String>opsForStream().range(stream(userId), later, Limit.limit().count(100));
-        return found == null ? List.of() : found;
+        return records == null ? List.of() : records;
     }
 
     static String stream(long userId) {

@@ -1,0 +1,28 @@
+"""Prometheus: the rules for pushrod's metrics, and its list of targets (`file_sd`). Pure."""
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from pushrod.adapters.templates import beside
+
+
+class Target(NamedTuple):
+    """A server of metrics: its address as `host:port`, its path, and what labels its samples."""
+
+    address: str
+    path: str
+    labels: Mapping[str, str]
+
+
+def rules() -> str:
+    """The recording and alert rules, as a file for `rule_files`."""
+    return beside(__file__, "prometheus_rules.yaml")
+
+
+def targets(listed: Iterable[Target]) -> str:
+    """A file for `file_sd_configs` (prometheus.io/docs, file_sd_config)."""
+    groups = [
+        {"targets": [one.address], "labels": {"__metrics_path__": one.path, **one.labels}} for one in listed
+    ]
+    return json.dumps(groups, indent=1) + "\n"

@@ -1,0 +1,30 @@
+"""metrics: figures for Prometheus."""
+
+import click
+
+from pushrod.adapters import grafana, prometheus
+from pushrod.cli.context import find_root
+from pushrod.cli.terminal import echo
+from pushrod.engines import registry
+
+
+@click.command("metrics")
+@click.option("--write", is_flag=True, help="Write them to ROOT/edge/metrics/metrics.prom instead.")
+@click.option("--rules", is_flag=True, help="Print the alert and recording rules for Prometheus instead.")
+@click.option("--dashboard", is_flag=True, help="Print a dashboard for Grafana instead.")
+@click.pass_obj
+def metrics_command(root: str | None, write: bool, rules: bool, dashboard: bool) -> None:
+    """Print metrics of all apps in the OpenMetrics text format."""
+    if rules or dashboard:
+        for line in (prometheus.rules() if rules else grafana.dashboard()).splitlines():
+            echo(line)
+        return
+    from pushrod.observe.metrics import collector
+
+    where = find_root(root)
+    engine = registry.of(where)
+    if write:
+        collector.write(where, engine)
+        return
+    for line in collector.text(where, engine).splitlines():
+        echo(line)

@@ -1,0 +1,169 @@
+"""The web page of a Docker host: what systemd starts for it, and the way to it over SSH."""
+
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import webbrowser
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+import msgspec
+
+from pushrod.cli import recording
+from pushrod.cli.context import find_root, with_root
+from pushrod.cli.terminal import at_terminal, echo
+from pushrod.core.errors import HostError
+from pushrod.engines import registry
+from pushrod.provisioning import gate, host_settings
+from pushrod.state.apps import Root
+from pushrod.system import dial, files, network, processes, relay, waits
+from pushrod.web.access import LINK_MINUTES, Access
+from pushrod.web.calls import Call
+
+IDLE = 600.0
+"""Seconds without a request after which the page ends itself."""
+
+_LONGEST_CALL = 64 << 10  # bytes
+_ON = re.compile(r"[A-Za-z0-9._-]{1,64}@[A-Za-z0-9._:\[\]-]{1,255}")
+
+
+@click.command("serve", hidden=True)
+@with_root
+def serve_command(root: str | None) -> None:
+    """Serve the page on the socket that systemd has opened, until nobody has asked for ten minutes."""
+    from pushrod.adapters import systemd
+    from pushrod.web import answers, pages, server
+    from pushrod.web.calls import Calls
+    from pushrod.web.guard import Hosts
+    from pushrod.web.runs import Runs
+    from pushrod.web.states import HostProcesses
+    from pushrod.web.streams import Limit
+
+    where = find_root(root)
+    settings = host_settings.read(where)
+    listening = server.given()
+    if listening is None:
+        raise HostError("systemd starts this", hint="pushrod host web on")
+    door = [sys.executable, "-I", "-S", dial.__file__, str(systemd.RUNTIME / "web-call")]
+    calls = Calls(door)
+    runs = Runs(calls)
+    traits = registry.traits(where)
+    site = answers.Site(
+        where, traits, Access(where), HostProcesses(calls), calls, Hosts(settings.web), runs, Limit()
+    )
+    server.serve(pages.make(site), listening, idle=IDLE, busy=runs.busy)
+
+
+@click.command("door", hidden=True)
+@with_root
+def door_command(root: str | None) -> None:
+    """Take one call from the page on standard input, a socket, and send back what the verb prints."""
+    where = find_root(root)
+    page = socket.socket(fileno=os.dup(0))
+    argv = [sys.executable, "-P", "-m", "pushrod", "web", "call", "--root", str(where.path)]
+    sys.exit(relay.serve(page, argv, stay=_changes(relay.first_line(page, _LONGEST_CALL))))
+
+
+def _changes(line: bytes) -> bool:
+    """Whether a call may change something, so that it goes on when the page is gone."""
+    try:
+        words = msgspec.json.decode(line, type=Call).words
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return False
+    rules = (gate.VERBS.get(" ".join(words[:n])) for n in (1, 2))
+    return any(rule is not None and not rule.read_only for rule in rules)
+
+
+@click.command("link", hidden=True)
+@with_root
+def link_command(root: str | None) -> None:
+    """Print the page's port and a link for the owner who asks, as JSON: for `pushrod web --on`."""
+    where = find_root(root)
+    port = host_settings.read(where).web
+    if not port:
+        raise HostError("the page of this host is off", hint="on it, as root: pushrod host web on")
+    name = re.sub(r"[^A-Za-z0-9._@-]", "-", recording.caller_name())[:64] or "owner"
+    token = Access(where).invite(name, "owner")
+    recording.add(f"{name} is owner of all apps")
+    echo(json.dumps({"port": port, "link": f"/enter?link={token}"}))
+
+
+def no_page_here(root: Root) -> HostError:
+    """The error of `web open` on a host, where systemd starts the page."""
+    port = host_settings.read(root).web
+    if not port:
+        return HostError("the page of this host is off", hint="as root: pushrod host web on")
+    return HostError(
+        f"the page of this host is at 127.0.0.1:{port}",
+        hint="from your machine: pushrod web --on root@SERVER",
+    )
+
+
+def through(server: str, name: str, port: int, *, browser: bool) -> None:
+    """Open an SSH tunnel to the page of a server, print a one-time link, and close it at Ctrl-C.
+
+    `name` is the page's host name on loopback. Raises HostError if the server cannot be reached or has no page.
+    """
+    if not _ON.fullmatch(server) or server.startswith("-") or "@-" in server:
+        raise HostError(f"`{server}` is not USER@SERVER", hint="such as root@server.example.com")
+    ssh = _ssh()
+    done = processes.run([*ssh, server, "pushrod web link"], timeout=60)
+    if done.status != 0:
+        log = tuple(done.stderr.strip().splitlines()[-5:])
+        raise HostError(f"{server} gives no link (status {done.status})", log=log)
+    try:
+        found = json.loads(done.stdout)
+        there, link = int(found["port"]), str(found["link"])
+    except (ValueError, KeyError, TypeError) as e:
+        raise HostError(f"{server} has another version of pushrod", hint="install this one there") from e
+    here = port or _free(there)
+    forward = f"127.0.0.1:{here}:127.0.0.1:{there}"
+    options = ["-N", "-T", "-o", "ExitOnForwardFailure=yes", "-L", forward]
+    tunnel = subprocess.Popen([*ssh, *options, server], stdin=subprocess.DEVNULL)  # noqa: S603  an argv list
+    try:
+        if not waits.wait_until(lambda: tunnel.poll() is not None or network.accepts(here), 30.0, 0.1):
+            raise HostError(f"the tunnel to {server} does not open")
+        if tunnel.poll() is not None:
+            raise HostError(f"the tunnel to {server} ended at once", hint="its message is above")
+        address = f"http://{name}:{here}{link}"
+        echo(address)
+        echo(f"The link works once, within {LINK_MINUTES} minutes. Ctrl-C closes the tunnel.", err=True)
+        if browser:
+            browse(Path.home() / ".cache" / "pushrod" / "open.html", address)
+        tunnel.wait()
+        raise HostError(f"the tunnel to {server} has ended")
+    finally:
+        tunnel.terminate()
+        tunnel.wait(10)
+
+
+def browse(page: Path, address: str) -> None:
+    """Open an address in the browser by a private file: every account of the machine can read its arguments."""
+    if not at_terminal() or not any(os.environ.get(n) for n in ("DISPLAY", "WAYLAND_DISPLAY")):
+        return
+    page.parent.mkdir(parents=True, exist_ok=True)
+    files.write(page, f'<meta http-equiv="refresh" content="0;url={address}">', mode=0o600)
+    webbrowser.open(page.as_uri())
+
+
+def _ssh() -> Sequence[str]:
+    """The SSH client that Git would use."""
+    import shlex
+
+    given = os.environ.get("GIT_SSH_COMMAND")
+    return shlex.split(given) if given else [os.environ.get("GIT_SSH") or "ssh"]
+
+
+def _free(port: int) -> int:
+    """That port of loopback if it is free, else another."""
+    with socket.socket() as one:
+        try:
+            one.bind(("127.0.0.1", port))
+        except OSError:
+            one.bind(("127.0.0.1", 0))
+        number: int = one.getsockname()[1]
+        return number

@@ -1,0 +1,206 @@
+"""Who may open the page: members, their one-time links, and their sessions, in ROOT/web/access.json.
+
+A link works once, within minutes, and makes a session; there are no passwords to guess, to leak or to reset. Whoever
+may run `pushrod web invite` makes another link. Of links and sessions only the SHA-256 is kept.
+"""
+
+import datetime
+import hashlib
+import hmac
+import re
+import secrets
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import msgspec
+
+from pushrod.core.errors import UnknownNameError
+from pushrod.core.values import Value
+from pushrod.state.apps import Root, check_name, now, read_json
+from pushrod.system import files, locks
+from pushrod.web.roles import Role
+
+_ABOVE = "pushrod.localhost"  # browsers resolve names below `localhost` to loopback themselves (RFC 6761)
+
+LINK_MINUTES = 15
+"""How long a one-time link works."""
+
+SESSION_DAYS = 7
+"""How long a session lasts."""
+
+MOST_SESSIONS = 20
+"""Sessions of one member; the oldest ends when one more begins."""
+
+_HOST = re.compile(rf"[0-9a-f]{{16}}\.{re.escape(_ABOVE)}")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
+_TOKEN = re.compile(r"[A-Za-z0-9_-]{43}")
+
+
+def loopback_name() -> str:
+    """A host name for the page on loopback, new for each run and known only to who reads the link.
+
+    A browser sends the cookie of a name to every port of it, and each app on this machine listens on one: it would
+    receive the session if it could lead its visitors to the page's name.
+    """
+    return f"{secrets.token_hex(8)}.{_ABOVE}"
+
+
+def is_loopback_name(host: str) -> bool:
+    """Whether a host name is such a name."""
+    return _HOST.fullmatch(host) is not None
+
+
+class Member(Value, frozen=True):
+    """Somebody who may open the page. Empty `apps` means all, including future ones."""
+
+    name: str
+    role: Role
+    apps: tuple[str, ...] = ()
+
+    def sees(self, app: str) -> bool:
+        """Whether an app is theirs to see."""
+        return not self.apps or app in self.apps
+
+
+class Ticket(Value, frozen=True):
+    """A link or a session of a member: the SHA-256 of its token, and the time until which it is valid."""
+
+    digest: str
+    name: str
+    until: str
+
+
+class _Record(Value, frozen=True):
+    """The file's content."""
+
+    members: tuple[Member, ...] = ()
+    links: tuple[Ticket, ...] = ()
+    sessions: tuple[Ticket, ...] = ()
+
+
+class Access:
+    """The members of a root's page. Creating the value touches no files."""
+
+    def __init__(self, root: Root) -> None:
+        self.directory = root.path / "web"
+        self.path = self.directory / "access.json"
+
+    # ---- members, by the command line -----------------------------------------------------------------------
+
+    def members(self) -> list[Member]:
+        """Everybody who has been invited, by name."""
+        return sorted(self._read().members, key=lambda m: m.name)
+
+    def invite(self, name: str, role: Role, apps: Sequence[str] = ()) -> str:
+        """Make somebody a member, or change their role and apps; returns the token of a one-time link.
+
+        Raises UnknownNameError for an invalid name.
+        """
+        if not _NAME.fullmatch(name):
+            raise UnknownNameError(
+                f"`{name}` cannot be a member's name",
+                hint="a name is letters, digits and ._@-, 64 at most",
+            )
+        member = Member(name, role, tuple(map(check_name, dict.fromkeys(apps))))
+        token, until = secrets.token_urlsafe(32), _after(datetime.timedelta(minutes=LINK_MINUTES))
+        with self._changed() as change:
+            record = change.record
+            change.record = msgspec.structs.replace(
+                record,
+                members=(*(m for m in record.members if m.name != name), member),
+                links=(*(t for t in record.links if t.name != name), Ticket(_digest(token), name, until)),
+            )
+        return token
+
+    def remove(self, name: str) -> None:
+        """Remove a member, and end their sessions. Raises UnknownNameError if there is none."""
+        with self._changed() as change:
+            record = change.record
+            if name not in {m.name for m in record.members}:
+                known = ", ".join(m.name for m in record.members) or "none yet"
+                raise UnknownNameError(f"no member `{name}`", hint=f"members: {known}")
+            change.record = _Record(
+                tuple(m for m in record.members if m.name != name),
+                tuple(t for t in record.links if t.name != name),
+                tuple(t for t in record.sessions if t.name != name),
+            )
+
+    # ---- links and sessions, by the page --------------------------------------------------------------------
+
+    def enter(self, token: str) -> str:
+        """Use up a link; returns the token of a new session, or an empty text if the link is not valid."""
+        if not _TOKEN.fullmatch(token):
+            return ""
+        digest = _digest(token)
+        if digest not in {t.digest for t in self._read().links}:  # most wrong ones wait for no lock
+            return ""
+        with self._changed() as change:
+            record = change.record
+            link = next((t for t in record.links if t.digest == digest), None)
+            if link is None:
+                return ""
+            session = secrets.token_urlsafe(32)
+            ticket = Ticket(_digest(session), link.name, _after(datetime.timedelta(days=SESSION_DAYS)))
+            others = [t for t in record.sessions if t.name != link.name]
+            own = [t for t in record.sessions if t.name == link.name]
+            change.record = msgspec.structs.replace(
+                record,
+                links=tuple(t for t in record.links if t.digest != digest),
+                sessions=(*others, *own[-(MOST_SESSIONS - 1) :], ticket),
+            )
+        return session
+
+    def member_of(self, session: str) -> Member | None:
+        """The member whose session this is; None if it is nobody's, or has ended."""
+        if not _TOKEN.fullmatch(session):
+            return None
+        record, digest = self._read(), _digest(session)
+        ticket = next((t for t in record.sessions if t.digest == digest and t.until > now()), None)
+        return next((m for m in record.members if ticket and m.name == ticket.name), None)
+
+    def leave(self, session: str) -> None:
+        """End a session."""
+        with self._changed() as change:
+            digest = _digest(session)
+            left = tuple(t for t in change.record.sessions if t.digest != digest)
+            change.record = msgspec.structs.replace(change.record, sessions=left)
+
+    # ---- the file -------------------------------------------------------------------------------------------
+
+    def _read(self) -> _Record:
+        if not self.path.exists():
+            return _Record()
+        record = read_json(self.path, _Record, restore="remove it, and invite the members again")
+        at = now()
+        return msgspec.structs.replace(record, links=tuple(t for t in record.links if t.until > at))
+
+    @contextmanager
+    def _changed(self) -> Iterator["_Change"]:
+        """The record, to be replaced within the block, under a lock; what has ended is dropped."""
+        files.make_private(self.directory)
+        with locks.lock(self.directory / "lock", purpose="changing who may open the page", timeout=10.0):
+            record, at = self._read(), now()
+            valid = tuple(t for t in record.sessions if t.until > at)
+            change = _Change(msgspec.structs.replace(record, sessions=valid))
+            before = change.record
+            yield change
+            if change.record is not before:
+                files.write(self.path, msgspec.json.format(msgspec.json.encode(change.record)), mode=0o600)
+
+
+class _Change:
+    def __init__(self, record: _Record) -> None:
+        self.record = record
+
+
+def seal(session: str) -> str:
+    """The token that a form of this session must contain (CSRF): no other site can know it."""
+    return hmac.new(session.encode(), b"pushrod form", hashlib.sha256).hexdigest()
+
+
+def _digest(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def _after(length: datetime.timedelta) -> str:
+    return (datetime.datetime.now(datetime.UTC) + length).isoformat(timespec="milliseconds")

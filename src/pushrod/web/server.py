@@ -1,0 +1,91 @@
+"""Serves the page: on a port of loopback, or on the socket that systemd has opened."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator
+
+import uvicorn
+
+from pushrod.web.guard import Guard
+
+FIRST = 3
+"""The first open file that systemd passes (sd_listen_fds(3))."""
+
+_LOOK = 1.0  # seconds between two looks at whether anybody still asks
+
+
+class _Server(uvicorn.Server):
+    """A server whose signals end it in order, and are not raised again afterwards."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self.handle_exit, number, None)
+        try:
+            yield
+        finally:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                loop.remove_signal_handler(number)
+
+
+def on_loopback(port: int = 0) -> socket.socket:
+    """A socket that listens on 127.0.0.1; OSError if the port is taken. 0 chooses one."""
+    listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind(("127.0.0.1", port))
+        listening.listen(64)
+    except OSError:
+        listening.close()
+        raise
+    return listening
+
+
+def given() -> socket.socket | None:
+    """The socket that systemd has passed to this process; None if it has passed none."""
+    if os.environ.get("LISTEN_PID") != str(os.getpid()) or os.environ.get("LISTEN_FDS") != "1":
+        return None
+    return socket.socket(fileno=FIRST)
+
+
+def serve(
+    page: Guard, listening: socket.socket, *, idle: float = 0.0, busy: Callable[[], bool] = bool
+) -> None:
+    """Serve until a signal arrives or, with `idle`, nobody has asked for that many seconds and nothing is `busy`."""
+    config = uvicorn.Config(
+        page,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        lifespan="off",
+        ws="none",
+        loop="asyncio",
+        http="h11",
+        timeout_keep_alive=30,
+        timeout_graceful_shutdown=5,
+        limit_concurrency=64,
+        h11_max_incomplete_event_size=16 << 10,
+    )
+    server = _Server(config)
+
+    async def run() -> None:
+        watch = asyncio.create_task(_end_idle(server, page, idle, busy)) if idle else None
+        await server.serve(sockets=[listening])
+        if watch is not None:
+            watch.cancel()
+
+    asyncio.run(run())
+
+
+async def _end_idle(server: uvicorn.Server, page: Guard, idle: float, busy: Callable[[], bool]) -> None:
+    while True:
+        await asyncio.sleep(min(_LOOK, idle))
+        if time.monotonic() - page.last >= idle and not busy():
+            server.should_exit = True
+            return

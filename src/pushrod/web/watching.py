@@ -1,0 +1,82 @@
+"""Pages that go on while they are open: steps of a command, the output of a run, the logs."""
+
+from collections.abc import AsyncIterator, Callable
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+
+from pushrod.core.errors import UnknownNameError
+from pushrod.state import told
+from pushrod.state.told import Told
+from pushrod.web import facts, reading, streams
+from pushrod.web.answers import Site, call, find, message, shown, states
+from pushrod.web.guard import member, visit
+
+_SHOWN = 1000  # lines of a command, when its page opens
+
+
+def live(site: Site, request: Request) -> Response:
+    """The steps of the app's current or last command, as its terminal shows them."""
+    app = find(site, request)
+    page = facts.page(app, states(site, request))
+    began, _ = streams.position(app)
+    found, offset = told.read(app.directory / "told")
+    return shown(
+        request,
+        "live.html",
+        tab="live",
+        app=app.name,
+        page=page,
+        rows=_finished(found)[-_SHOWN:],
+        mark=f"{began}-{offset}",
+    )
+
+
+def _finished(found: list[Told]) -> list[Told]:
+    """What was told, without the beginnings of steps that have ended."""
+    ended = [(n, one.step) for n, one in enumerate(found) if one.kind in ("end", "fail")]
+    return [
+        one
+        for n, one in enumerate(found)
+        if one.kind != "begin" or not any(m > n and step == one.step for m, step in ended)
+    ]
+
+
+async def live_events(site: Site, request: Request) -> Response:
+    """What is told from where the page, or the browser's last event, left off."""
+    app = await run_in_threadpool(find, site, request)
+    mark = request.headers.get("last-event-id", "") or request.query_params.get("from", "")
+    return _stream(site, request, lambda: streams.command(app, mark))
+
+
+async def run_events(site: Site, request: Request) -> Response:
+    """The output of a run from a line on."""
+    app = await run_in_threadpool(find, site, request)
+    run = site.runs.find(app.name, request.path_params["run"])
+    if run is None:
+        raise UnknownNameError("this page no longer has that run")
+    mark = request.headers.get("last-event-id", "") or request.query_params.get("from", "")
+    return _stream(site, request, lambda: streams.output(run, mark))
+
+
+async def log_events(site: Site, request: Request) -> Response:
+    """New log lines that match the page's filters, of new releases too."""
+    app = await run_in_threadpool(find, site, request)
+    page = await run_in_threadpool(facts.page, app, states(site, request))
+    which, service = reading.chosen(page, request)
+    words = ("logs", *([service] if service else []), "--app", app.name, "--json", "--follow", "--lines", "0")
+    return _stream(site, request, lambda: streams.log(site.calls.followed(call(request, *words)), which))
+
+
+def _stream(site: Site, request: Request, events: Callable[[], AsyncIterator[str]]) -> Response:
+    who, session = member(request), visit(request).session
+    if site.streams.full(who.name):
+        return message(429, "Too many", "You have too many pages open that go on by themselves.")
+
+    async def sent() -> AsyncIterator[str]:
+        with site.streams.one(who.name):
+            async for one in streams.alive(events(), lambda: site.who.member_of(session) is not None):
+                yield one
+
+    return StreamingResponse(sent(), media_type="text/event-stream")

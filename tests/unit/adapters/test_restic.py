@@ -1,0 +1,45 @@
+"""What restic's messages mean. What it does is tested in tests/integration/test_vaults.py."""
+
+import pytest
+
+from pushrod.adapters import restic
+
+
+@pytest.mark.parametrize(
+    ("output", "what"),
+    [
+        ("Fatal: wrong password or no key found", "another password"),
+        (
+            "Fatal: unable to open config file: Stat: The request signature we calculated does not match the "
+            "signature you provided.\nIs there a repository at the following location?",
+            "refuses the credentials",
+        ),
+        (
+            'Fatal: unable to open config file: Stat: Get "http://127.0.0.1:1/b/?location=": dial tcp 127.0.0.1:1: '
+            "connect: connection refused\nIs there a repository at the following location?",
+            "cannot be reached",
+        ),
+        ("Fatal: unable to open config file: stat /m/config: no such file or directory", "no repository"),
+        ("Fatal: unable to open config file: Stat: The specified bucket does not exist", "no repository"),
+        ("Fatal: repository does not exist: unable to open config file", "no repository"),
+        ("Fatal: unable to open config file: open /m/config: permission denied", "another user"),
+        ("Save(<data/1>) failed: write /m/tmp: no space left on device", "no room left"),
+        ("ciphertext verification failed", "damaged"),
+        ("ignoring error for /: ReadFull(<data/8738b5199a>): EOF", "damaged"),
+        ("user@host: Permission denied (publickey).\nFatal: unable to open repository", "this machine's key"),
+        (
+            "unable to open repository at sftp:a@b:/v: unable to start the sftp session, error: EOF",
+            "does not answer",
+        ),
+        ("anything else", "restic failed"),
+    ],
+)
+def test_causes(output: str, what: str) -> None:
+    error = restic.cause(output, "vault default (/m)")
+    assert what in error.what
+    assert (error.where, bool(error.hint), error.exit_code) == ("vault default (/m)", True, 6)
+
+
+def test_words_that_restic_splits_again() -> None:
+    assert restic._quoted("/var/lib/x y/key") == "'/var/lib/x y/key'"
+    assert restic._quoted("StrictHostKeyChecking=yes") == "StrictHostKeyChecking=yes"

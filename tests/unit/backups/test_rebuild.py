@@ -1,0 +1,46 @@
+"""Rebuilding an app from what a vault returned."""
+
+import shutil
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from pushrod.adapters.restic import Snapshot
+from pushrod.backups import rebuild, staging, vaulting, wal_copies
+from pushrod.backups.points import Points
+from pushrod.cli.output import Steps
+from pushrod.core.errors import PushrodError, StoreError
+from pushrod.state import releases
+from pushrod.state.apps import App, Root, now
+from pushrod.state.vaults import Vault
+from tests.unit.backups.test_catalogue import make_live
+from tests.unit.engines.memory import Memory
+
+
+def test_no_timer_touches_an_app_until_its_databases_are_restored(
+    app: App, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And none after a failure: its databases are empty then."""
+    make_live(app)
+    app.save(msgspec.structs.replace(app.settings, down=False))
+    staging.collect(app, 1, "c" * 40, "", tmp_path / "sent")
+    other = Root(tmp_path / "other")
+    other.create()
+    engine, rebuilt = Memory(other).engine, App(other, app.name)
+
+    def fetch(_root: Root, _vault: Vault, _snapshot: str, _size: int, target: Path) -> None:
+        shutil.copytree(tmp_path / "sent", target, symlinks=True)
+
+    def revive(*_: object) -> list[str]:
+        seen.append((rebuilt.exists, releases.up(rebuilt)))
+        raise StoreError("the dump is damaged")
+
+    seen: list[tuple[bool, object]] = []
+    monkeypatch.setattr(vaulting, "fetch", fetch)
+    monkeypatch.setattr(wal_copies, "fetch", lambda *_: None)
+    monkeypatch.setattr(Points, "revive", revive)
+    vault = Vault(name="default", url="/mnt/far", password="p", created=now())
+    (result,) = rebuild.rebuild(engine, vault, {app.name: Snapshot("1", now())}, Steps())
+    assert isinstance(result, PushrodError) and result.what == "the dump is damaged"
+    assert seen == [(True, None)] and rebuilt.settings.down

@@ -1,0 +1,80 @@
+"""The page of a host: which calls outlive it, what is asked over SSH, and what is not a server."""
+
+import json
+import os
+import socket
+import sys
+from pathlib import Path
+
+import msgspec
+import pytest
+from click.testing import CliRunner
+
+from pushrod.cli import cli, web_host
+from pushrod.core.errors import HostError
+from pushrod.state.apps import App, HostSettings
+from pushrod.web.access import Access, Member
+from pushrod.web.calls import Call
+
+
+def run(app: App, *argv: str) -> str:
+    argv = ("--root", str(app.root.path), "web", *argv)
+    return CliRunner().invoke(cli, argv, catch_exceptions=False, standalone_mode=False).stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (("rollback", "--app", "shop"), True),
+        (("maintenance", "on"), True),
+        (("logs", "--follow"), False),
+        (("db", "backups"), False),
+        (("nothing",), False),
+        ((), False),
+    ],
+)
+def test_only_what_changes_something_outlives_the_page(words: tuple[str, ...], expected: bool) -> None:
+    assert web_host._changes(msgspec.json.encode(Call("token", words))) is expected
+    assert web_host._changes(b"not a call") is False
+
+
+@pytest.mark.parametrize("server", ["server", "-oProxyCommand=id@x", "root@-x", "a b@c", "root@x;id", "@x"])
+def test_what_is_no_server_is_never_given_to_ssh(server: str) -> None:
+    with pytest.raises(HostError, match="is not USER@SERVER"):
+        web_host.through(server, "pushrod.localhost", 0, browser=False)
+
+
+def test_a_server_without_the_page_is_an_error_with_its_words(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    ssh = tmp_path / "ssh"
+    ssh.write_text(
+        f"#!{sys.executable}\nimport sys\nsys.stderr.write(' '.join(sys.argv[1:]))\nsys.exit(10)\n"
+    )
+    ssh.chmod(0o755)
+    monkeypatch.setenv("GIT_SSH_COMMAND", str(ssh))
+    with pytest.raises(HostError, match="gives no link") as refused:
+        web_host.through("root@server", "pushrod.localhost", 0, browser=False)
+    assert refused.value.log == ("root@server pushrod web link",)
+
+
+def test_a_link_is_for_the_owner_who_asks_and_needs_the_page(app: App) -> None:
+    with pytest.raises(HostError, match="not a host"):
+        run(app, "link")
+    app.root.host_settings_path.write_bytes(msgspec.json.encode(HostSettings()))
+    if os.geteuid() == 0:
+        return  # root would become the account
+    with pytest.raises(HostError, match="is off"):
+        run(app, "link")
+    app.root.host_settings_path.write_bytes(msgspec.json.encode(HostSettings(web=9181)))
+    found = json.loads(run(app, "link"))
+    assert found["port"] == 9181
+    (member,) = Access(app.root).members()
+    assert member == Member(member.name, "owner")
+
+
+def test_a_taken_port_is_replaced() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        number = taken.getsockname()[1]
+        assert web_host._free(number) not in (0, number)

