@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
+import psutil
 import yaml
 
 from devtools.apps import Machine, Tree, eventually
@@ -41,7 +42,6 @@ from pushrod.releases.pipeline import Pipeline
 from pushrod.releases.promotion import Promotion
 from pushrod.state.apps import App as OwnApp
 from pushrod.state.apps import Root
-from pushrod.state.releases import Releases
 
 SOURCE = Path(__file__).with_name("steady.py").read_text()
 BOOT = 0.5  # seconds before the app listens, so that a pipeline that does not wait for it is noticed
@@ -492,8 +492,11 @@ class _HastyContext(Context):
 
 class _HastyRuntime(Runtime):
     def stop(self, app: OwnApp, number: int) -> Sequence[str]:
-        for instance in Releases(app).read(number).instances:
-            self._context.supervisor.signal(f"{app.name}-r{number}", instance.name, "KILL")
+        for state in self._context.supervisor.states(f"{app.name}-r{number}"):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                # The app before its listener, whose end would tell the app to stop.
+                for process in psutil.Process(state.pid).children(recursive=True):
+                    process.kill()
         return super().stop(app, number)
 
 

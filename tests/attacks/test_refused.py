@@ -118,7 +118,8 @@ def test_a_refused_first_push_leaves_only_the_app(town: Town, step: str) -> None
         assert not fresh.push().ok
         after = everything(town, name)
         places = {
-            f"/var/lib/pushrod/apps/{name}/{left}" for left in ("journal", "lock", "claims.json", "data")
+            f"/var/lib/pushrod/apps/{name}/{left}"
+            for left in ("journal", "lock", "claims.json", "data", "told")
         }
         after["places"] = [place for place in after["places"] if place not in places]
         changed = {kind: (before[kind], after[kind]) for kind in before if before[kind] != after[kind]}

@@ -76,7 +76,7 @@ def test_the_backup_timer_is_active_and_backs_up_due_apps(shop: Shop) -> None:
     (first,) = listed(shop)
     assert {f["store"]: f["rows"] for f in first["files"]} == {
         "postgres": {"public.rows": len(ROWS)},
-        "redis": {},
+        "redis": {"keys that do not expire": 0},
     }
     place = f"{shop.directory}/backups/{first['name']}"
     modes = shop.box.exec("stat", "--format=%n %a %U", place, f"{place}/postgres.dump").stdout.split("\n")
@@ -194,21 +194,29 @@ def test_the_volumes_of_an_unknown_store_are_restored_with_owners_and_links(shop
     shop.ground.pushrod("apps", "destroy", "kept", "--yes")
 
 
-@pytest.mark.long
-@pytest.mark.skipif(shutil.which("restic") is None, reason="needs restic: apt-get install restic")
-def test_the_timer_copies_over_sftp_and_the_alarm_tells_when_that_fails(shop: Shop) -> None:
-    """The vault is on a server over SFTP, which is the box itself as another account; the alarm is a program."""
-    box, received = shop.box, "/var/lib/pushrod/told"
+@pytest.fixture(scope="module")
+def key(shop: Shop) -> str:
+    """Sets the server's vault, over SFTP on the box itself as another account; returns the public key let in."""
+    if shutil.which("restic") is None:
+        pytest.skip("needs restic: apt-get install restic")
+    box = shop.box
     box.put("/usr/local/bin/restic", Path(str(shutil.which("restic"))).read_bytes(), 0o755)
     box.exec("useradd", "--create-home", "far")
     url = "sftp:far@127.0.0.1:/home/far/vault"
     refused = box.exec("pushrod", "host", "backups", "set", url, check=False)
-    (key,) = re.findall(r"ssh-ed25519 \S+ pushrod-vault", refused.stderr)
+    (result,) = re.findall(r"ssh-ed25519 \S+ pushrod-vault", refused.stderr)
     assert (refused.status, "does not let this machine in" in refused.stderr) == (6, True)
     box.exec("install", "-d", "-o", "far", "-m", "700", "/home/far/.ssh")
-    box.put("/home/far/.ssh/authorized_keys", f"{key}\n")
+    box.put("/home/far/.ssh/authorized_keys", f"{result}\n")
     assert "shown only now: " in box.exec("pushrod", "host", "backups", "set", url).stdout
     eventually(lambda: run_unit(shop) == "success", "the copy is proved", 60)
+    return str(result)
+
+
+@pytest.mark.long
+def test_the_timer_copies_over_sftp_and_the_alarm_tells_when_that_fails(shop: Shop, key: str) -> None:
+    """The alarm is a program."""
+    box, received = shop.box, "/var/lib/pushrod/told"
     (result,) = json.loads(shop.ssh("status", "--json").stdout)
     assert result["proved"] == listed(shop)[0]["copy"]["proved"]
 
@@ -230,9 +238,9 @@ def test_the_timer_copies_over_sftp_and_the_alarm_tells_when_that_fails(shop: Sh
     assert ended == ["over"]
 
 
-@pytest.mark.skipif(shutil.which("restic") is None, reason="needs restic: apt-get install restic")
+@pytest.mark.usefixtures("key")
 def test_a_point_in_time_is_restored_beside_the_running_server(shop: Shop) -> None:
-    """The vault of the test before turned the log on: for the running container of the unchanged image."""
+    """The vault turned the log on: for the running container of the unchanged image."""
     started = shop.box.docker("inspect", "--format={{.State.StartedAt}}", shop.container("postgres"))
     shop.ssh("db", "archive")
     shop.post("wanted")
@@ -255,7 +263,7 @@ def test_a_point_in_time_is_restored_beside_the_running_server(shop: Shop) -> No
     assert "recovery" not in shop.box.docker("ps", "--all", "--format={{.Names}}")
 
 
-@pytest.mark.skipif(shutil.which("restic") is None, reason="needs restic: apt-get install restic")
+@pytest.mark.usefixtures("key")
 def test_a_lost_host_is_rebuilt_on_an_empty_one(shop: Shop, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Two apps, from a vault on another server, beside a plain copy of the same bytes."""
     blog = shop.ground.app("blog")
