@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pushrod.core.values import Health, Instance, Release
 from pushrod.engines import health_rule
 from pushrod.engines.health_rule import Probe
-from pushrod.system import probing
+from pushrod.system import descendants, probing
 
 _TIMEOUT = 5.0  # seconds for one probe, from its first packet to the end of the answer's head
 # seconds in which an instance without a check, which answers with an error, may still give a better answer
@@ -112,8 +112,7 @@ def _activity(pid: int) -> tuple[bool, float]:
 
     asleep_states = (psutil.STATUS_SLEEPING, psutil.STATUS_IDLE)
     try:
-        parent = psutil.Process(pid)
-        family = [parent, *parent.children(recursive=True)]
+        family = descendants.family(pid)
         asleep = all(p.status() in asleep_states for p in family)
         return asleep, sum(sum(p.cpu_times()[:2]) for p in family)
     except psutil.NoSuchProcess:

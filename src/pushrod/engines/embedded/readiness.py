@@ -11,11 +11,14 @@ from pushrod.core.values import Health, Instance, ProcessState, Release, Service
 from pushrod.engines import health
 from pushrod.engines.embedded.ports import SHARED
 from pushrod.engines.health import Settling
-from pushrod.system import tails
+from pushrod.system import descendants, tails
 
 States = Callable[[], Iterable[ProcessState]]
 # runs an instance's health command; returns why it is not healthy, or an empty text
 Command = Callable[[Instance], str]
+_PORTS = (
+    0.5  # seconds for which an answer to which ports a process listens on is kept: it costs more than a probe
+)
 _SURE = 5.0  # seconds on the manifest's own port after which a process will not use the one it was given
 
 
@@ -31,6 +34,9 @@ class Readiness:
         self._log = log
         self._pids: dict[str, int] = {}
         self._settlings: dict[str, Settling] = {}
+        self._listening: dict[
+            str, tuple[float, set[int]]
+        ] = {}  # when each instance's ports were read, and which
         self._elsewhere: dict[str, float] = {}  # since when an instance listens on the manifest's own port
 
     def wait(self) -> list[str]:
@@ -96,7 +102,7 @@ class Readiness:
         """Why it is not healthy, with the ports that it listens on instead. Raises ReadyError once it is certain that
         it uses the manifest's port, whatever it is given.
         """
-        ports = listening(pid) or set()
+        ports = self._ports(instance, pid)
         if not ports or instance.port in ports:
             return why
         if service.port not in ports:
@@ -108,6 +114,13 @@ class Readiness:
                 _PORT,
             )
         return f"{why}; it listens on {', '.join(map(str, sorted(ports)))}"
+
+    def _ports(self, instance: Instance, pid: int) -> set[int]:
+        read, ports = self._listening.get(instance.name, (0.0, set()))
+        if (now := time.monotonic()) - read >= _PORTS:
+            ports = listening(pid) or set()
+            self._listening[instance.name] = now, ports
+        return ports
 
     def _service(self, instance: Instance) -> Service:
         return self._release.service(instance.service)
@@ -149,10 +162,7 @@ def listening(pid: int) -> set[int] | None:
     import psutil
 
     try:
-        parent = psutil.Process(pid)
-        connections = [
-            c for p in (parent, *parent.children(recursive=True)) for c in p.net_connections("tcp")
-        ]
+        connections = [c for p in descendants.family(pid) for c in p.net_connections("tcp")]
     except psutil.NoSuchProcess:
         return set()
     except psutil.Error:

@@ -1,0 +1,27 @@
+"""The family of real processes."""
+
+import subprocess
+
+import psutil
+import pytest
+
+from devtools.apps import eventually
+from pushrod.system import descendants
+
+
+def test_a_process_and_all_below_it_are_its_family_as_psutil_finds_it() -> None:
+    with subprocess.Popen(["sh", "-c", "sh -c 'sleep 60; true'; true"], start_new_session=True) as top:
+        try:
+            eventually(lambda: len(descendants.family(top.pid)) == 3, "both shells and the sleep run")
+            family = {p.pid for p in descendants.family(top.pid)}
+            assert family == {top.pid, *(p.pid for p in psutil.Process(top.pid).children(recursive=True))}
+        finally:
+            for process in reversed(descendants.family(top.pid)):
+                process.kill()
+
+
+def test_a_process_that_has_ended_has_no_family() -> None:
+    with subprocess.Popen(["true"]) as ended:
+        ended.wait()
+    with pytest.raises(psutil.NoSuchProcess):
+        descendants.family(ended.pid)
