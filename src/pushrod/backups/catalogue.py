@@ -14,11 +14,11 @@ from pushrod.backups import copies, wal, wal_copies
 from pushrod.backups.copies import Copy
 from pushrod.backups.destination import Destination, Directory
 from pushrod.core.errors import UnknownNameError
-from pushrod.core.times import to_the_minute
+from pushrod.core.times import seconds_since, to_the_minute
 from pushrod.core.traits import BY_NAME
 from pushrod.core.values import Diagnostic, EngineName, Release, Value
 from pushrod.state import releases
-from pushrod.state.apps import App, seconds_since
+from pushrod.state.apps import App
 from pushrod.state.journal import Journal
 
 PERIODS = {"hour": 3600.0, "day": 86400.0, "week": 7 * 86400.0}

@@ -10,9 +10,10 @@ from pathlib import Path
 import msgspec
 
 from pushrod.core.errors import PushrodError
-from pushrod.core.times import to_the_minute
+from pushrod.core.times import now, seconds_since, to_the_minute
 from pushrod.core.values import Diagnostic, Release, Value
-from pushrod.state.apps import App, Root, now, read_json, seconds_since
+from pushrod.state.apps import App, Root
+from pushrod.state.records import read_json
 from pushrod.state.vaults import NONE, USUAL, Vaults
 from pushrod.system import files
 

@@ -14,7 +14,7 @@ from typing import BinaryIO, Protocol, TypeVar
 from pushrod.core.errors import StoreError
 from pushrod.core.patterns import lazy
 from pushrod.core.values import Value
-from pushrod.state.apps import read_json
+from pushrod.state.records import read_json
 from pushrod.system import files
 from pushrod.system.streams import Measured, Source
 

@@ -19,6 +19,7 @@ from pushrod.backups.destination import Destination, Directory, Draft
 from pushrod.backups.failures import recorded
 from pushrod.core.errors import BusyError, PushrodError, StoreError, UnknownNameError, contained
 from pushrod.core.progress import Progress
+from pushrod.core.times import now
 from pushrod.core.values import Release
 from pushrod.engines.protocols import Engine
 from pushrod.releases.pipeline import Pipeline
@@ -26,7 +27,7 @@ from pushrod.releases.queue import LOCK_TIMEOUT
 from pushrod.releases.rounds import Round
 from pushrod.releases.steps import Steps
 from pushrod.state import releases
-from pushrod.state.apps import App, Root, now
+from pushrod.state.apps import App, Root
 from pushrod.state.journal import Journal
 from pushrod.state.vaults import Vault
 from pushrod.stores.backup_drivers import Archive

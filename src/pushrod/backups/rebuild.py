@@ -19,7 +19,8 @@ from pushrod.core.progress import Progress
 from pushrod.core.values import Value
 from pushrod.engines.protocols import Engine
 from pushrod.releases.app_lifecycle import make_places
-from pushrod.state.apps import App, Root, check_name, read_json
+from pushrod.state.apps import App, Root, check_name
+from pushrod.state.records import read_json
 from pushrod.state.vaults import Vault
 from pushrod.system import files, signals
 

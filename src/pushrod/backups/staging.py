@@ -18,8 +18,10 @@ from pathlib import Path
 import msgspec
 
 from pushrod.core.errors import StoreError
+from pushrod.core.times import now
 from pushrod.core.values import Value
-from pushrod.state.apps import App, Root, now, read_json
+from pushrod.state.apps import App, Root
+from pushrod.state.records import read_json
 from pushrod.system import files
 
 CONTENTS = "contents.json"

@@ -17,8 +17,9 @@ from pushrod.backups.copies import Copy
 from pushrod.backups.failures import recorded
 from pushrod.backups.staging import Contents
 from pushrod.core.errors import PushrodError, StoreError, UnknownNameError
+from pushrod.core.times import now
 from pushrod.core.values import Value
-from pushrod.state.apps import App, Root, now
+from pushrod.state.apps import App, Root
 from pushrod.state.vaults import USUAL, Vault, Vaults, check, new_password
 from pushrod.system import files, locks
 

@@ -17,11 +17,12 @@ import msgspec
 
 from pushrod.backups import copies
 from pushrod.core.errors import PushrodError
-from pushrod.core.times import to_the_minute
+from pushrod.core.times import seconds_since, to_the_minute
 from pushrod.core.traits import BY_NAME
 from pushrod.core.values import Diagnostic, Release, Value
 from pushrod.state import releases
-from pushrod.state.apps import App, read_json, seconds_since
+from pushrod.state.apps import App
+from pushrod.state.records import read_json
 from pushrod.system import files, locks
 
 WEEK = 7 * 86400.0

@@ -18,12 +18,13 @@ from pushrod.backups import copies, vaulting, wal, wal_receiving
 from pushrod.backups.failures import recorded
 from pushrod.backups.wal import State, Trouble
 from pushrod.core.errors import BusyError, PushrodError, StoreError
-from pushrod.core.times import to_the_minute
+from pushrod.core.times import now, seconds_since, to_the_minute
 from pushrod.core.traits import BY_NAME
 from pushrod.core.values import Diagnostic, Release, Value
 from pushrod.engines.protocols import Engine
 from pushrod.state import releases
-from pushrod.state.apps import App, now, read_json, seconds_since
+from pushrod.state.apps import App
+from pushrod.state.records import read_json
 from pushrod.state.vaults import Vault
 from pushrod.system import files
 from pushrod.system.streams import Measured, Nothing

@@ -16,9 +16,10 @@ from pushrod.backups.destination import SPARE, Spared
 from pushrod.backups.failures import recorded
 from pushrod.backups.wal import FORMER, Base, Gap, State, Trouble
 from pushrod.core.errors import BusyError, PushrodError, StoreError
+from pushrod.core.times import now, seconds_since
 from pushrod.core.values import Release
 from pushrod.engines.protocols import Engine
-from pushrod.state.apps import App, now, seconds_since
+from pushrod.state.apps import App
 from pushrod.stores.backup_drivers import Logged
 from pushrod.system import files, locks
 from pushrod.system.streams import Measured

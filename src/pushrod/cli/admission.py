@@ -11,7 +11,8 @@ from pushrod.core.errors import PushrodError, RepositoryError, StateError
 from pushrod.core.values import Value
 from pushrod.engines import machine
 from pushrod.releases import push_limits, secret_scan
-from pushrod.state.apps import App, read_json
+from pushrod.state.apps import App
+from pushrod.state.records import read_json
 from pushrod.system import files, locks
 
 _RECORD = "scanned.json"

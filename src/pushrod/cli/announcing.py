@@ -12,8 +12,9 @@ import sys
 import click
 
 from pushrod.core.errors import PushrodError
+from pushrod.core.times import now
 from pushrod.engines import registry
-from pushrod.state.apps import App, now
+from pushrod.state.apps import App
 from pushrod.system import files, processes
 
 DUE = "due"

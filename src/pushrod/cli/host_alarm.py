@@ -10,9 +10,9 @@ from pushrod.cli.host_notify import collect
 from pushrod.cli.output import ago, conclude, print_json, print_table
 from pushrod.cli.terminal import echo
 from pushrod.core.amounts import age
+from pushrod.core.times import seconds_since
 from pushrod.observe import alerts, announcements, diagnostics
 from pushrod.observe.alarms import Alarm
-from pushrod.state.apps import seconds_since
 
 
 @click.group("alarm")

@@ -11,10 +11,11 @@ from pushrod.cli.output import conclude, print_json, print_table
 from pushrod.cli.terminal import echo
 from pushrod.core.amounts import age
 from pushrod.core.errors import UnknownNameError
+from pushrod.core.times import seconds_since
 from pushrod.observe import alarms, announcements
 from pushrod.observe.outbox import Notice, Outbox
 from pushrod.observe.recipients import Recipient, Recipients
-from pushrod.state.apps import Root, seconds_since
+from pushrod.state.apps import Root
 from pushrod.system import files, waits
 
 _AGAIN = (15.0, 60.0, 240.0)  # seconds before each new attempt of `check --retry`

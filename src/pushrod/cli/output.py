@@ -14,8 +14,8 @@ from pushrod.core import lines
 from pushrod.core.amounts import age
 from pushrod.core.errors import Ending, PushrodError
 from pushrod.core.printable import plain
+from pushrod.core.times import seconds_since
 from pushrod.core.values import Maintenance
-from pushrod.state.apps import seconds_since
 from pushrod.system.signals import signals_held
 
 _SLOW = 1.0  # seconds after which a plain line names the step in progress

@@ -1,4 +1,21 @@
-"""Times of records (ISO 8601, in UTC) as people read them. Pure."""
+"""Times of records: ISO 8601, in UTC."""
+
+import datetime
+
+
+def now() -> str:
+    """The current time in the format of all records: UTC, ISO 8601, to the millisecond."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
+
+
+def seconds_since(at: str) -> float:
+    """The seconds since a time of a record."""
+    return (datetime.datetime.now(datetime.UTC) - datetime.datetime.fromisoformat(at)).total_seconds()
+
+
+def seconds_between(at: str, later: str) -> float:
+    """The seconds between two times of records."""
+    return (datetime.datetime.fromisoformat(later) - datetime.datetime.fromisoformat(at)).total_seconds()
 
 
 def to_the_minute(at: str) -> str:

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from pushrod.core.limits import Limits, Machine, resolve
-from pushrod.state.apps import HostSettings, Root, read_json
+from pushrod.state.apps import HostSettings, Root
+from pushrod.state.records import read_json
 
 _THREADS = Path("/proc/sys/kernel/threads-max")  # the kernel's limit on tasks (proc(5))
 _FEW = 8192  # tasks, if the kernel does not report a limit

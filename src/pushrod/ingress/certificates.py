@@ -24,9 +24,11 @@ from pushrod.adapters import certbot, openssl
 from pushrod.adapters.openssl import Described, Pair
 from pushrod.core.errors import Ending, Expired, HostError, PushrodError, StateError
 from pushrod.core.site import CHAIN, KEY, Tls
+from pushrod.core.times import now, seconds_since
 from pushrod.core.values import Diagnostic, Release, Value
 from pushrod.ingress.protocol import Ingress
-from pushrod.state.apps import App, now, read_json, seconds_since
+from pushrod.state.apps import App
+from pushrod.state.records import read_json
 from pushrod.system import files, locks, misplaced
 
 _RECORD = "certificate.json"

@@ -14,11 +14,12 @@ from typing import NamedTuple
 import msgspec
 
 from pushrod.core.errors import HostError, PushrodError
-from pushrod.core.times import to_the_minute
+from pushrod.core.times import now, seconds_since, to_the_minute
 from pushrod.core.values import Diagnostic, Value
 from pushrod.observe.outbox import Outbox
 from pushrod.observe.recipients import ALARM, Recipient, Recipients
-from pushrod.state.apps import Root, now, read_json, seconds_since
+from pushrod.state.apps import Root
+from pushrod.state.records import read_json
 from pushrod.system import files, locks
 
 _AGAIN = 86400.0 - 600  # seconds after which an alarm is sent again while it lasts

@@ -16,7 +16,8 @@ import msgspec
 
 from pushrod.core.errors import HostError, PushrodError
 from pushrod.core.values import Diagnostic, Value
-from pushrod.state.apps import Root, read_json
+from pushrod.state.apps import Root
+from pushrod.state.records import read_json
 from pushrod.system import files
 
 REPEATED = frozenset(

@@ -14,10 +14,11 @@ from typing import NamedTuple
 import msgspec
 
 from pushrod.core.errors import PushrodError, contained
+from pushrod.core.times import now, seconds_between
 from pushrod.core.values import Value
 from pushrod.observe.outbox import Outbox, named_by
 from pushrod.observe.recipients import Recipients
-from pushrod.state.apps import App, Root, now, seconds_between
+from pushrod.state.apps import App, Root
 from pushrod.state.journal import Entry, Journal
 from pushrod.state.releases import Releases
 from pushrod.state.secrets import Secrets

@@ -19,11 +19,13 @@ import msgspec
 
 from pushrod.adapters import channels
 from pushrod.core.errors import BusyError, HostError, PushrodError, contained
+from pushrod.core.times import now, seconds_since
 from pushrod.core.values import Value
 from pushrod.manifest import grants
 from pushrod.observe.recipients import Recipients
 from pushrod.state import releases
-from pushrod.state.apps import App, Root, now, read_json, seconds_since
+from pushrod.state.apps import App, Root
+from pushrod.state.records import read_json
 from pushrod.state.secrets import Secrets
 from pushrod.system import files, locks, signals, tails
 

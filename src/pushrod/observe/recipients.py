@@ -12,7 +12,8 @@ from pushrod.adapters import channels
 from pushrod.core.errors import HostError, UnknownNameError
 from pushrod.core.patterns import lazy
 from pushrod.core.values import Value
-from pushrod.state.apps import Root, read_json
+from pushrod.state.apps import Root
+from pushrod.state.records import read_json
 from pushrod.system import files
 
 ALARM = "alarm"

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 
 from pushrod.adapters import docker
 from pushrod.core.errors import HostError, PushrodError
+from pushrod.core.times import now
 from pushrod.provisioning import (
     account,
     docker_daemon,
@@ -22,7 +23,7 @@ from pushrod.provisioning import (
     units,
 )
 from pushrod.provisioning.work import Change, Work
-from pushrod.state.apps import HostSettings, Root, now
+from pushrod.state.apps import HostSettings, Root
 
 OnLine = Callable[[str], None]
 

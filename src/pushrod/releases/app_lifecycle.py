@@ -8,12 +8,13 @@ import msgspec
 
 from pushrod.adapters import git, reporting
 from pushrod.core.errors import UnknownNameError
+from pushrod.core.times import now
 from pushrod.engines.protocols import Engine
 from pushrod.ingress.basic_auth import Passwords
 from pushrod.ingress.certificates import Certificates
 from pushrod.ingress.static_files import Static
 from pushrod.releases import scrape_targets
-from pushrod.state.apps import App, Settings, check_file, now
+from pushrod.state.apps import App, Settings, check_file
 from pushrod.system import files, locks
 
 _REPORTING = (sys.executable, "-P", "-m", reporting.__name__)

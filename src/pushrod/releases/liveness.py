@@ -1,9 +1,9 @@
 """Whether the live release runs, with the proof of its health."""
 
+from pushrod.core.times import seconds_since
 from pushrod.core.values import Release
 from pushrod.releases.context import Context
 from pushrod.releases.serving import Serving
-from pushrod.state.apps import seconds_since
 
 _SETTLING = 60.0
 """Seconds within which a restarted instance may not be healthy yet."""

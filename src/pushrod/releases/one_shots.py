@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 from pushrod.core.errors import PushrodError, ReleaseCommandError
 from pushrod.core.patterns import lazy
+from pushrod.core.times import now
 from pushrod.core.values import Release, Service
 from pushrod.releases.blockers import reported
 from pushrod.releases.context import Context
-from pushrod.state.apps import now
 from pushrod.stores.kinds import Server
 from pushrod.system import signals, waits
 

@@ -15,6 +15,7 @@ from pushrod.core.errors import ManifestError, PushrodError, StateError
 from pushrod.core.limits import Limits
 from pushrod.core.progress import Progress
 from pushrod.core.site import group
+from pushrod.core.times import now
 from pushrod.core.values import Image, Manifest, Placement, Release, Route, Service
 from pushrod.engines import scripts
 from pushrod.engines.protocols import Engine
@@ -25,7 +26,7 @@ from pushrod.manifest import MOST_INSTANCES, policy
 from pushrod.manifest import read as read_manifest
 from pushrod.manifest.document import EmptyValueError
 from pushrod.releases import argv_secrets, commit_tree, front_ends, inputs, migration_notes
-from pushrod.state.apps import App, now
+from pushrod.state.apps import App
 from pushrod.state.releases import Releases
 from pushrod.state.secrets import Secrets, Variables
 from pushrod.stores import clients, variables

@@ -3,6 +3,7 @@
 from pushrod.adapters import git
 from pushrod.core.attempts import Attempts
 from pushrod.core.errors import PushrodError, StateError
+from pushrod.core.times import now
 from pushrod.core.values import Release
 from pushrod.ingress import claims
 from pushrod.releases.context import Context
@@ -12,7 +13,6 @@ from pushrod.releases.repairs import Repairs
 from pushrod.releases.retirement import Retirement
 from pushrod.releases.serving import Serving
 from pushrod.state import places
-from pushrod.state.apps import now
 from pushrod.state.journal import Entry, Story
 from pushrod.state.releases import restoring
 from pushrod.system import signals

@@ -13,12 +13,13 @@ from urllib.parse import unquote, urlsplit
 from pushrod.adapters import git
 from pushrod.core.attempts import Attempts
 from pushrod.core.errors import PushrodError, StateError
+from pushrod.core.times import now
 from pushrod.core.values import Release
 from pushrod.engines.protocols import Engine
 from pushrod.ingress.certificates import Certificates
 from pushrod.releases import app_lifecycle
 from pushrod.state import places
-from pushrod.state.apps import App, Settings, now
+from pushrod.state.apps import App, Settings
 from pushrod.state.journal import Journal
 from pushrod.state.releases import Releases
 from pushrod.state.secrets import Secrets, tells_nothing

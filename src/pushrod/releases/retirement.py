@@ -10,13 +10,13 @@ import msgspec
 
 from pushrod.adapters import git
 from pushrod.core.attempts import Attempts
+from pushrod.core.times import now
 from pushrod.core.values import Release
 from pushrod.ingress import claims
 from pushrod.ingress.protocol import Drain
 from pushrod.releases.context import Context
 from pushrod.releases.pruning import Pruning
 from pushrod.releases.serving import Serving
-from pushrod.state.apps import now
 from pushrod.system import accounts, signals
 
 

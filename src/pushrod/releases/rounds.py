@@ -11,8 +11,9 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
+from pushrod.core.times import now
 from pushrod.core.values import Value
-from pushrod.state.apps import App, Root, now
+from pushrod.state.apps import App, Root
 from pushrod.system import files, signals
 
 

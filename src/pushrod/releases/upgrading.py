@@ -22,6 +22,7 @@ import msgspec
 from pushrod.core.attempts import Attempts
 from pushrod.core.errors import PushrodError, StateError
 from pushrod.core.progress import Progress
+from pushrod.core.times import now
 from pushrod.core.upgrades import Carried, UpgradePlan
 from pushrod.core.values import Maintenance, Release
 from pushrod.engines.protocols import Engine
@@ -29,7 +30,7 @@ from pushrod.releases.context import Context
 from pushrod.releases.serving import Serving
 from pushrod.releases.steps import FAILURES
 from pushrod.state import releases, upgrades
-from pushrod.state.apps import App, now
+from pushrod.state.apps import App
 from pushrod.state.upgrades import Marker
 from pushrod.system import signals
 

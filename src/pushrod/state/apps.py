@@ -4,22 +4,20 @@ A root holds one edge, one supervisor and any number of apps. This module knows 
 settings: an app's (`app.json`) and a Docker host's (`host.json`).
 """
 
-import contextlib
-import datetime
 import hashlib
 import os
 import posixpath
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TypeVar
 
 import msgspec
 
-from pushrod.core.errors import HostError, StateError, UnknownNameError
+from pushrod.core.errors import HostError, UnknownNameError
 from pushrod.core.patterns import lazy
 from pushrod.core.upgrades import Cluster
 from pushrod.core.values import EngineName, Maintenance, Value
+from pushrod.state.records import read_json
 from pushrod.system import accounts, files, misplaced
 
 _FOLDER = r"\.?\w[\w.+@ -]{0,99}"
@@ -103,48 +101,6 @@ def check_file(path: str) -> str:
 def slug(text: str) -> str:
     """An app name derived from a folder's name; may still be invalid, see `check_name`."""
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:31]
-
-
-def now() -> str:
-    """The current time in the format of all records: UTC, ISO 8601, to the millisecond."""
-    return datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
-
-
-def seconds_since(at: str) -> float:
-    """The seconds since a time of a record."""
-    return (datetime.datetime.now(datetime.UTC) - datetime.datetime.fromisoformat(at)).total_seconds()
-
-
-def seconds_between(at: str, later: str) -> float:
-    """The seconds between two times of records."""
-    return (datetime.datetime.fromisoformat(later) - datetime.datetime.fromisoformat(at)).total_seconds()
-
-
-T = TypeVar("T")
-
-
-def read_json(path: Path, kind: type[T], *, restore: str) -> T:
-    """Decode one of pushrod's own state files strictly.
-
-    Raises StateError if it is missing, unreadable or invalid; a copy of invalid content is kept beside it, if
-    there is room. `restore` says what the user can do about it.
-    """
-    try:
-        raw = path.read_bytes()
-    except FileNotFoundError as e:
-        raise StateError("the file is missing", where=str(path), hint=restore) from e
-    except OSError as e:
-        why = (e.strerror or str(e)).lower()
-        raise StateError(f"cannot be read: {why}", where=str(path), hint=restore) from e
-    try:
-        return msgspec.json.decode(raw, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError) as e:
-        copy = path.with_name(f"{path.name}.corrupt")
-        hint = restore
-        with contextlib.suppress(OSError):
-            files.write(copy, raw, mode=0o600)
-            hint = f"a copy is kept as {copy.name}; {restore}"
-        raise StateError(f"cannot be read: {e}", where=str(path), hint=hint) from e
 
 
 class Root:

@@ -23,8 +23,9 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from pushrod.core.errors import BusyError
+from pushrod.core.times import now
 from pushrod.core.values import Value
-from pushrod.state.apps import Root, now
+from pushrod.state.apps import Root
 from pushrod.system import files, locks, network
 
 Result = Literal["done", "failed", "refused", "unfinished"]

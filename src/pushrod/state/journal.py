@@ -12,8 +12,8 @@ from typing import Literal
 import msgspec
 
 from pushrod.core.errors import StateError
+from pushrod.core.times import now
 from pushrod.core.values import Value
-from pushrod.state.apps import now
 from pushrod.system import files
 
 _REPAIR = "`pushrod doctor --repair` starts a new journal at the release that serves now"

@@ -11,8 +11,9 @@ import msgspec
 from pushrod.adapters import git
 from pushrod.core.errors import StateError, StoreError, UnknownNameError
 from pushrod.core.values import Placement, Release
-from pushrod.state.apps import App, read_json
+from pushrod.state.apps import App
 from pushrod.state.journal import Entry, Journal, Story
+from pushrod.state.records import read_json
 from pushrod.system import files
 
 RELEASE = "release.json"

@@ -15,7 +15,8 @@ import msgspec
 from pushrod.core import variables
 from pushrod.core.errors import StateError, UnknownNameError
 from pushrod.core.patterns import lazy
-from pushrod.state.apps import App, read_json
+from pushrod.state.apps import App
+from pushrod.state.records import read_json
 from pushrod.system import files, misplaced
 
 Variables = dict[str, str]

@@ -12,8 +12,9 @@ from typing import Literal
 
 import msgspec
 
+from pushrod.core.times import now
 from pushrod.core.values import Value
-from pushrod.state.apps import App, now
+from pushrod.state.apps import App
 
 MOST = 2 << 20
 """Bytes of one command; output beyond is left out, steps are not."""

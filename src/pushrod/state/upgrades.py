@@ -7,7 +7,8 @@ import msgspec
 
 from pushrod.core.upgrades import UpgradePlan
 from pushrod.core.values import Maintenance, Value
-from pushrod.state.apps import App, read_json
+from pushrod.state.apps import App
+from pushrod.state.records import read_json
 from pushrod.system import files
 
 

@@ -20,7 +20,8 @@ from pushrod.adapters.sftp import Server
 from pushrod.core.errors import HostError, UnknownNameError
 from pushrod.core.patterns import lazy
 from pushrod.core.values import Value
-from pushrod.state.apps import NAME, Root, read_json
+from pushrod.state.apps import NAME, Root
+from pushrod.state.records import read_json
 from pushrod.system import files
 
 USUAL = "default"

@@ -15,8 +15,10 @@ from contextlib import contextmanager
 import msgspec
 
 from pushrod.core.errors import UnknownNameError
+from pushrod.core.times import now
 from pushrod.core.values import Value
-from pushrod.state.apps import Root, check_name, now, read_json
+from pushrod.state.apps import Root, check_name
+from pushrod.state.records import read_json
 from pushrod.system import files, locks
 from pushrod.web.roles import Role
 

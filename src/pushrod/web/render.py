@@ -10,8 +10,7 @@ from markupsafe import Markup
 
 from pushrod.core.amounts import age, size_of
 from pushrod.core.printable import plain
-from pushrod.core.times import to_the_second
-from pushrod.state.apps import seconds_since
+from pushrod.core.times import seconds_since, to_the_second
 
 _HERE = Path(__file__).parent
 

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Sequence
 
 from pushrod.core.errors import PushrodError
-from pushrod.state.apps import now
+from pushrod.core.times import now
 from pushrod.web.calls import Call, Calls
 
 MOST = 100

@@ -11,8 +11,9 @@ from pushrod.backups import rebuild, staging, vaulting, wal_copies
 from pushrod.backups.points import Points
 from pushrod.cli.output import Steps
 from pushrod.core.errors import PushrodError, StoreError
+from pushrod.core.times import now
 from pushrod.state import releases
-from pushrod.state.apps import App, Root, now
+from pushrod.state.apps import App, Root
 from pushrod.state.vaults import Vault
 from tests.unit.backups.test_catalogue import make_live
 from tests.unit.engines.memory import Memory

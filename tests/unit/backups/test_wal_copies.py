@@ -8,10 +8,11 @@ import pytest
 
 from pushrod.backups import vaulting, wal, wal_copies
 from pushrod.core.errors import StoreError
+from pushrod.core.times import now
 from pushrod.core.values import Schedule
 from pushrod.engines.protocols import Engine
 from pushrod.state import releases
-from pushrod.state.apps import App, Root, now
+from pushrod.state.apps import App, Root
 from pushrod.state.vaults import Vault, Vaults
 from pushrod.system import files, locks
 from tests.unit.backups.test_catalogue import make_live

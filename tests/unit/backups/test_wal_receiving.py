@@ -15,10 +15,11 @@ from pushrod.adapters.postgres.base_backups import inspect
 from pushrod.adapters.postgres.wal import segment, segment_number
 from pushrod.backups import wal, wal_receiving
 from pushrod.core.errors import StoreError
+from pushrod.core.times import now
 from pushrod.core.values import Release, Schedule
 from pushrod.engines.protocols import Engine
 from pushrod.state import releases
-from pushrod.state.apps import App, Root, now
+from pushrod.state.apps import App, Root
 from pushrod.state.vaults import Vault, Vaults
 from pushrod.stores.backup_drivers import Archive
 from pushrod.system import files

@@ -10,8 +10,9 @@ from pushrod.backups import wal, wal_copies
 from pushrod.backups.wal import State, Trouble
 from pushrod.cli import cli, db_wal
 from pushrod.core.errors import HostError, Interrupted, PushrodError, StoreError
+from pushrod.core.times import now
 from pushrod.engines.protocols import Engine
-from pushrod.state.apps import App, now
+from pushrod.state.apps import App
 from pushrod.system import files, signals, waits
 from tests.unit.samples import make_live
 

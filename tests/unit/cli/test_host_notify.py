@@ -10,10 +10,11 @@ from click.testing import CliRunner, Result
 
 from pushrod.cli import announcing, cli
 from pushrod.core.errors import HostError, UnknownNameError
+from pushrod.core.times import now
 from pushrod.observe import announcements
 from pushrod.observe.outbox import Outbox
 from pushrod.observe.recipients import Recipient, Recipients
-from pushrod.state.apps import App, Root, now
+from pushrod.state.apps import App, Root
 from pushrod.state.journal import Journal
 from pushrod.system import processes, waits
 from tests.unit.observe.webhooks import Webhook, listening

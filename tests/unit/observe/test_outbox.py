@@ -5,10 +5,11 @@ import pytest
 
 from pushrod.adapters import channels
 from pushrod.core.errors import HostError
+from pushrod.core.times import now
 from pushrod.observe import outbox as outbox_module
 from pushrod.observe.outbox import Notice, Outbox, named_by
 from pushrod.observe.recipients import Recipient, Recipients
-from pushrod.state.apps import App, Root, now
+from pushrod.state.apps import App, Root
 from pushrod.state.releases import Releases
 from pushrod.state.secrets import Secrets
 from pushrod.system import files, locks, signals

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pushrod.core.errors import HostError, StateError, UnknownNameError
-from pushrod.state.apps import App, Root, Settings, check_file, check_name, now, read_json, slug
+from pushrod.core.errors import HostError, UnknownNameError
+from pushrod.core.times import now
+from pushrod.state.apps import App, Root, Settings, check_file, check_name, slug
 from pushrod.system import accounts, files
 
 
@@ -38,13 +39,6 @@ def test_a_directory_name_suggests_an_app_name(folder: str, name: str) -> None:
 @pytest.mark.slow
 def test_a_directory_name_with_a_leading_letter_suggests_a_valid_name(folder: str) -> None:
     assert check_name(slug(folder))
-
-
-def test_times_sort_as_text() -> None:
-    one, other = now(), now()
-    assert one <= other
-    assert one.endswith("+00:00")
-    assert len(one) == len("2026-01-01T00:00:00.000+00:00")
 
 
 @pytest.mark.parametrize(
@@ -168,31 +162,6 @@ def test_saved_settings_are_read_back_unchanged(app: App) -> None:
     changed = msgspec.structs.replace(app.settings, replicas={"backend": 3}, down=True)
     app.save(changed)
     assert App(app.root, "shop").settings == changed
-
-
-@pytest.mark.parametrize(
-    "raw",
-    [b"", b"{", b"[]", b'{"name":1}', b'{"name":"shop","port":1}', b'{"name":"\xff"}', b"\0" * 100],
-    ids=["empty", "cut", "list", "type", "missing", "bytes", "zeros"],
-)
-def test_a_damaged_state_file_is_kept_and_named(raw: bytes, app: App) -> None:
-    app.settings_path.write_bytes(raw)
-    with pytest.raises(StateError) as e:
-        _ = app.settings
-    copy = app.settings_path.with_name("app.json.corrupt")
-    assert e.value.where == str(app.settings_path)
-    assert copy.name in e.value.hint
-    assert copy.read_bytes() == app.settings_path.read_bytes() == raw
-    assert stat.S_IMODE(copy.stat().st_mode) == 0o600
-
-
-@pytest.mark.slow
-@given(raw=st.binary(max_size=60))
-def test_no_file_content_causes_a_traceback(raw: bytes, tmp_path_factory: pytest.TempPathFactory) -> None:
-    path = tmp_path_factory.getbasetemp() / "settings.json"
-    path.write_bytes(raw)
-    with pytest.raises(StateError):
-        read_json(path, Settings, restore="")
 
 
 @pytest.mark.parametrize(

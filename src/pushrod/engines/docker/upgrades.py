@@ -17,12 +17,13 @@ import msgspec
 
 from pushrod.adapters import docker
 from pushrod.core.errors import HostError, StoreError, UnknownNameError
+from pushrod.core.times import now
 from pushrod.core.upgrades import Carried, Cluster, OldCluster, UpgradePlan
 from pushrod.core.values import Release, Service
 from pushrod.engines.docker import clusters, images, names, rendering, stopping
 from pushrod.engines.docker.stores import Stores, image_environment
 from pushrod.engines.protocols import OnLine
-from pushrod.state.apps import App, now
+from pushrod.state.apps import App
 from pushrod.stores.postgres_upgrades import Facts, Pair
 from pushrod.system import processes
 

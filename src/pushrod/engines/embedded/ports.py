@@ -12,7 +12,8 @@ import msgspec
 from pushrod.core.errors import HostError, StateError
 from pushrod.core.patterns import lazy
 from pushrod.core.values import StoreKind, Value
-from pushrod.state.apps import App, Root, read_json
+from pushrod.state.apps import App, Root
+from pushrod.state.records import read_json
 from pushrod.state.releases import Releases
 from pushrod.stores import registry
 from pushrod.system import files, locks, network
