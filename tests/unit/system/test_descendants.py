@@ -1,5 +1,7 @@
 """The family of real processes."""
 
+import os
+import signal
 import subprocess
 
 import psutil
@@ -16,8 +18,7 @@ def test_a_process_and_all_below_it_are_its_family_as_psutil_finds_it() -> None:
             family = {p.pid for p in descendants.family(top.pid)}
             assert family == {top.pid, *(p.pid for p in psutil.Process(top.pid).children(recursive=True))}
         finally:
-            for process in reversed(descendants.family(top.pid)):
-                process.kill()
+            os.killpg(top.pid, signal.SIGKILL)
 
 
 def test_a_process_that_has_ended_has_no_family() -> None:
