@@ -23,8 +23,8 @@ from tests.fuzz import documents
 pytestmark = pytest.mark.lab
 
 FUZZED = os.environ.get("PUSHROD_FUZZ", "")  # for how many seconds
-SECONDS = float(FUZZED or 60)
-EXAMPLES = 2000 if FUZZED else 20
+SECONDS = float(FUZZED or 25)
+EXAMPLES = 2000 if FUZZED else 8
 _BASE: dict[str, Any] = {
     "image": "python:3.13-slim",
     "command": ["python", "-c", PROGRAM],

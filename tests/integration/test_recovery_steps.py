@@ -8,7 +8,7 @@ import contextlib
 import itertools
 import shutil
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -286,7 +286,16 @@ def kept() -> dict[bool, App]:
     return {}
 
 
-@pytest.mark.parametrize("name", FAULTS)
+def _rows(names: Iterable[str]) -> Iterator[object]:
+    """The first fault of each place for every run, the others for `make long`."""
+    places: set[str] = set()
+    for name in names:
+        place = name.partition(":")[0]
+        yield pytest.param(name, marks=pytest.mark.long if place in places else ())
+        places.add(place)
+
+
+@pytest.mark.parametrize("name", _rows(FAULTS))
 def test_an_app_with_a_fault_rolls_back_is_repaired_and_accepts_a_push(
     make: Callable[[bool], App], kept: dict[bool, App], name: str
 ) -> None:
