@@ -28,6 +28,21 @@ def family(pid: int) -> "list[psutil.Process]":
     return [top, *below]
 
 
+def queued(pid: int) -> float:
+    """For how long the thread of this family that waited longest was ready to run and had no processor, in seconds; 0
+    if the kernel does not tell (proc(5): schedstat).
+    """
+    import psutil
+
+    longest = 0
+    with contextlib.suppress(psutil.NoSuchProcess):
+        for process in family(pid):
+            for record in Path(f"/proc/{process.pid}/task").glob("*/schedstat"):
+                with contextlib.suppress(OSError, ValueError, IndexError):  # the thread has ended
+                    longest = max(longest, int(record.read_text(encoding="ascii").split()[1]))
+    return longest / 1e9
+
+
 def _below(pid: int) -> Iterator[int]:
     for listed in Path(f"/proc/{pid}/task").glob("*/children"):
         try:

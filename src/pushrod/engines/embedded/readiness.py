@@ -22,6 +22,9 @@ _PORTS = (
 _SURE = 5.0  # seconds on the manifest's own port after which a process will not use the one it was given
 
 
+_BUSY = 2.0  # deadlines for which a busy machine may make a start longer
+
+
 class Readiness:
     """One starting release. `log` gives an instance's log."""
 
@@ -51,15 +54,25 @@ class Readiness:
             reasons = {i.name: self._why_not(i, states[i.name]) for i in waiting}
             waiting = [i for i in waiting if reasons[i.name]]
             for instance in waiting:
-                deadline = self._service(instance).health.deadline
-                if time.monotonic() - started > deadline:
-                    raise self._error(
-                        instance, f"was not healthy within {deadline:g} s: {reasons[instance.name]}"
-                    )
+                if late := self._late(instance, states[instance.name], time.monotonic() - started):
+                    raise self._error(instance, f"{late}: {reasons[instance.name]}")
             if waiting:
                 time.sleep(min(self._service(i).health.interval for i in waiting))
         self._running_states()
         return self._first_pages()
+
+    def _late(self, instance: Instance, state: ProcessState, took: float) -> str:
+        """That an instance is past its deadline; empty if it is not. Time for which a busy machine had no processor
+        for it does not count, up to twice the deadline.
+        """
+        deadline = self._service(instance).health.deadline
+        if took <= deadline:
+            return ""
+        queued = min(descendants.queued(state.pid), _BUSY * deadline) if state.pid else 0.0
+        if took <= deadline + queued:
+            return ""
+        busy = f" ({queued:.0f} s longer, because this machine had no processor for it)"
+        return f"was not healthy within {deadline:g} s{busy if queued >= 1 else ''}"
 
     def _first_pages(self) -> list[str]:
         """Request `/` from the entry, if it has only proved that it listens."""

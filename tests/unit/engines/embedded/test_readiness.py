@@ -1,4 +1,4 @@
-"""Instances whose program uses another port than the one it is given."""
+"""Instances whose program uses another port than the one it is given, and deadlines on a busy machine."""
 
 import os
 import socket
@@ -11,6 +11,7 @@ from pushrod.core.errors import ReadyError
 from pushrod.core.values import Health, Instance, ProcessState, Release
 from pushrod.engines.embedded import readiness
 from pushrod.engines.embedded.readiness import Readiness
+from pushrod.system import descendants
 from tests.unit.samples import release, service
 
 
@@ -49,3 +50,25 @@ def test_the_error_of_a_port_in_use_says_which_one_it_is_given(tmp_path: Path, l
     log.write_text("ModuleNotFoundError\n")
     with pytest.raises(ReadyError, match=r"ended at boot$"):
         ready(started(8000), log, "failed")
+
+
+@pytest.mark.parametrize(
+    ("took", "queued", "late"),
+    [
+        (20.0, 0.0, ""),
+        (21.0, 0.5, "was not healthy within 20 s"),
+        (49.0, 30.0, ""),
+        (51.0, 30.0, "within 20 s (30 s longer, because this machine had no processor for it)"),
+        (59.0, 500.0, ""),
+        (61.0, 500.0, "within 20 s (40 s longer, because this machine had no processor for it)"),
+    ],
+)
+def test_time_without_a_processor_does_not_count_up_to_twice_the_deadline(
+    took: float, queued: float, late: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(descendants, "queued", lambda pid: queued if pid == os.getpid() else 0.0)
+    sealed = started(8000, deadline=20.0)
+    process = ProcessState(group="shop-r1", name="web-1", state="running", pid=os.getpid())
+    asked = Readiness(sealed, lambda: [process], lambda _: "", Path)
+    assert asked._late(sealed.instances[0], process, took).endswith(late)
+    assert bool(asked._late(sealed.instances[0], process, took)) == bool(late)
