@@ -64,7 +64,7 @@ def resolve(service: Service, dockerfile_text: str | None, procfile_text: str | 
             where=f"services.{service.name}",
             hint="write `command:` in the service",
         )
-    return Command(unwrapped(argv), _kept(recipe.environment))
+    return Command(unwrapped(argv), kept(recipe.environment))
 
 
 def recipe_of(service: Service, dockerfile_text: str | None) -> Recipe:
@@ -100,7 +100,8 @@ def _composed(service: Service, recipe: Recipe) -> tuple[str, ...]:
     return (*recipe.entrypoint, *command)
 
 
-def _kept(environment: Mapping[str, str]) -> dict[str, str]:
+def kept(environment: Mapping[str, str]) -> dict[str, str]:
+    """The variables of an image that mean something outside its container."""
     return {n: v for n, v in environment.items() if n not in _CONTAINER_ONLY and not n.startswith("UV_")}
 
 

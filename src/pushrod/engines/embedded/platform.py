@@ -14,6 +14,7 @@ from pushrod.engines.embedded import diagnostics, ports, rooms, volumes
 from pushrod.engines.embedded.context import SYSTEM, Context
 from pushrod.engines.protocols import Document
 from pushrod.state.apps import App
+from pushrod.state.secrets import Secrets
 from pushrod.system import files, locks, network, tails, waits
 
 if TYPE_CHECKING:
@@ -129,12 +130,15 @@ class Platform:
         """
         from pushrod.engines.embedded.builds import images
 
-        may_cover = partial(rooms.may_cover, self._context)
+        may_cover, refusal = partial(rooms.may_cover, self._context), rooms.refusal(self._context)
+        known = {*Secrets(app).variables(), *rooms.variables(manifest)} if refusal else set()
         for service in manifest.stateless:
             images.check(service, checkout, self._context.root.environments)
             if service.volumes and (service.replicas or service.release):
-                layout, refusal = images.layout(service, checkout), rooms.refusal(self._context)
-                volumes.check(app, service, layout, checkout, refusal, may_cover)
+                volumes.check(app, service, images.layout(service, checkout), checkout, refusal, may_cover)
+            if refusal:
+                uses = images.uses(service, rooms.names(manifest), known, checkout)
+                rooms.check(service.name, uses, refusal)
 
     def explain(self, app: App, error: PushrodError) -> None:
         """Nothing to add."""

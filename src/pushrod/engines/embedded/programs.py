@@ -103,7 +103,8 @@ class Programs:
         context = self.directory(app, release, service)
         base["PYTHONPATH"] = os.pathsep.join(str(p) for p in (context, context / "src") if p.is_dir())
         own = str(self._context.parts.postgres)
-        ways = (own, base["PATH"]) if clients else (base["PATH"], own)
+        tools = str(rooms.tools(self._context))
+        ways = (own, base["PATH"], tools) if clients else (base["PATH"], own, tools)
         base["PATH"] = os.pathsep.join(ways)
         location = release.images[service.name].location
         if location:

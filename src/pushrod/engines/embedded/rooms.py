@@ -10,18 +10,21 @@ import functools
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import msgspec
 
+from pushrod.core.errors import ManifestError
 from pushrod.core.processes import Room
 from pushrod.core.values import Instance, Manifest, Release, Service
 from pushrod.engines.embedded import volumes
 from pushrod.engines.embedded.context import SYSTEM, Context, group
+from pushrod.engines.embedded.image_uses import Use
 from pushrod.engines.embedded.ports import SHARED, StoreRecord, store_records
 from pushrod.engines.embedded.volumes import Layout
 from pushrod.state.apps import App
+from pushrod.stores import registry
 from pushrod.system import files, processes
 from pushrod.system.accounts import Account
 
@@ -129,6 +132,37 @@ def remarks(context: Context, manifest: Manifest) -> Iterator[str]:
         )
 
 
+def names(manifest: Manifest) -> set[str]:
+    """The names that programs of a release have in their room."""
+    services = (*manifest.stores, *manifest.stateless)
+    return {name for s in services for name in (s.name, *s.aliases)}
+
+
+def variables(manifest: Manifest) -> Iterator[str]:
+    """The variables that programs get with the addresses of stores, also without a room."""
+    for store in manifest.stores:
+        yield f"{store.name.upper().replace('-', '_')}_URL"
+        if store.store:
+            yield registry.of(store.store).variable
+
+
+def check(service: str, uses: Iterable[Use], refusal: str) -> None:
+    """Raise ManifestError for the first use of a name or a path that needs a room, where the kernel refuses them."""
+    for word, where in uses:
+        lacks = "is a path of its image" if word.startswith("/") else "is the name of a service"
+        raise ManifestError(
+            f"{service}: `{word}` {lacks}, which it does not have here: the kernel of this machine refuses mount "
+            f"namespaces ({refusal})",
+            where=where,
+            hint="allow user namespaces (`pushrod doctor` says how) or deploy to a host with Docker; or "
+            + (
+                "use a path relative to the working directory"
+                if word.startswith("/")
+                else "read the address from a variable (DATABASE_URL, REDIS_URL, or one of `environment`)"
+            ),
+        )
+
+
 @functools.cache
 def _without_names(_: tuple[str, ...]) -> str:
     """Try it: names, and a path that the machine does not have."""
@@ -160,9 +194,14 @@ def _finds(program: str) -> str:
     return shutil.which(program, path=SYSTEM["PATH"]) or ""
 
 
+def tools(context: Context) -> Path:
+    """The directory of our own `nc`, which comes last on the path."""
+    return context.supervisor.place.directory / "tools"
+
+
 def _netcat(context: Context) -> Path:
     """Our own `nc`, for a machine that has none."""
-    place = context.supervisor.place.directory / "tools" / "nc"
+    place = tools(context) / "nc"
     text = f"#!{sys.executable} -Is\n{(_PROGRAMS / 'netcat.py').read_text()}"
     if not files.holds(place, text):
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -183,6 +222,7 @@ def of(context: Context, app: App, release: Release, service: Service, directory
     shared = all(i.address == SHARED for i in release.instances)
     if shared or volumes.linked(mounts, layout) or refusal(context):
         volumes.link(mounts, layout, context.account)
+        _netcat(context)  # on the path
         return None if shared else Room("", (), str(directory))
     hosts = hosts_file(context, app, release.number)
     text = _hosts(app, release)

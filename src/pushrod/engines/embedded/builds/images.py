@@ -10,7 +10,7 @@ import posixpath
 import re
 import shlex
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -21,7 +21,7 @@ from pushrod.adapters.dockerfile import Recipe
 from pushrod.core.errors import ManifestError
 from pushrod.core.values import Build, Image, Service, Volume
 from pushrod.engines import jvm
-from pushrod.engines.embedded import commands
+from pushrod.engines.embedded import commands, image_uses
 from pushrod.engines.embedded.builds import (
     build_steps,
     image_paths,
@@ -114,6 +114,33 @@ def port(service: Service, checkout: Path) -> int:
     """The port that the programs of a service are known to listen on; 0 if nothing names it. Raises like `build`."""
     source = _source(service, checkout)
     return service.port or source.recipe.port or commands.port_named(source.command.argv)
+
+
+def uses(
+    service: Service, names: Collection[str], known: Collection[str], checkout: Path
+) -> Iterator[image_uses.Use]:
+    """What a service certainly uses of a container: names of services, except as the default of a variable that is
+    set (`known`, and its own), and paths of its image. Raises like `check`.
+    """
+    source = _source(service, checkout)
+    directory = checkout / source.directory
+    place = Layout(source.recipe.workdir, directory, built=source.project is not None)
+    variables = {**source.recipe.environment, **service.environment}
+    copies = image_paths.copied(service, source.recipe, source.directory, checkout)
+    others = [checkout / path for path, _ in copies if (checkout / path).is_file()]
+    yield from image_uses.names(names, {*known, *variables}, directory, others, checkout)
+    if place.built or not _runs(service):
+        return
+    images = {place.workdir, *(target for _, target in copies), *(v.target for v in service.volumes)} - {
+        "",
+        "/",
+    }
+    argv = _with_program(service, source, checkout, directory, None, lambda _: True)
+    words = {f"services.{service.name}.command": " ".join(argv[1:])}
+    given = commands.kept({name: value or "" for name, value in variables.items()})
+    words |= {f"services.{service.name}.environment.{name}": value for name, value in given.items()}
+    yield from image_uses.in_words(images, words)
+    yield from image_uses.paths(images, place, others, checkout)
 
 
 def check(service: Service, checkout: Path, environments: Path) -> None:
