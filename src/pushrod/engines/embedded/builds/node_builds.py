@@ -1,5 +1,7 @@
 """Programs and front ends of the commit for Node.js: installing what their lock names, and their own build.
 
+Without a lock, what package.json allows is installed where the Dockerfile does so, and stays until a file changes.
+
 Such a build is an environment: `run` in it is a copy of the project with its `node_modules` and what `npm run build`
 has made; `bin` has the `node` and `npm` that built it.
 """
@@ -7,6 +9,7 @@ has made; `bin` has the `node` and `npm` that built it.
 import json
 import os
 import posixpath
+import re
 import shlex
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -33,6 +36,15 @@ _INSTALLS = {
     "pnpm-lock.yaml": ("pnpm", "install", "--frozen-lockfile"),
     "yarn.lock": ("yarn", "install", "--frozen-lockfile", "--non-interactive"),
 }
+# The same without a lock, by the program that the Dockerfile calls.
+_UNLOCKED = {
+    "npm": ("npm", "install", "--no-package-lock", "--no-audit", "--no-fund"),
+    "pnpm": ("pnpm", "install", "--no-lockfile"),
+    "yarn": ("yarn", "install", "--no-lockfile", "--non-interactive"),
+}
+_CALLS = lazy(
+    r"(?:--mount=\S+\s+)*(?:(npm|pnpm)\s+(?:-\S+\s+)*(?:install|i)|(yarn)(?:\s+install)?)(?:\s+-\S+)*"
+)
 _FETCHED = {"pnpm": "pnpm@{}", "yarn": "yarn@{}"}  # where the machine has none, npx fetches it
 _USUAL = {"pnpm": "10", "yarn": "1"}
 _BASE = lazy(r"(?:^|/)node:(\d+)")
@@ -40,11 +52,15 @@ _MANAGER = lazy(r"(\w+)@([\w.-]+)")
 
 
 class Package(NamedTuple):
-    """A Node project: its directory in the checkout, its lock, and the version of Node.js it asks for (0: any)."""
+    """A Node project: its directory in the checkout, its lock, and the version of Node.js it asks for (0: any).
+
+    Without a lock that is package.json, and `installer` is the program that reads it.
+    """
 
     project: str
     lock: str
     major: int = 0
+    installer: str = ""
 
     def identity(self, service: str, checkout: Path) -> str:
         """A digest of Node.js and every file of the project. Raises BuildError without Node.js."""
@@ -61,7 +77,9 @@ class Package(NamedTuple):
         project's own files are not JSON.
         """
         self._kit(service)
-        for name in ("package.json", *([self.lock] if self.lock.endswith(".json") else [])):
+        for name in dict.fromkeys(("package.json", self.lock)):
+            if not name.endswith(".json"):
+                continue
             try:
                 json.loads((checkout / self.project / name).read_text(errors="replace"))
             except ValueError as e:
@@ -80,8 +98,9 @@ class Package(NamedTuple):
             script.write_text(f'#!/bin/sh\nexec {argv} "$@"\n')
             script.chmod(0o755)
         shutil.copytree(checkout / self.project, run, symlinks=True)
-        on_line(f"{service}: installing from {self._where(self.lock)} with Node.js {kit.version}")
-        install, *words = _INSTALLS[self.lock]
+        lacking = ", without a lock," if self.installer else ""
+        on_line(f"{service}: installing from {self._where(self.lock)}{lacking} with Node.js {kit.version}")
+        install, *words = _UNLOCKED[self.installer] if self.installer else _INSTALLS[self.lock]
         self._run(service, [*self._installer(install, checkout), *words], place, on_line)
         if "build" in _scripts(run):
             on_line(f"{service}: npm run build")
@@ -136,7 +155,7 @@ class Package(NamedTuple):
 
 def find(source: Build, recipe: Recipe, argvs: Sequence[Sequence[str]], checkout: Path) -> Package | None:
     """The project of a service whose command runs Node.js or one of its package managers; None if there is none with
-    a lock, or if its `node_modules` are in the commit.
+    a lock and the Dockerfile installs nothing without one, or if its `node_modules` are in the commit.
     """
     programs = {posixpath.basename(program) for argv in argvs if argv for program in called(argv)}
     if not programs & _PROGRAMS:
@@ -149,17 +168,25 @@ def find(source: Build, recipe: Recipe, argvs: Sequence[Sequence[str]], checkout
         for path in copy.sources
     ]
     major = _BASE.search(recipe.base)
-    for path in (*copied, source.context, own):
-        if package := _at(posixpath.normpath(path), checkout, int(major[1]) if major else 0):
-            return package
+    for installer in dict.fromkeys(("", _unlocked(recipe))):
+        for path in (*copied, source.context, own):
+            if package := _at(posixpath.normpath(path), checkout, int(major[1]) if major else 0, installer):
+                return package
     return None
+
+
+def _unlocked(recipe: Recipe) -> str:
+    """The program with which a Dockerfile installs what package.json allows; empty if it does not."""
+    parts = (part for run in recipe.runs for part in re.split(r"&&|\n|;", run.replace("\\\n", " ")))
+    return next((m[1] or m[2] for part in parts if (m := _CALLS.fullmatch(part.strip()))), "")
 
 
 def of_files(directory: str, checkout: Path) -> Package | None:
     """The project whose build makes a directory that is not in the commit: the nearest one above it."""
-    for above in _above(posixpath.normpath(directory)):
-        if package := _at(above, checkout, 0):
-            return package if "build" in _scripts(checkout / above) else None
+    for installer in ("", "npm"):
+        for above in _above(posixpath.normpath(directory)):
+            if package := _at(above, checkout, 0, installer):
+                return package if "build" in _scripts(checkout / above) else None
     return None
 
 
@@ -169,14 +196,16 @@ def _above(directory: str) -> Iterator[str]:
         yield directory
 
 
-def _at(directory: str, checkout: Path, major: int) -> Package | None:
+def _at(directory: str, checkout: Path, major: int, installer: str) -> Package | None:
     place = checkout / directory
     if directory.startswith("..") or not place.resolve().is_relative_to(checkout.resolve()):
         return None
     if not (place / "package.json").is_file() or (place / "node_modules").exists():
         return None
     lock = next((name for name in _INSTALLS if (place / name).is_file()), None)
-    return Package(directory, lock, major) if lock else None
+    if lock is None:
+        return Package(directory, "package.json", major, installer) if installer else None
+    return Package(directory, lock, major)
 
 
 def _package(place: Path) -> dict[str, object]:

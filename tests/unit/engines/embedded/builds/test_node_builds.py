@@ -42,8 +42,11 @@ def write(path: Path, text: str) -> None:
     path.write_text(text)
 
 
-def find(checkout: Path, argv: tuple[str, ...] = ("node", "server.js"), context: str = ".") -> Package | None:
-    return node_builds.find(Build(context=context), dockerfile.read(TEXT), (argv, ()), checkout)
+def find(
+    checkout: Path, argv: tuple[str, ...] = ("node", "server.js"), context: str = ".", run: str = "npm ci"
+) -> Package | None:
+    text = TEXT.replace("CMD", f"RUN {run}\nCMD")
+    return node_builds.find(Build(context=context), dockerfile.read(text), (argv, ()), checkout)
 
 
 class TestFind:
@@ -63,6 +66,30 @@ class TestFind:
         (checkout / "web/package-lock.json").unlink()
         assert find(checkout) is None
 
+    @pytest.mark.parametrize(
+        ("run", "installer"),
+        [
+            ("npm install", "npm"),
+            ("npm i --omit=dev && npm cache clean --force", "npm"),
+            ("--mount=type=cache,target=/root/.npm npm install", "npm"),
+            ("npm install -g pnpm && pnpm install --prod", "pnpm"),
+            ("yarn", "yarn"),
+            ("yarn install --frozen-lockfile", "yarn"),
+            ("npm ci", ""),
+            ("npm install express", ""),
+            ("npm run install", ""),
+            ("yarn build", ""),
+        ],
+    )
+    def test_without_a_lock_what_the_dockerfile_installs_without_one(
+        self, checkout: Path, run: str, installer: str
+    ) -> None:
+        assert find(checkout, run=run) == Package("web", "package-lock.json", 22)
+        (checkout / "web/package-lock.json").unlink()
+        assert find(checkout, run=run) == (
+            Package("web", "package.json", 22, installer) if installer else None
+        )
+
     def test_nothing_outside_the_commit(self, checkout: Path) -> None:
         (checkout / "web").rename(checkout.parent / "web")
         (checkout / "web").symlink_to(checkout.parent / "web")
@@ -75,6 +102,14 @@ class TestFiles:
     def test_what_the_nearest_project_builds(self, checkout: Path) -> None:
         assert node_builds.of_files("./web/dist/client", checkout) == Package("web", "package-lock.json")
         assert node_builds.of_files("dist", checkout) is None
+
+    def test_a_project_with_a_lock_comes_before_a_nearer_one_without(self, checkout: Path) -> None:
+        write(checkout / "web/page/package.json", json.dumps({"scripts": {"build": "vite build"}}))
+        assert node_builds.of_files("web/page/dist", checkout) == Package("web", "package-lock.json")
+        (checkout / "web/package-lock.json").unlink()
+        assert node_builds.of_files("web/page/dist", checkout) == Package(
+            "web/page", "package.json", 0, "npm"
+        )
 
     def test_a_project_without_a_build_makes_nothing(self, checkout: Path) -> None:
         write(checkout / "web/package.json", "{}")
