@@ -117,6 +117,21 @@ def test_a_service_and_a_front_end_are_built_and_built_again_only_when_they_chan
     assert len(environments(app)) == 4
 
 
+def test_without_a_lock_it_is_installed_as_the_dockerfile_does(app: App) -> None:
+    good = app.tree.head()
+    (app.tree.path / "web/package-lock.json").unlink()
+    done = push(app, {"web/Dockerfile": DOCKERFILE.replace("npm ci", "npm install")})
+    assert "installing from web/package.json, without a lock, with Node.js" in done
+    assert app.get("/api/").body == f"bye from {app.live}"
+    app.tree.commit({"web/Dockerfile": DOCKERFILE})
+    refused = app.pushrod("plan")
+    assert (refused.status, "web: its dependencies are in package.json, without a lock" in refused.err) == (
+        5,
+        True,
+    )
+    app.tree.reset(good)
+
+
 def test_what_cannot_be_built_is_refused_and_the_live_release_serves(app: App) -> None:
     before = app.get("/api/").body
     for changed, words in (
