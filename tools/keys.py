@@ -1,6 +1,7 @@
 """The generated parts of pages: the tables of Compose keys in docs/manifest.md, from `pushrod.manifest.keys`,
-the lists of verbs that work over SSH in docs/cli.md, from `pushrod.provisioning.verbs` and the commands, and the
-table of limits in docs/host.md, from `pushrod.core.limits`.
+the lists of verbs that work over SSH in docs/cli.md, from `pushrod.provisioning.verbs` and the commands, the
+table of limits in docs/host.md, from `pushrod.core.limits`, and the tables of docs/cluster.md, also from
+`pushrod.engines.kubernetes.keys`.
 
 python -m tools.keys     write them into the pages, between their markers
 """
@@ -15,6 +16,7 @@ import click
 
 from pushrod.cli import cli, remote
 from pushrod.core.limits import LIMITS
+from pushrod.engines.kubernetes import keys as kubernetes_keys
 from pushrod.manifest import keys
 from pushrod.provisioning import gate
 
@@ -37,6 +39,24 @@ def _lines() -> Iterator[str]:
         for row in rows:
             fates = (_WORD.get(fate, fate) for fate in (row.docker, row.embedded))
             yield f"| {'all' if row.path == '*' else f'`{row.path}`'} | {' | '.join(fates)} | {row.details} |"
+
+
+def cluster() -> str:
+    """The tables of docs/cluster.md: each key on each engine, and in exported Kubernetes objects."""
+    lines = ["| key of Compose | embedded | Docker | Kubernetes | on Kubernetes |", "|---|---|---|---|---|"]
+    known = {
+        f"services.*.{path}": row for path, row in kubernetes_keys.SERVICE.items()
+    } | kubernetes_keys.OTHERS
+    for row in keys.rows():
+        its = known.get(row.path)
+        fates = (_WORD.get(fate, fate) for fate in (row.embedded, row.docker))
+        last = its.fate if its else row.docker
+        details = its.details if its else ""
+        name = row.path.replace("*", "<name>")
+        lines.append(f"| `{name}` | {' | '.join(fates)} | {last} | {details} |")
+    lines += ["", "| `x-pushrod` key | Kubernetes | on Kubernetes |", "|---|---|---|"]
+    lines += [f"| `{key}` | {row.fate} | {row.details} |" for key, row in kubernetes_keys.OURS.items()]
+    return "\n".join(lines) + "\n"
 
 
 def limits() -> str:
@@ -91,6 +111,7 @@ def main() -> None:
         ("manifest.md", "keys", page()),
         ("cli.md", "verbs", over_ssh()),
         ("host.md", "limits", limits()),
+        ("cluster.md", "keys", cluster()),
     )
     for name, what, text in parts:
         path, begin, end = DOCS / name, f"<!-- {what} -->\n", f"<!-- end of {what} -->\n"

@@ -18,8 +18,10 @@ from pushrod import manifest
 from pushrod.adapters import compose
 from pushrod.backups.catalogue import Listed
 from pushrod.cli import cli
+from pushrod.cli.export import Export
 from pushrod.core.errors import Ending, Interrupted, ManifestError, PushrodError
 from pushrod.core.values import Diagnostic, EngineName, Manifest
+from pushrod.engines.kubernetes import keys as kubernetes_keys
 from pushrod.manifest import grants, policy, routing
 from pushrod.manifest.policy import Terms
 from pushrod.observe import status
@@ -125,6 +127,16 @@ def test_the_tables_of_compose_keys_are_generated_from_the_source() -> None:
 
 def test_the_table_of_limits_is_generated_from_the_source() -> None:
     assert compose_keys.limits() in page("host.md")
+
+
+def test_the_tables_of_keys_in_a_cluster_are_generated_from_the_source() -> None:
+    assert compose_keys.cluster() in page("cluster.md")
+
+
+def test_every_key_of_ours_has_a_row_for_a_cluster_or_one_above_it() -> None:
+    rows = kubernetes_keys.OURS
+    assert [key for key in KEYS if not any(key == row or key.startswith(f"{row}.") for row in rows)] == []
+    assert [row for row in rows if row not in KEYS] == []
 
 
 @pytest.mark.parametrize("word", grants.WORDS)
@@ -323,6 +335,7 @@ def test_the_verbs_that_read_have_json() -> None:
         ("pushrod cert list", list[renewal.Row]),
         ("pushrod audit", list[Act]),
         ("pushrod host init", list[Change]),
+        ("pushrod export kubernetes", Export),
     ],
 )
 def test_the_documented_json_matches_the_program(verb: str, kind: Any) -> None:

@@ -36,7 +36,8 @@ class Copy(NamedTuple):
 
 
 class Recipe(Value, frozen=True):
-    """One stage, with everything it inherits. `base` is its base image, `port` the first port it exposes (0: none).
+    """One stage, with everything it inherits. `base` is its base image, `port` the first port it exposes (0: none),
+    `user` the account it starts as (empty: that of the base image), `data` the directories that it keeps (VOLUME).
 
     `requirements` are the requirement files that its RUN lines install from, by their paths in the build
     context if COPY shows them, else as written there, and `runs` those
@@ -50,6 +51,8 @@ class Recipe(Value, frozen=True):
     environment: dict[str, str] = {}
     workdir: str = "/"
     port: int = 0
+    user: str = ""
+    data: tuple[str, ...] = ()
     copies: tuple[Copy, ...] = ()
     made: tuple[Copy, ...] = ()
     requirements: tuple[str, ...] = ()
@@ -307,6 +310,13 @@ class _Stage:
             if not self.recipe.port and protocol in ("", "tcp") and re.fullmatch(r"[0-9]{1,5}", port):
                 self.recipe = replace(self.recipe, port=int(port))
 
+    def _user(self, value: str) -> None:
+        self.recipe = replace(self.recipe, user=_expand(value.strip(), self._variables()))
+
+    def _volume(self, value: str) -> None:
+        paths = _json_words(value) or _expand(value, self._variables()).split()
+        self.recipe = replace(self.recipe, data=tuple(dict.fromkeys((*self.recipe.data, *paths))))
+
     def _shell(self, value: str) -> None:
         self.recipe = replace(self.recipe, shell=_json_words(value) or self.recipe.shell)
 
@@ -388,7 +398,9 @@ class _Stage:
         return joined + "/" if path.endswith("/") and joined != "/" else joined
 
 
-_APPLIED = frozenset(("ARG", "ENV", "WORKDIR", "EXPOSE", "SHELL", "CMD", "ENTRYPOINT", "COPY", "ADD", "RUN"))
+_APPLIED = frozenset(
+    ("ARG", "ENV", "WORKDIR", "EXPOSE", "USER", "VOLUME", "SHELL", "CMD", "ENTRYPOINT", "COPY", "ADD", "RUN")
+)
 
 
 def _json_words(value: str) -> tuple[str, ...] | None:

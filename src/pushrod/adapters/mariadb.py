@@ -183,6 +183,17 @@ def ensure(server: Server, app: str, database: str, passwords: Mapping[str, str]
     server.query("\n".join(sql))
 
 
+def initial_sql(app: str, database: str, passwords: Mapping[str, str], *, ddl: bool) -> str:
+    """The statements of `ensure` for a server that has none of the accounts yet."""
+    roles = Roles.of(app)
+    accounts = {roles.migrator: passwords["migrator"], roles.app: passwords["app"]}
+    sql = [f"create database if not exists {name(database)};"]
+    sql += [f"create user {_account(role)} identified by {text(p)};" for role, p in accounts.items()]
+    sql += [_grant(("ALL",), database, roles.migrator)]
+    sql += [_grant(("ALL",) if ddl else _RIGHTS, database, roles.app)]
+    return "".join(f"{line}\n" for line in sql)
+
+
 def _rights(server: Server, role: str, database: str) -> set[str]:
     of = f"table_schema = {text(database)} and grantee = {text(_account(role))}"
     rows = server.query(f"select privilege_type from information_schema.schema_privileges where {of}")  # noqa: S608

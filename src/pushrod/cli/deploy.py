@@ -113,7 +113,7 @@ def plan_command(ref: str, file: str, app_name: str | None, root: str | None, as
     if there := remote.find(root, app_name):
         _plan_there(there, ref, file, as_json=as_json)
     app = find_app(root, app_name)
-    commit = _stored(app, ref)
+    commit = stored(app, ref)
     plan = planning.of(pipeline(app).context, commit, file)
     if as_json:
         print_json(plan)
@@ -133,7 +133,7 @@ def plan_command(ref: str, file: str, app_name: str | None, root: str | None, as
         echo(f"note: {note}")
 
 
-def _stored(app: App, ref: str) -> str:
+def stored(app: App, ref: str) -> str:
     """The commit that a name refers to, stored in the app's repository. No work tree is needed if it is already
     there."""
     if re.fullmatch("[0-9a-f]{40}([0-9a-f]{24})?", ref) and git.is_commit(app.repository, ref):

@@ -14,6 +14,13 @@ def traits(root: Root) -> EngineTraits:
     return DOCKER if root.hosted else EMBEDDED
 
 
+def reading(root: Root) -> "Engine":
+    """An engine that reads manifests as for containers, whichever engine runs the root; starts nothing."""
+    from pushrod.engines.docker import engine as docker
+
+    return docker.of(root)
+
+
 def of(root: Root) -> "Engine":
     """The docker engine if `pushrod host init` has prepared the root, else the embedded engine; starts nothing.
 

@@ -37,19 +37,32 @@ class Passwords:
 
     def write(self, routing: Routing) -> dict[str, str]:
         """Create the missing files; returns the file of each secret, by the secret's name."""
-        generations = {}
-        for name, route in self._named(routing).items():
-            text = self._text(name)
-            pairs = _lines(text, f"routes.{route}.auth.basic", name)
-            generation = self.secrets.digest([name, text])[:16]
-            salt = bytes.fromhex(self.secrets.digest([generation])[:16])
+        generations = self.generations(routing)
+        for generation, text in self.texts(routing).items():
             path = self.directory / generation
             if not path.exists():
-                lines = "".join(f"{user}:{_hashed(password, salt)}\n" for user, password in pairs)
                 files.make_open(self.directory)
-                files.write(path, lines, mode=0o600, owner=self._owner)
-            generations[name] = generation
+                files.write(path, text, mode=0o600, owner=self._owner)
         return generations
+
+    def generations(self, routing: Routing) -> dict[str, str]:
+        """The file of each secret that a route names, by the secret's name."""
+        return {name: self._generation(name) for name in self._named(routing)}
+
+    def texts(self, routing: Routing) -> dict[str, str]:
+        """The text of each of these files."""
+        found = {}
+        for name, route in self._named(routing).items():
+            generation, pairs = (
+                self._generation(name),
+                _lines(self._text(name), f"routes.{route}.auth.basic", name),
+            )
+            salt = bytes.fromhex(self.secrets.digest([generation])[:16])
+            found[generation] = "".join(f"{user}:{_hashed(password, salt)}\n" for user, password in pairs)
+        return found
+
+    def _generation(self, name: str) -> str:
+        return self.secrets.digest([name, self._text(name)])[:16]
 
     def remove_unused(self, used: Collection[str]) -> None:
         """Remove the files that no kept release uses."""

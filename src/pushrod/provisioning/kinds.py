@@ -14,6 +14,8 @@ _WORD = lazy(r"[A-Za-z0-9_][A-Za-z0-9_.:+-]{0,127}")
 _VARIABLE = lazy(r"[\w.\[\]][\w.\[\]-]{0,127}")
 _COUNT = lazy(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}=[0-9]{1,3}")
 _COMMIT = lazy(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
+_NAMED = lazy(r"[A-Za-z0-9][A-Za-z0-9._:/@-]{0,299}")
+_IMAGE = lazy(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}=[A-Za-z0-9][A-Za-z0-9._:/@-]{0,299}")
 _FILTER = lazy(r"[A-Za-z0-9 @_.:/+-]{1,80}")
 _TEXT = lazy(r"[A-Za-z0-9.:/]{1,64}")
 
@@ -89,6 +91,15 @@ def here(value: Any, _: Reach) -> str:
     return "" if value == Path() else "a key cannot name a directory of the host"
 
 
+def usual(path: Path) -> Kind:
+    """A directory: only the default, which is not written to under the gate."""
+
+    def check(value: Any, _: Reach) -> str:
+        return "" if value == path else "a key cannot name a directory of the host"
+
+    return check
+
+
 def chosen(_value: Any, _: Reach) -> str:
     """One of the verb's own choices, or none: its parser accepts no other."""
     return ""
@@ -131,6 +142,9 @@ perhaps = matching(_WORD, "it is a name of letters, digits and _.:+-", empty=Tru
 variable = matching(_VARIABLE, "it is a name of letters, digits and _.-[]")
 count = matching(_COUNT, "it is SERVICE=N")
 commit = matching(_COMMIT, "it is the full ID of a commit that was sent before")
+perhaps_commit = matching(_COMMIT, "it is the full ID of a commit that was sent before", empty=True)
+named = matching(_NAMED, "it is a name of letters, digits and _.:/@-", empty=True)
+image = matching(_IMAGE, "it is SERVICE=REFERENCE")
 text = matching(_TEXT, "it is a short text of letters, digits and .:/", empty=True)
 
 audited = matching(_FILTER, "it is a short text of letters, digits, spaces and @_.:/+-", empty=True)

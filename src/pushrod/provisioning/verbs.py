@@ -1,6 +1,7 @@
 """Every verb, in the order of `pushrod --help`: its module and its properties. Pure."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import NamedTuple
 
 from pushrod.provisioning.kinds import (
@@ -14,15 +15,19 @@ from pushrod.provisioning.kinds import (
     flag,
     for_all,
     here,
+    image,
     manifest,
+    named,
     new_app,
     not_given,
     number,
     perhaps,
+    perhaps_commit,
     program,
     sent,
     settings,
     text,
+    usual,
     variable,
     word,
 )
@@ -51,6 +56,13 @@ _LOGS: dict[str, Kind] = {
     "edge": flag,
     "statuses": text,
     "slow": text,
+}
+_EXPORT: dict[str, Kind] = {
+    "commit": perhaps_commit,
+    "registry": named,
+    "edge_image": named,
+    "images": image,
+    "with_secrets": not_given,
 }
 _TABLE: dict[str, Kind] = {"lines": number(1, 1000), "store": perhaps}
 
@@ -118,6 +130,24 @@ VERBS: dict[str, Verb] = {
         "redis", Rule(_APP | _JSON | {"lines": number(1, 128), "store": perhaps}, _QUICK, read_only=True)
     ),
     "redis restore": Verb("redis", Rule(_APP | {"when": perhaps, "yes": flag, "store": perhaps}, _LONG)),
+    "export kubernetes": Verb(
+        "export",
+        Rule(
+            _APP
+            | _JSON
+            | _EXPORT
+            | {
+                "directory": usual(Path("kubernetes")),
+                "namespace": named,
+                "cluster_version": named,
+            },
+            600,
+            read_only=True,
+        ),
+    ),
+    "export compose": Verb(
+        "export", Rule(_APP | _JSON | _EXPORT | {"directory": usual(Path("compose"))}, 600, read_only=True)
+    ),
     "cert list": Verb("cert", Rule(_APP | _JSON, _QUICK, read_only=True)),
     "cert renew": Verb("cert", Rule(_APP | {"every": flag, "force": flag}, _LONG), by_timer=True),
     "cert set": Verb("cert", Rule(_APP | {"certificate": sent, "key": not_given}, _QUICK)),

@@ -246,6 +246,18 @@ class Kind:
         """
         return None
 
+    def place(self, store: Service) -> tuple[int, str]:
+        """Where a container of its image listens, and the directory of its data; 0 and empty if unknown."""
+        return store.port, ""
+
+    def scripts(
+        self, store: Service, app: str, password: Password, *, ddl: bool, login: str = "app"
+    ) -> dict[str, str]:
+        """Scripts by which its image itself makes the app's roles and database when it creates its data, by name;
+        `ddl` and `login` are as for `ensure` and `endpoint`. For a container that pushrod does not reach.
+        """
+        return {}
+
     def users(self, app: str) -> Mapping[str, str]:
         """The users in such addresses, each with the role that its password is kept for."""
         return {}

@@ -107,6 +107,22 @@ class _Family(Kind):
         app_url, migrating = url(roles.app, "app"), url(roles.migrator, "migrator")
         return Endpoint(store.name, self.name, app_url, migrating, adopts=ours and made, spring=made)
 
+    def place(self, store: Service) -> tuple[int, str]:
+        """As in the official images."""
+        return _port(store), "/var/lib/mysql" if self._speaks(store) else ""
+
+    def scripts(
+        self, store: Service, app: str, password: Password, *, ddl: bool, login: str = "app"
+    ) -> dict[str, str]:
+        """The statements that make them in an empty server."""
+        if self._unknown(store):
+            return {}
+        from pushrod.adapters import mariadb
+
+        passwords = {whose: password(whose) for whose in ("migrator", "app")}
+        name = self._given(store, "DATABASE") or app
+        return {"10-pushrod.sql": mariadb.initial_sql(app, name, passwords, ddl=ddl)}
+
     def users(self, app: str) -> Mapping[str, str]:
         """The app's two accounts."""
         from pushrod.adapters import mariadb

@@ -15,6 +15,7 @@ from pushrod.stores import spring
 from pushrod.stores.kinds import Access, ContainerStore, Embedded, Endpoint, Kind, Password, Server
 
 _PORT = 5432
+_VERSIONED = 18  # the first version whose official image has its volume one directory higher
 _SUPERUSER = "postgres"  # the official image's default of POSTGRES_USER
 _DATABASE = lazy(r"[a-z][a-z0-9_-]{0,62}")
 _ANSWERS = ("pg_isready", "--quiet", "--host=127.0.0.1")
@@ -86,6 +87,27 @@ class Postgres(Kind):
             return None
         place = postgres_driver.Place(store.name, _PORT, name, host=store.name)
         return postgres_driver.endpoint(place, app, password, adopts=ours, login=login)
+
+    def place(self, store: Service) -> tuple[int, str]:
+        """As in the official image, which since 18 has a directory for each version in its volume."""
+        from pushrod.adapters.postgres import settings
+
+        major = re.match(r"[0-9]+", store.image.partition("@")[0].rpartition(":")[2])
+        whole = major is not None and int(major[0]) >= _VERSIONED
+        port = settings.of_command([*store.entrypoint, *store.command]).get("port", "")
+        path = "/var/lib/postgresql" if whole else "/var/lib/postgresql/data"
+        return int(port) if port.isdecimal() else _PORT, path if takes_roles(store) else ""
+
+    def scripts(
+        self, store: Service, app: str, password: Password, *, ddl: bool, login: str = "app"
+    ) -> dict[str, str]:
+        """The script that also ensures them in a running server."""
+        if not (name := database(store, app)):
+            return {}
+        from pushrod.adapters import postgres
+
+        passwords = {whose: password(whose) for whose in (*postgres.LOGINS, login)}
+        return {"10-pushrod.sql": postgres.initial_sql(app, name, passwords, ddl=ddl)}
 
     def users(self, app: str) -> Mapping[str, str]:
         """Both roles of instances, and the one that migrates."""

@@ -128,6 +128,10 @@ class Redis(Kind):
         url = f"redis://{user}{store.name}:{port(store)}/0"
         return Endpoint(store.name, self.name, url, url, adopts=False)
 
+    def place(self, store: Service) -> tuple[int, str]:
+        """As in the official images."""
+        return port(store), "" if "bitnami" in store.image else "/data"
+
     def users(self, app: str) -> Mapping[str, str]:
         """The app's own user, on the embedded engine."""
         from pushrod.adapters import redis

@@ -172,6 +172,10 @@ REFUSED = [
     *(
         "host init",
         "host keys add",
+        "export kubernetes --app shop --with-secrets",
+        "export kubernetes --app shop /etc",
+        "export kubernetes --app shop --commit main",
+        "export compose --app shop --image web=-x",
         "hook shop pre-receive",
         "gate root",
         "recover shop",

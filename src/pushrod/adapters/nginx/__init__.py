@@ -1,7 +1,8 @@
 """nginx as the edge in front of every app: what it can serve, and how it switches."""
 
 from pushrod.adapters.nginx.edge import Edge, Switch, everywhere
-from pushrod.adapters.nginx.sites import Bounds
+from pushrod.adapters.nginx.sites import Bounds, Known, Listening
+from pushrod.adapters.nginx.tree import render_tree
 from pushrod.adapters.nginx.workers import Mark
 
-__all__ = ["Bounds", "Edge", "Mark", "Switch", "everywhere"]
+__all__ = ["Bounds", "Edge", "Known", "Listening", "Mark", "Switch", "everywhere", "render_tree"]

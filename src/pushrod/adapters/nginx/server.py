@@ -77,7 +77,7 @@ def render(site: Site, *, listening: Listening, directory: Path, tree: Path, kno
     one is always tried, because leaving it out would answer nobody. `tree` is the directory of the generation. Raises
     EdgeError for a site that cannot be served.
     """
-    validate(site)
+    validate(site, named=known.named)
     listening = msgspec.structs.replace(listening, bounds=_bounds(site, listening.bounds))
     upstreams = "".join(_upstreams(site, service) for service in site.services)
     led = site.routing.redirects

@@ -15,6 +15,7 @@ _SERVICE = lazy(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 _DOMAIN = lazy(rf"(?=.{{1,253}}$)(?:\*\.{_LABEL}|{_LABEL})(?:\.{_LABEL})*")
 _NETWORK = lazy(r"[0-9a-fA-F.:]{2,45}(?:/[0-9]{1,3})?")
+_NAMED = lazy(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?:[1-9][0-9]{0,4}")
 _GENERATION = lazy(r"[0-9a-f]{8,64}")
 
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -31,6 +32,7 @@ class Known(Value, frozen=True):
     keepalive_min: bool = True
     http2: bool = True
     gives_back: bool = False
+    named: bool = False
 
 
 class Bounds(Value, frozen=True):
@@ -74,8 +76,8 @@ class Backend(NamedTuple):
     port: int
 
 
-def validate(site: Site) -> None:
-    """Raise EdgeError for a site that cannot be served."""
+def validate(site: Site, *, named: bool = False) -> None:
+    """Raise EdgeError for a site that cannot be served; `named` as for Known."""
     problems = []
     if not _APP.fullmatch(site.app):
         problems.append("its name is not an app's name")
@@ -83,7 +85,11 @@ def validate(site: Site) -> None:
     for service, backends in site.services.items():
         if not backends:
             problems.append("it has no instances" if service == site.entry else f"{service} has no instances")
-        problems += [f"{b!r} is not an IP address and a port" for b in backends if _backend(b) is None]
+        problems += [
+            f"{b!r} is not an IP address and a port"
+            for b in backends
+            if _backend(b) is None and not (named and _NAMED.fullmatch(b))
+        ]
     problems += [f"{s} has no instances" for s in site.routing.services if s not in site.services]
     problems += [f"{n!r} is not a network" for n in _networks(site) if not _NETWORK.fullmatch(n)]
     problems += [f"{d!r} is not a domain" for d in site.domains if not _DOMAIN.fullmatch(d)]

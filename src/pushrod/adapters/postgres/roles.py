@@ -26,6 +26,8 @@ _GONE_AFTER = 10  # seconds within which PostgreSQL 14 and later notices that a 
 _NAME = lazy(r"[a-z][a-z0-9_-]{0,62}")  # PostgreSQL truncates identifiers after 63 bytes
 
 
+_PLAIN = lazy(r"[0-9a-zA-Z]{1,128}")  # as pushrod generates them
+
 LOGINS = ("migrator", "readonly")
 """The roles that always log in, each with a password; besides them one of INSTANCES, or both."""
 
@@ -80,6 +82,16 @@ def ensure(
     gone = [name for name in (names.app, names.app2) if name not in login_passwords and verifiers.get(name)]
     for name in gone:
         server.query(f"\\set name '{name}'\n{_CLOSE}")
+
+
+def initial_sql(app: str, database: str, passwords: Mapping[str, str], *, ddl: bool) -> str:
+    """A psql script that does for a new cluster what `ensure` does for a running server."""
+    names = Roles.of(app)
+    script = ensure_sql(app, database, ddl=ddl, second="app2" in passwords).removesuffix(_VERIFIERS)
+    named = {getattr(names, whose): password for whose, password in passwords.items()}
+    if wrong := [name for name, password in named.items() if not _PLAIN.fullmatch(password)]:
+        raise StoreError(f"the password of `{wrong[0]}` cannot be written into a script", hint="deploy once")
+    return script + "".join(f"alter role \"{n}\" password '{p}';\n" for n, p in named.items())
 
 
 def ensure_sql(app: str, database: str, *, ddl: bool, second: bool = False, login: str = "") -> str:

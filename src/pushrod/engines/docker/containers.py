@@ -70,7 +70,7 @@ def service_of(place: Place, document: Document, service: Service, image: Parts)
     """The part that instances, stores and one-off runs share."""
     raw = raw_of(document, service.name)
     kept = {k: v for k, v in raw.items() if k in _PASSED}
-    volumes, tmpfs = mounted(document, service.name), _listed(raw.get("tmpfs"))
+    volumes, tmpfs = mounted(document, service.name), listed(raw.get("tmpfs"))
     taken = {
         *(t.partition(":")[0] for t in tmpfs),
         *(v.get("target") for v in volumes if isinstance(v, dict)),
@@ -222,5 +222,6 @@ def _files(place: Place, raw: Raw, image: Parts) -> Iterator[Raw]:
             }
 
 
-def _listed(value: Any) -> list[str]:
+def listed(value: Any) -> list[str]:
+    """A list of words, of which a single one may stand alone."""
     return [str(value)] if isinstance(value, str) else [str(v) for v in value or []]

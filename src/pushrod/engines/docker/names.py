@@ -71,7 +71,7 @@ def slice(app: App, *, store: bool) -> str:
 
 def image(app: App, service: str, version: str) -> str:
     """pushrod's name for an image of a commit, or for a pulled image."""
-    return f"pushrod/{app.name}/{_path(service)}:{version}"
+    return f"pushrod/{app.name}/{path(service)}:{version}"
 
 
 def images(app: App) -> str:
@@ -133,7 +133,7 @@ def labels(app: App, service: str, release: Release | None = None) -> dict[str, 
 _PATH = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*")
 
 
-def _path(service: str) -> str:
+def path(service: str) -> str:
     """A service's name as a part of an image name. A name that the OCI distribution specification does not allow
     there (`Web`, `a..b`) gets a digest, so that it cannot collide with another.
     """

@@ -100,12 +100,12 @@ def stores(place: Place, manifest: Manifest, document: Document, images: Mapping
             "env_file": [str(names.store_environment(app, store.name))],
             "labels": _labels(app, document, store, None),
             "networks": {"default": {"aliases": [store.name, *aliases(document, store.name)]}}
-            | ({_OUTSIDE: {}} if _reaches_out(store) else {}),
+            | ({_OUTSIDE: {}} if reaches_out(store) else {}),
             "volumes": [*(v for v in raw["volumes"] if not _is_anonymous(v)), *given],
         }
     labels = {docker.APP: app.name}
     networks: Raw = {"default": {"name": app.name, "internal": True, "labels": labels}}
-    if any(map(_reaches_out, manifest.stores)):
+    if any(map(reaches_out, manifest.stores)):
         interface = {"com.docker.network.bridge.name": names.outside_interface(app)}
         networks[_OUTSIDE] = {"name": names.outside(app), "labels": labels, "driver_opts": interface}
     whole = {
@@ -128,7 +128,7 @@ def _first_command(place: Place, store: Service) -> list[str]:
     return registry.of(store.store).first_command(store, store.memory or place.room.limits.memory, given)
 
 
-def _reaches_out(store: Service) -> bool:
+def reaches_out(store: Service) -> bool:
     """Whether a store may be more than a store: a program with a volume, for example Prometheus or a model server,
     which fetches from the Internet and reaches instances by their services' names.
     """
@@ -338,7 +338,7 @@ def _networks(sealed: Release, placed: Instance, index: int, aliases: Sequence[s
     if sealed.stores:
         _, upper = addresses.halves(sealed.network)
         networks["stores"] = {"ipv4_address": upper.address(index)}
-        if any(map(_reaches_out, sealed.stores)):
+        if any(map(reaches_out, sealed.stores)):
             networks["stores"]["aliases"] = names_here
     return networks
 

@@ -31,19 +31,19 @@ def test_the_objects_of_an_app_are_named_after_it(app: App) -> None:
 @given(SERVICE)
 @pytest.mark.slow
 def test_every_service_name_yields_a_valid_image_name(service: str) -> None:
-    assert PATH.fullmatch(names._path(service))
+    assert PATH.fullmatch(names.path(service))
 
 
 @pytest.mark.slow
 @given(st.lists(SERVICE, min_size=2, max_size=8, unique=True))
 def test_two_services_never_share_an_image(services: list[str]) -> None:
-    assert len({names._path(s) for s in services}) == len(services)
+    assert len({names.path(s) for s in services}) == len(services)
 
 
 def test_similar_service_names_have_different_images() -> None:
     alike = ["a.b", "a-b", "a_b", "A-b", "a..b", "a-b-", "a._b", "web", "Web", "WEB"]
-    assert len({names._path(s) for s in alike}) == len(alike)
-    assert names._path("a.b") == "a.b"
+    assert len({names.path(s) for s in alike}) == len(alike)
+    assert names.path("a.b") == "a.b"
 
 
 def test_labels_of_a_store_have_no_release(app: App) -> None:

@@ -1,0 +1,1 @@
+"""A release as plain Kubernetes objects, for `pushrod export kubernetes`: rendered from values, without a cluster."""
