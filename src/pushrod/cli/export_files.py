@@ -16,8 +16,9 @@ _PRIVATE = 0o600
 
 
 def write(directory: Path, contents: Mapping[str, str], private: str) -> None:
-    """Write an export's files; those of the last one that are no longer part of it are removed. Files below the
-    directory `private` can be read by their owner alone.
+    """Write an export's files; those of the last one that are no longer part of it are removed. The directory
+    `private` is its owner's alone. What is in a directory in it has the modes of any file, because accounts of
+    containers read it where it is mounted.
 
     Raises UnknownNameError, and writes nothing, if that would replace or remove what no export has written.
     """
@@ -26,10 +27,9 @@ def write(directory: Path, contents: Mapping[str, str], private: str) -> None:
     for path in sorted({*contents, *known}):
         _check(directory, path, known.get(path, ""), contents.get(path))
     for path, text in contents.items():
-        inner = path.startswith(f"{private}/")
-        if inner:
-            files.make_private((directory / path).parent)
-        files.write(directory / path, text, mode=_PRIVATE if inner else 0o644)
+        if path.startswith(f"{private}/"):
+            files.make_private(directory / private)
+        files.write(directory / path, text, mode=_PRIVATE if Path(path).parent == Path(private) else 0o644)
     for path in known.keys() - contents.keys():
         (directory / path).unlink(missing_ok=True)
     written = {path: _digest(text.encode()) for path, text in sorted(contents.items())}

@@ -8,7 +8,7 @@ import pytest
 from pushrod.cli import export_files
 from pushrod.core.errors import UnknownNameError
 
-FIRST = {"a.yaml": "one\n", "below/b.yaml": "two\n", "secrets/c": "three\n"}
+FIRST = {"a.yaml": "one\n", "below/b.yaml": "two\n", "secrets/c": "three\n", "secrets/d/e": "four\n"}
 
 
 def write(directory: Path, contents: dict[str, str]) -> None:
@@ -33,6 +33,7 @@ def test_files_with_secrets_are_private(tmp_path: Path) -> None:
     write(tmp_path / "x", FIRST)
     assert (tmp_path / "x/secrets/c").stat().st_mode & 0o777 == 0o600
     assert (tmp_path / "x/secrets").stat().st_mode & 0o777 == 0o700
+    assert (tmp_path / "x/secrets/d/e").stat().st_mode & 0o777 == 0o644  # mounted into containers
     assert (tmp_path / "x/a.yaml").stat().st_mode & 0o777 == 0o644
 
 

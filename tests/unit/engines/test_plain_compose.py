@@ -80,6 +80,7 @@ def test_values_of_secrets_are_in_files_of_secrets_alone(app: tuple[str, Exporte
     assert not any(p.startswith("secrets/") for p in plain_compose.files(x, "..", EDGE, values=False))
 
 
+@pytest.mark.slow
 def test_a_directory_with_hidden_files_is_refused(tmp_path: Path) -> None:
     x = the_app("routes", tmp_path)
     with pytest.raises(ManifestError, match="has a hidden file"):

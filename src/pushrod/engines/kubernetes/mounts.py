@@ -93,7 +93,7 @@ class Mounts:
             keys.refuse(self._where, f"`{source}` of the host")
         tree = self._x.tree(source)
         if tree is None:
-            self._claim(f"data-{source}", target, read_only, None)
+            self._claim(source, target, read_only, None, data=True)
             return
         content = objects.files(tree, self._where)
         data = objects.without_none({"data": content.text, "binaryData": content.binary})
@@ -110,11 +110,14 @@ class Mounts:
         key = content.items[0]["key"] if single else None
         self._pod({"configMap": config}, target, subPath=key, readOnly=True)
 
-    def _claim(self, key: str, target: str, read_only: bool | None, inner: str | None) -> None:
+    def _claim(
+        self, source: str, target: str, read_only: bool | None, inner: str | None, *, data: bool = False
+    ) -> None:
         """A claim that all releases share, or one of the store's own if nobody else mounts the volume."""
+        key = f"data-{posixpath.normpath(source)}" if data else source
         name = objects.name(self._x.app, key)
         more = {"readOnly": read_only, "subPath": inner}
-        if self._service.role == "store" and not self._shared(key):
+        if self._service.role == "store" and not self._shared(source):
             self.own(objects.name(key), target, **more)
             return
         claim = {"accessModes": ["ReadWriteMany"], "resources": {"requests": {"storage": _CLAIM}}}
@@ -124,13 +127,13 @@ class Mounts:
         )
         self._pod({"persistentVolumeClaim": {"claimName": name}}, target, **more)
 
-    def _shared(self, key: str) -> bool:
+    def _shared(self, source: str) -> bool:
         every = [*self._x.manifest.stateless, *self._x.manifest.stores]
         using = [
             s.name
             for s in every
             if any(
-                isinstance(v, dict) and v.get("source") == key
+                isinstance(v, dict) and v.get("source") == source
                 for v in containers.mounted(self._x.document, s.name)
             )
         ]

@@ -176,6 +176,7 @@ def test_no_two_objects_have_one_name_and_each_selector_finds_its_pods(app: tupl
         assert any(selector.items() <= labels.items() for labels in pods), item
 
 
+@pytest.mark.slow
 def test_two_releases_share_only_what_outlives_both(tmp_path: Path) -> None:
     x = the_app("routes", tmp_path)
     shared = {
