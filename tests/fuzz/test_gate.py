@@ -2,7 +2,8 @@
 host.
 
 The real gate and the real verbs run in this process. Python's own audit events (PEP 578) show which files are
-opened, which directories are read, and which programs would be started; none is.
+opened, which directories are read, and which programs would be started; none is, except that a script answers what
+verbs first ask Docker: which containers there are.
 """
 
 import os
@@ -21,7 +22,7 @@ from hypothesis import strategies as st
 
 from pushrod.cli import cli
 from pushrod.core.errors import PushrodError
-from pushrod.provisioning import gate, shares
+from pushrod.provisioning import gate, session, shares
 from pushrod.state.apps import App, HostSettings, Root, Settings
 from pushrod.state.releases import Releases
 from pushrod.state.secrets import Secrets
@@ -30,6 +31,26 @@ from tests.unit import samples
 
 PROGRAMS = {"git", "docker", "docker-compose", "nginx"}
 """The programs that a verb may start."""
+
+ANSWERED = (("docker", "ps"), ("docker", "container"))
+DOCKER = """\
+#!/bin/sh
+case "$*" in
+"ps "*=attacker*) echo attacker ;;
+"ps "*) echo victim ;;
+*" inspect "*) sed "s/APP/${3:-victim}/" "$0.json" ;;
+esac
+"""
+"""Docker as far as it answers: an instance of the app that was asked about, or of the victim if of none."""
+
+INSTANCE = {
+    "Name": "/APP-r1-backend-1",
+    "Image": "sha256:1",
+    "State": {"Status": "running", "ExitCode": 0, "Pid": 0, "StartedAt": "", "FinishedAt": ""},
+    "Config": {"Labels": {"pushrod.service": "backend", "pushrod.instance": "backend-1"}},
+    "HostConfig": {"RestartPolicy": {"Name": "always"}},
+    "NetworkSettings": {},
+}
 
 
 class Watch:
@@ -48,6 +69,8 @@ class Watch:
             self.paths += [os.fsdecode(a) for a in arguments if isinstance(a, str | bytes | os.PathLike)]
         elif event in ("subprocess.Popen", "os.exec", "os.posix_spawn"):
             self.programs.append([os.fsdecode(word) for word in arguments[1]])
+            if tuple(self.programs[-1][:2]) in ANSWERED:
+                return
             raise FileNotFoundError(2, "no program is started here", str(arguments[0]))
 
 
@@ -68,6 +91,9 @@ class World:
         self.root.create()
         self.root.host_settings_path.write_bytes(msgspec.json.encode(HostSettings()))
         files.write(self.root.programs / "docker-compose", "", mode=0o755)
+        self.programs = top / "bin"
+        files.write(self.programs / "docker", DOCKER, mode=0o755)
+        files.write(self.programs / "docker.json", msgspec.json.encode([INSTANCE]))
         for root, name in (
             (self.root, "attacker"),
             (self.root, "victim"),
@@ -112,6 +138,7 @@ class World:
             if real.is_relative_to(top):
                 assert real.is_relative_to(self.root.path), (command, path)
                 assert not real.is_relative_to(self.victim), (command, path)
+                assert not real.is_relative_to(self.root.path / "vaults" / "offsite"), (command, path)
         for argv in self.watch.programs:
             assert Path(argv[0]).name in PROGRAMS, (command, argv)
             assert Path(argv[0]).name == argv[0] or Path(argv[0]).parent == self.root.programs, (
@@ -148,9 +175,13 @@ def _contents(directory: Path) -> dict[str, bytes]:
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory, watch: Watch) -> Iterator[World]:
     made = World(tmp_path_factory.mktemp("gate"), watch)
+    record = made.root.path / "vaults" / "offsite" / "vault.json"
+    record.parent.mkdir(parents=True)
+    record.write_text("{}")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "geteuid", lambda: 4242)  # the account, whoever runs the tests
         patch.setattr(shares, "enter", lambda _key: None)  # this process stays where it is
+        patch.setattr(session, "PATH", f"{made.programs}:{session.PATH}")
         patch.setattr(signals, "end_after", lambda _seconds, _notify: None)
         yield made
 
@@ -278,18 +309,21 @@ def test_arbitrary_text_stays_within_its_app_and_root(world: World, command: str
 
 
 @pytest.mark.parametrize(
-    ("command", "program"),
+    ("command", "program", "words"),
     [
-        ("run id --x", "docker"),  # it counts the one-off programs first
-        ("exec backend id", "docker"),
-        ("logs backend", "docker"),
-        ("restart", "docker"),
-        ("git-upload-pack attacker", "git"),
+        ("run id --x", "docker-compose", ["--no-TTY", "--", "backend.run", "id", "--x"]),
+        ("exec backend id", "docker", ["--", "attacker-r1-backend-1", "id"]),
+        ("logs backend", "docker", []),
+        ("restart", "docker", []),
+        ("git-upload-pack attacker", "git", ["upload-pack"]),
     ],
 )
-def test_allowed_calls_reach_their_program(world: World, command: str, program: str) -> None:
+def test_allowed_calls_reach_their_program(
+    world: World, command: str, program: str, words: list[str]
+) -> None:
     world.ask(command)
-    assert program in {Path(argv[0]).name for argv in world.watch.programs}
+    reached = [argv for argv in world.watch.programs if Path(argv[0]).name == program]
+    assert any(argv[len(argv) - len(words) :] == words or argv[1:2] == words for argv in reached), reached
     world.check(command)
 
 

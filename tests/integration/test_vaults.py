@@ -155,7 +155,7 @@ def test_a_manifest_names_a_vault_that_its_owner_has_set(shop: App) -> None:
     shop.push_change({"compose.yaml": text})
     try:
         result = refused(shop, 12)
-        assert (result.what, "its owner sets one" in result.to_do) == ("no vault `elsewhere`", True)
+        assert (result.what, "owner sets it" in result.to_do) == ("no vault `elsewhere`", True)
     finally:
         shop.push_change({"compose.yaml": FILES["compose.yaml"]})
         shop.must("db", "backup")

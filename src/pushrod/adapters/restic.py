@@ -99,6 +99,10 @@ class Snapshot(msgspec.Struct, frozen=True):
     tags: tuple[str, ...] = ()
 
 
+class _Size(msgspec.Struct, frozen=True):
+    total_size: int
+
+
 class _Summary(msgspec.Struct, frozen=True):
     snapshot_id: str
     data_added: int
@@ -166,6 +170,11 @@ class Repository:
             raise cause(done.stderr, self._where)
         summary = msgspec.json.decode(last, type=_Summary)
         return Sent(summary.snapshot_id, summary.total_bytes_processed, summary.data_added)
+
+    def size(self, snapshot: str) -> int:
+        """The bytes that a snapshot's files take on a disk."""
+        done = self._must(["stats", "--json", "--no-lock", "--mode", "restore-size", snapshot], _LONG)
+        return msgspec.json.decode(done.stdout, type=_Size).total_size
 
     def fetch(self, snapshot: str, target: Path) -> None:
         """Copy a snapshot's contents into a directory."""

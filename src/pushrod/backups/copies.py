@@ -11,10 +11,10 @@ import msgspec
 
 from pushrod.core.errors import PushrodError
 from pushrod.core.times import now, seconds_since, to_the_minute
-from pushrod.core.values import Diagnostic, Release, Value
+from pushrod.core.values import NO_VAULT, USUAL_VAULT, Diagnostic, Release, Value
 from pushrod.state.apps import App, Root
 from pushrod.state.records import read_json
-from pushrod.state.vaults import NONE, USUAL, Vaults
+from pushrod.state.vaults import Vaults
 from pushrod.system import files
 
 _KEPT = 100  # records
@@ -88,9 +88,9 @@ def of(known: Ledger, backup: str) -> Copy | None:
 def vault_name(app: App, release: Release) -> str:
     """The name of the vault of a release's backups; empty if there is none."""
     name = release.backups.to
-    if name == NONE:
+    if name == NO_VAULT:
         return ""
-    return name or (USUAL if USUAL in Vaults(app.root).names() else "")
+    return name or (USUAL_VAULT if USUAL_VAULT in Vaults(app.root).names() else "")
 
 
 def period(release: Release, periods: dict[str, float]) -> float | None:
@@ -145,7 +145,7 @@ def examine(app: App, release: Release, periods: dict[str, float]) -> Iterator[D
 
 def host_due(root: Root) -> bool:
     """Whether the next copy of the host's own files is due: daily, to the usual vault."""
-    if USUAL not in Vaults(root).names():
+    if USUAL_VAULT not in Vaults(root).names():
         return False
     known = ledger(root)
     last = known.copies[0] if known.copies else None
@@ -154,7 +154,7 @@ def host_due(root: Root) -> bool:
 
 def examine_host(root: Root) -> Iterator[Diagnostic]:
     """A diagnostic if the last copy of the host's own files failed."""
-    if USUAL in Vaults(root).names() and (failure := ledger(root).failure):
+    if USUAL_VAULT in Vaults(root).names() and (failure := ledger(root).failure):
         detail = f"its own files have no copy in a vault since {to_the_minute(failure.at)}: {failure.what}"
         yield Diagnostic("vault", "broken", detail, "`pushrod db backup --all` tries again")
 

@@ -18,9 +18,9 @@ from pushrod.backups.failures import recorded
 from pushrod.backups.staging import Contents
 from pushrod.core.errors import PushrodError, StoreError, UnknownNameError
 from pushrod.core.times import now
-from pushrod.core.values import Value
+from pushrod.core.values import USUAL_VAULT, Value
 from pushrod.state.apps import App, Root
-from pushrod.state.vaults import USUAL, Vault, Vaults, check, new_password
+from pushrod.state.vaults import Vault, Vaults, check, new_password
 from pushrod.system import files, locks
 
 _PATIENCE = 3600.0  # seconds to wait for another app's copy
@@ -57,11 +57,10 @@ def find(root: Root, name: str) -> Vault:
     """A vault; UnknownNameError if its owner has not set it."""
     vault = Vaults(root).find(name)
     if vault is None:
-        known = ", ".join(Vaults(root).names()) or "none"
         raise UnknownNameError(
             f"no vault `{name}`",
             where="x-pushrod.backups.to",
-            hint=f"vaults of this machine: {known}; its owner sets one: `pushrod host backups set … --name {name}`",
+            hint=f"the machine's owner sets it: `pushrod host backups set … --name {name}`",
         )
     return vault
 
@@ -106,16 +105,17 @@ def send(root: Root, vault: Vault, contents: Contents, work: Path) -> Returned:
 
 
 def fetch(root: Root, vault: Vault, snapshot: str, size: int, target: Path) -> None:
-    """Copy a snapshot's contents into a directory, if the disk has room for them."""
+    """Copy a snapshot's contents into a directory, if the disk has room for them; a `size` of 0 is not known."""
     files.make_private(target)
-    free = files.free_space(target)
+    far, free = repository(root, vault), files.free_space(target)
+    size = size or far.size(snapshot)
     if free - size < SPARE:
         raise StoreError(
             f"the copy cannot be read back: it needs {size // 10**6} MB, and {free // 10**6} MB are free",
             where=str(target),
             hint="free some space on that disk, then `pushrod db backup`",
         )
-    repository(root, vault).fetch(snapshot, target)
+    far.fetch(snapshot, target)
 
 
 def prune(root: Root, vault: Vault, app: str, keep: int) -> None:
@@ -146,7 +146,7 @@ def _tag(app: str) -> str:
 def copy_host(root: Root) -> Copy:
     """Copy the host's own files to the usual vault, and read them back. A failure is recorded."""
     with recorded(partial(copies.failed, root), str(root.path)), outgoing(root) as work:
-        vault = find(root, USUAL)
+        vault = find(root, USUAL_VAULT)
         contents = staging.collect_host(root, work / "sent")
         copy, _ = send(root, vault, contents, work)
         copies.succeeded(root, copy)

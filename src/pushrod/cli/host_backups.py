@@ -12,10 +12,10 @@ from pushrod.cli.context import find_root, with_json, with_root
 from pushrod.cli.output import Steps, conclude, print_json, print_table
 from pushrod.cli.terminal import echo
 from pushrod.core.errors import PushrodError, UnknownNameError
+from pushrod.core.values import USUAL_VAULT
 from pushrod.engines import registry
 from pushrod.provisioning.server import rebuild as rebuild_server
-from pushrod.state import vaults
-from pushrod.state.vaults import Vaults
+from pushrod.state.vaults import CREDENTIALS, Vaults
 from pushrod.system import signals
 
 
@@ -26,7 +26,7 @@ def backups_group() -> None:
 
 @backups_group.command("set")
 @click.argument("place")
-@click.option("--name", default=vaults.USUAL, show_default=True, help="The vault's name, for manifests.")
+@click.option("--name", default=USUAL_VAULT, show_default=True, help="The vault's name, for manifests.")
 @click.option(
     "--credentials",
     type=click.File("r", errors="replace"),
@@ -42,9 +42,8 @@ def set_command(place: str, name: str, credentials: TextIO | None, root: str | N
     where.create()
     given = _read(credentials) if credentials else {}
     vault, fresh = vaulting.establish(where, name, place, given, Steps().note)
-    echo(
-        f"backups are copied to {vault.url}" + (f" by apps that name {name}" if name != vaults.USUAL else "")
-    )
+    named = f" by apps that name {name} and may: `pushrod apps allow APP vault:{name}`"
+    echo(f"backups are copied to {vault.url}" + (named if name != USUAL_VAULT else ""))
     if fresh:
         echo(f"the password of vault {name}, shown only now: {vault.password}")
         echo(
@@ -54,11 +53,11 @@ def set_command(place: str, name: str, credentials: TextIO | None, root: str | N
 
 def _read(credentials: TextIO) -> dict[str, str]:
     given = dotenv.read(credentials.read())
-    if unknown := sorted(set(given) - set(vaults.CREDENTIALS)):
+    if unknown := sorted(set(given) - set(CREDENTIALS)):
         raise UnknownNameError(
             f"`{unknown[0]}` is not a credential of a vault",
             where=credentials.name,
-            hint=f"allowed: {', '.join(vaults.CREDENTIALS)}",
+            hint=f"allowed: {', '.join(CREDENTIALS)}",
         )
     return given
 
@@ -95,7 +94,7 @@ def restore_command(
         text = "".join(f"{name}={value}\n" for name, value in given.items())
         sys.exit(rebuild_server(str(server), options, text, on_line=Steps().line, out=echo))
     where.create()
-    vault = vaulting.reopen(where, vaults.USUAL, place, given, Steps().note)
+    vault = vaulting.reopen(where, USUAL_VAULT, place, given, Steps().note)
     copies = rebuild.newest(where, vault, host, apps)
     if not any(copies):
         raise UnknownNameError("there is no copy of an app in this vault", where=vault.url)
@@ -134,7 +133,7 @@ def list_command(root: str | None, as_json: bool) -> None:
 
 
 @backups_group.command("unset")
-@click.argument("name", default=vaults.USUAL)
+@click.argument("name", default=USUAL_VAULT)
 @with_root
 def unset_command(name: str, root: str | None) -> None:
     """Stop copying to a vault. What is in it stays."""

@@ -238,6 +238,10 @@ class Service(Value, frozen=True):
     profile: Literal["", "cache", "durable"] = ""
 
 
+USUAL_VAULT, NO_VAULT = "default", "none"
+"""The vault of every app whose manifest names none, and what it says instead of a name for no copy."""
+
+
 class Schedule(Value, frozen=True):
     """How often stores are backed up, the backups kept, their vault (empty: the usual), the log (None: with one)."""
 

@@ -27,7 +27,7 @@ WORDS = {
     "volume-driver": "volumes with a driver other than `local`, or with arbitrary mount options",
 }
 """The fixed words. In addition: a capability (`NET_ADMIN`), an absolute path, `volume:NAME`, `domain:NAME`,
-`submodules:HOST`, `notify:HOST`."""
+`submodules:HOST`, `notify:HOST`, `vault:NAME`."""
 
 # The capabilities a container has by default, and those it can ask for:
 # https://docs.docker.com/engine/containers/run/#runtime-privilege-and-linux-capabilities
@@ -59,9 +59,13 @@ address."""
 NOTIFY = "notify:"
 """Prefix for a server, as `host` or `host:port`, whose webhooks the app may call at any address."""
 
+VAULT = "vault:"
+"""Prefix for a vault other than the usual one, which is every app's."""
+
 # Access to one of these sockets is root on the host.
 _SOCKETS = ("/run/docker.sock", "/run/containerd/containerd.sock", "/run/podman/podman.sock")
 _VOLUME = lazy(r"volume:[A-Za-z0-9][A-Za-z0-9_.-]*")
+VAULT_WORD = lazy(r"vault:[a-z][a-z0-9-]{0,30}")
 _SERVER = lazy(r"(submodules|notify):[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?")
 
 
@@ -70,7 +74,7 @@ def check_word(text: str) -> str:
 
     Raises UnknownNameError if it is not one.
     """
-    if text in WORDS or _VOLUME.fullmatch(text):
+    if text in WORDS or _VOLUME.fullmatch(text) or VAULT_WORD.fullmatch(text):
         return text
     if text.startswith("/") and "\0" not in text:
         return host_path(text)
@@ -85,7 +89,7 @@ def check_word(text: str) -> str:
         f"`{text}` is not a grant",
         hint=(f"did you mean `{near[0]}`? " if near else "")
         + f"{', '.join(WORDS)}, a capability such as NET_ADMIN, an absolute path, volume:NAME, domain:NAME, "
-        "submodules:HOST[:PORT] or notify:HOST[:PORT]",
+        "submodules:HOST[:PORT], notify:HOST[:PORT] or vault:NAME",
     )
 
 

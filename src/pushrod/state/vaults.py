@@ -19,16 +19,10 @@ import msgspec
 from pushrod.adapters.sftp import Server
 from pushrod.core.errors import HostError, UnknownNameError
 from pushrod.core.patterns import lazy
-from pushrod.core.values import Value
+from pushrod.core.values import NO_VAULT, Value
 from pushrod.state.apps import NAME, Root
 from pushrod.state.records import read_json
 from pushrod.system import files
-
-USUAL = "default"
-"""The vault of every app whose manifest names none."""
-
-NONE = "none"
-"""What a manifest says instead of a vault's name, for no copy."""
 
 CREDENTIALS = (
     "AWS_ACCESS_KEY_ID",
@@ -146,7 +140,7 @@ class Vaults:
         files.remove(self._record(name))
 
     def _record(self, name: str) -> Path:
-        if not NAME.fullmatch(name) or name == NONE:
+        if not NAME.fullmatch(name) or name == NO_VAULT:
             raise UnknownNameError(
                 f"`{name}` cannot be a vault's name", hint="use lower-case letters, digits and dashes"
             )

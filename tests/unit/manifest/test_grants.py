@@ -7,7 +7,9 @@ from pushrod.manifest import grants
 from pushrod.manifest.grants import check_word, covered
 
 
-@pytest.mark.parametrize("word", [*grants.WORDS, "NET_ADMIN", "volume:shop-data", "/srv/media", "/"])
+@pytest.mark.parametrize(
+    "word", [*grants.WORDS, "NET_ADMIN", "volume:shop-data", "vault:offsite", "/srv/media", "/"]
+)
 def test_a_valid_word_is_unchanged(word: str) -> None:
     assert check_word(word) == word
 
@@ -39,6 +41,8 @@ def test_words_are_normalized() -> None:
         "srv/media",
         "volume:",
         "volume:/x",
+        "vault:",
+        "vault:../x",
         "submodules:",
         "submodules:https://x",
     ],

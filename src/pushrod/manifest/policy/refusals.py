@@ -62,6 +62,8 @@ def _described(want: Want) -> str:
         return f"it asks for `{word}` of the host"
     if word.startswith(grants.VOLUME):
         return f"it asks for the volume `{word.removeprefix(grants.VOLUME)}`, which is not the app's own"
+    if word.startswith(grants.VAULT):
+        return f"it asks for the vault `{word.removeprefix(grants.VAULT)}`"
     return f"it asks for the capability {word}" if word != "ALL" else "it asks for every capability"
 
 

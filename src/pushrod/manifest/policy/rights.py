@@ -1,6 +1,7 @@
 """The rules for rights: namespaces, capabilities, security profiles, kernel settings, labels. Pure."""
 
 from pushrod.core.patterns import lazy
+from pushrod.core.values import NO_VAULT, USUAL_VAULT
 from pushrod.manifest import grants
 from pushrod.manifest.document import Key
 from pushrod.manifest.policy.reading import GONE, Reading, Rule, listed
@@ -107,6 +108,14 @@ def worded_if_given(word: str) -> "Rule":
 
 def runtime(on: Reading, key: Key) -> object:
     return key.value if key.text() in ("", "runc") else on.want(key, "runtime")
+
+
+def vault(on: Reading, key: Key) -> object:
+    """A vault holds a lock while it is written, and costs its owner money: only the usual one is for every app."""
+    name = key.text()
+    word = f"{grants.VAULT}{name}"
+    named = name not in (USUAL_VAULT, NO_VAULT) and grants.VAULT_WORD.fullmatch(word)
+    return on.want(key, word) if named else key.value
 
 
 def labels(on: Reading, key: Key) -> object:

@@ -24,6 +24,8 @@ def apply(document: object, terms: Terms) -> Permitted:
     limits = paced_for(terms.limits, checked(top) if BY_NAME[terms.engine].containers else 0)
     reading = Reading(terms._replace(limits=limits), top.get("name").text(), RULES)
     permitted = reading.mapping(top, "")
+    if BY_NAME[terms.engine].containers:
+        rights.vault(reading, top.get("x-pushrod").get("backups").get("to"))
     wants = [w for w in reading.wants if not grants.covered(w.word, terms.allowed)]
     if wants:
         refuse(wants, reading.app or "APP")

@@ -78,6 +78,7 @@ ALLOWABLE: list[tuple[dict[str, Any], str, str]] = [
     (volume(name="shop-blog_data"), "volumes.data.name", "volume:shop-blog_data"),
     (web(build={"additional_contexts": {"a": "/srv"}}), SERVICE + "build.additional_contexts.a", "/srv"),
     ({"secrets": {"s": {"file": "/etc/secret"}}}, "secrets.s.file", "/etc/secret"),
+    ({"x-pushrod": {"backups": {"to": "offsite"}}}, "x-pushrod.backups.to", "vault:offsite"),
     ({"configs": {"c": {"file": "/etc/hosts"}}}, "configs.c.file", "/etc/hosts"),
 ]  # fmt: skip
 
@@ -159,6 +160,7 @@ def test_nobody_can_allow_these_requests(document: dict[str, Any], where: str) -
         volume(driver="local"),
         volume(driver_opts={"type": "tmpfs", "o": "size=1m", "device": "tmpfs"}),
         {"networks": {"n": {"external": True, "name": "foo"}}},
+        *({"x-pushrod": {"backups": {"to": name}}} for name in ("default", "none")),
         {"secrets": {"a": {"environment": "A"}, "b": {"file": "b.txt"}}, "configs": {"c": {"content": "x"}}},
     ],
 )
