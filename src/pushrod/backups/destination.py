@@ -9,7 +9,9 @@ import errno
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, Protocol, TypeVar
+from typing import Annotated, BinaryIO, Protocol, TypeVar
+
+import msgspec
 
 from pushrod.core.errors import StoreError
 from pushrod.core.patterns import lazy
@@ -20,6 +22,9 @@ from pushrod.system.streams import Measured, Source
 
 Record = TypeVar("Record", bound=Value)
 """What a backup's record says; `catalogue.Backup`."""
+
+FileName = Annotated[str, msgspec.Meta(pattern=r"\A[^/.][^/]*\Z")]
+"""The name of a file in a record, never a path: a record may have come back from a vault."""
 
 RECORD = "backup.json"
 _NAME = lazy(r"\d{4}-\d\d-\d\dT\d\d-\d\d-\d\dZ")

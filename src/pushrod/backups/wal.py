@@ -16,10 +16,13 @@ from pathlib import Path
 import msgspec
 
 from pushrod.backups import copies
+from pushrod.backups.destination import FileName
+from pushrod.core import limits
 from pushrod.core.errors import PushrodError
 from pushrod.core.times import seconds_since, to_the_minute
 from pushrod.core.traits import BY_NAME
 from pushrod.core.values import Diagnostic, Release, Value
+from pushrod.engines import machine
 from pushrod.state import releases
 from pushrod.state.apps import App
 from pushrod.state.records import read_json
@@ -30,13 +33,14 @@ FORMER = "former"
 """The directory with the log of the cluster before."""
 
 _LOG = 1 << 30  # bytes of log after which a new base backup is taken, unless the database is larger
+_PART = 3  # base backups are taken so often that the log of two takes two thirds of the limit
 _LATE = 300.0  # seconds without a copy of the log after which it is a finding
 
 
 class Base(Value, frozen=True):
     """A base backup: it serves times from `at` on, with the log from position `begin` on."""
 
-    name: str
+    name: FileName
     at: str
     begin: int
     size: int
@@ -73,7 +77,7 @@ class State(Value, frozen=True):
     at: str = ""
     bases: tuple[Base, ...] = ()
     gaps: tuple[Gap, ...] = ()
-    segments: dict[str, str] = {}
+    segments: dict[FileName, str] = {}
     trouble: Trouble | None = None
     base_trouble: Trouble | None = None
 
@@ -146,6 +150,23 @@ def leading_to(app: App, store: str, until: str) -> tuple[State, Path]:
     return known, place(app, store)
 
 
+def size(app: App) -> int:
+    """The bytes of the logs of an app's stores, without base backups and clusters before."""
+    states = (state(app, store) for store in stores(app))
+    return sum(len(known.segments) * known.segment_size for known in states)
+
+
+def most(app: App) -> int:
+    """How many bytes of log an app may have here; twice as many while a base backup is taken, which ends that."""
+    allowed = machine.of(app.root, app.name).store_log
+    return 2 * allowed if locks.locked(base_lock(app)) else allowed
+
+
+def base_lock(app: App) -> Path:
+    """The lock that is held while a base backup is taken."""
+    return app.directory / "wal-base.lock"
+
+
 def in_trouble(app: App) -> bool:
     """Whether the last run could not copy an app's logs: the next run does so after those of others."""
     try:
@@ -158,6 +179,17 @@ def examine(app: App, release: Release) -> Iterator[Diagnostic]:
     """Diagnostics of an app's logs: copying failed, or is late; no base backup could be taken."""
     if not keeps_log(app, release):
         return
+    allowed = machine.of(app.root, app.name).store_log
+    if size(app) > allowed * 3 // 4:
+        detail = (
+            f"the log of its databases takes {size(app) // 10**6} MB here; at {allowed // 10**6} MB it is not copied "
+            "any more, until there is a new base backup"
+        )
+        remedy = (
+            f"`pushrod db archive --app {app.name}` takes one; or more room: "
+            f"{limits.option('store_log', 2 * allowed)} --app {app.name}"
+        )
+        yield Diagnostic(f"app {app.name}", "warning", detail, remedy)
     for store in running(app, release):
         known = state(app, store)
         if known.base_trouble:
@@ -179,14 +211,16 @@ def base_due(app: App) -> bool:
     release = releases.up(app)
     if release is None or not keeps_log(app, release):
         return False
-    return any(is_base_due(state(app, store)) for store in running(app, release))
+    return any(is_base_due(app, state(app, store)) for store in running(app, release))
 
 
-def is_base_due(known: State) -> bool:
+def is_base_due(app: App, known: State) -> bool:
     """Whether a store needs a new base backup: there is none, or none after the last gap, or it is old, or much log
     follows it."""
     unbroken = known.gaps[-1].end if known.gaps else 0
     if not known.bases or known.bases[-1].begin < unbroken:
         return True
     last = known.bases[-1]
-    return not -_LATE <= seconds_since(last.at) < WEEK or known.end - last.begin > max(_LOG, last.size)
+    share = machine.of(app.root, app.name).store_log // (_PART * len(stores(app)))
+    much = min(max(_LOG, last.size), share)
+    return not -_LATE <= seconds_since(last.at) < WEEK or known.end - last.begin > much

@@ -6,6 +6,7 @@ bound; what it had to remove before that is a gap, and a new base backup follows
 
 import contextlib
 import os
+from collections.abc import Callable
 
 import msgspec
 
@@ -15,9 +16,11 @@ from pushrod.backups import wal
 from pushrod.backups.destination import SPARE, Spared
 from pushrod.backups.failures import recorded
 from pushrod.backups.wal import FORMER, Base, Gap, State, Trouble
+from pushrod.core import limits
 from pushrod.core.errors import BusyError, PushrodError, StoreError
 from pushrod.core.times import now, seconds_since
 from pushrod.core.values import Release
+from pushrod.engines import machine
 from pushrod.engines.protocols import Engine
 from pushrod.state.apps import App
 from pushrod.stores.backup_drivers import Logged
@@ -54,10 +57,10 @@ def take_bases(app: App, engine: Engine, release: Release) -> None:
     Raises the first error, which is also recorded, after all stores have been tried.
     """
     failed: list[PushrodError] = []
-    with locks.lock(app.directory / "wal-base.lock", purpose="taking a base backup", timeout=_PATIENCE):
+    with locks.lock(wal.base_lock(app), purpose="taking a base backup", timeout=_PATIENCE):
         for logged in _logged(engine, app, release):
             log = _StoreLog(app, logged)
-            if logged.store not in wal.stores(app) or not wal.is_base_due(wal.state(app, logged.store)):
+            if logged.store not in wal.stores(app) or not wal.is_base_due(app, wal.state(app, logged.store)):
                 continue
             try:
                 with recorded(log.base_failed, str(log.place)):
@@ -108,6 +111,10 @@ class _StoreLog:
         name = now().replace(":", "-")[:19] + "Z"
         path, new = self.place / "bases" / f"{name}.tar", self.place / "bases" / ".new"
         try:
+            with wal.lock(self._app, _PATIENCE):  # the server must keep what is written from now on
+                self._state = wal.state(self._app, self._store)
+                self._forget_useless()
+                self._copy(self._log.position())
             with new.open("wb") as out:
                 os.fchmod(out.fileno(), 0o600)
                 sink = Measured(Spared(out, new.parent, 2 * SPARE))  # less would stop the log
@@ -157,6 +164,7 @@ class _StoreLog:
 
     def _copy(self, at: Position) -> None:
         if not at.held:
+            self._check_share(at.segment_size, at.segment_size)
             free = files.free_space(self.place)
             self._check_space(free)
             self._log.hold(min(_HELD, free // 4))
@@ -170,6 +178,7 @@ class _StoreLog:
         if at.end - begin > _MOST:
             raise StoreError(f"its log is {(at.end - begin) >> 30} GB ahead", where=str(self.place))
         if at.end > self._state.end:
+            self._check_share(at.end - begin, at.segment_size)
             segments = dict(self._state.segments)
             for name in logs.segments(self._log, at.timeline, at.segment_size, begin, at.end):
                 self._check_space(files.free_space(self.place))
@@ -227,22 +236,52 @@ class _StoreLog:
         gap = Gap(known.end, at.kept, known.at, at.at)
         self._write(gaps=(*known.gaps, gap))
 
-    def _prune(self) -> None:
-        """Remove what only older base backups need."""
+    def _forget_useless(self) -> None:
+        """Remove the log since a gap after which there is no base backup: none can begin in it any more."""
         known = self._state
-        bases = known.bases[-_BASES:]
+        begin = known.gaps[-1].end if known.gaps else known.end
+        if not any(base.begin >= begin for base in known.bases):
+            useless = range(begin // known.segment_size, known.end // known.segment_size)
+            self._keep(lambda number: number not in useless)
+
+    def _prune(self) -> None:
+        """Remove what only older base backups need; of much log also what only the last one but one needs."""
+        known = self._state
+        allowed = machine.of(self._app.root, self._app.name).store_log
+        bases = known.bases[-_BASES:] if wal.size(self._app) < allowed * 2 // 3 else known.bases[-1:]
         oldest = bases[0].begin // known.segment_size
+        gaps = tuple(gap for gap in known.gaps if gap.end > bases[0].begin)
+        self._write(bases=bases, gaps=gaps)
+        self._keep(lambda number: number >= oldest)
+
+    def _keep(self, wanted: Callable[[int], bool]) -> None:
+        """Keep these segments, by their numbers, and the base backups of the record."""
+        known = self._state
         segments = {
             name: digest
             for name, digest in known.segments.items()
-            if self._log.number(name, known.segment_size) >= oldest
+            if wanted(self._log.number(name, known.segment_size))
         }
-        gaps = tuple(gap for gap in known.gaps if gap.end > bases[0].begin)
-        self._write(bases=bases, segments=segments, gaps=gaps)
-        kept = {*segments, *(f"{base.name}.tar" for base in bases)}
+        self._write(segments=segments)
+        kept = {*segments, *(f"{base.name}.tar" for base in known.bases)}
         for path in (*(self.place / "log").iterdir(), *(self.place / "bases").iterdir()):
             if path.name not in kept and path.name != ".new":
                 files.remove(path)
+
+    def _check_share(self, new: int, size: int) -> None:
+        """If this many bytes of log, in segments of a size, are more than the app may have here, copy nothing, and
+        let the server remove its log."""
+        held, allowed = wal.size(self._app), wal.most(self._app)
+        if held + -(-new // size) * size <= allowed:
+            return
+        self._log.release()
+        raise StoreError(
+            f"the app has {held // 10**6} MB of log here, of {allowed // 10**6} MB that this machine allows: it is "
+            "not copied, and the server no longer keeps it",
+            where=str(self.place),
+            hint="a new base backup follows; the host's owner can raise it: "
+            f"{limits.option('store_log', 2 * allowed)} --app {self._app.name}",
+        )
 
     def _check_space(self, free: int) -> None:
         """If little space is left, copy nothing, and let the server remove its log."""

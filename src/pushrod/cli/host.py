@@ -127,7 +127,7 @@ def limits_command(changes: tuple[str, ...], app: str, root: str | None, as_json
         option = f" --app {app}" if app else ""
         _as_root(root, f"limits{option} {' '.join(changes)}", app)
         host_limits.change(where, changes, app)
-    current, usual = machine.of(where, app), machine.limits(HostSettings())
+    current, usual = machine.of(where, app), machine.limits(HostSettings(), place=where.path)
     if as_json:
         print_json(current)
         return

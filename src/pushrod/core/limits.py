@@ -18,11 +18,13 @@ _STEP = 128 * MIB
 
 
 class Machine(NamedTuple):
-    """What can be shared out: bytes of memory, processors, and the kernel's maximum number of tasks."""
+    """What can be shared out: bytes of memory, processors, the kernel's maximum number of tasks, and bytes of the
+    file system of ROOT."""
 
     memory: int
     cpus: int
     tasks: int
+    disk: int = 64 * GIB
 
 
 class Limits(Value, frozen=True):
@@ -54,6 +56,7 @@ class Limits(Value, frozen=True):
     client_connections: int
     app_requests: int
     app_connections: int
+    store_log: int = 16 * GIB
     push_size: int = 2 * GIB
     repository_size: int = 10 * GIB
     tree_size: int = 2 * GIB
@@ -99,6 +102,7 @@ LIMITS = {
     "client_connections": Limit("count", 10, "connections of one client address, if the kernel can count them"),
     "app_requests": Limit("count", 10, "concurrent requests to one app, of all clients together"),
     "app_connections": Limit("count", 64, "connections of a release to other networks; at most 1/32 new per second"),
+    "store_log": Limit("size", MIB, "log of an app's databases that is kept for recovery to a point in time"),
     "push_size": Limit("size", MIB, "packed size of one push"),
     "repository_size": Limit("size", MIB, "total size of an app's repository"),
     "tree_size": Limit("size", MIB, "all files of a commit that is deployed"),
@@ -151,6 +155,7 @@ def defaults(machine: Machine) -> Limits:
         app_connections=16384
         if machine.memory > 4 * GIB
         else 4096,  # the kernel's own table is 262,144 or less
+        store_log=max(GIB, _whole(machine.disk // 4, GIB)),
     )
 
 

@@ -1,4 +1,4 @@
-"""This machine's memory, processors and tasks, from which the limits of apps are computed."""
+"""This machine's memory, processors, tasks and disk, from which the limits of apps are computed."""
 
 from pathlib import Path
 
@@ -10,22 +10,24 @@ _THREADS = Path("/proc/sys/kernel/threads-max")  # the kernel's limit on tasks (
 _FEW = 8192  # tasks, if the kernel does not report a limit
 
 
-def measure() -> Machine:
-    """Measure this machine."""
+def measure(place: Path) -> Machine:
+    """Measure this machine, and the file system that has a path."""
     import psutil
 
     tasks = int(_THREADS.read_text()) if _THREADS.exists() else _FEW
-    return Machine(psutil.virtual_memory().total, psutil.cpu_count() or 1, tasks)
+    there = next(p for p in (place, *place.parents) if p.exists())
+    disk = psutil.disk_usage(str(there)).total
+    return Machine(psutil.virtual_memory().total, psutil.cpu_count() or 1, tasks, disk)
 
 
 def of(root: Root, app: str = "") -> Limits:
     """The limits of a root's apps, or of one app; an embedded root has the defaults, changed by its `limits.json`."""
-    return limits(root.host_settings or HostSettings(limits=_own(root)), app)
+    return limits(root.host_settings or HostSettings(limits=_own(root)), app, root.path)
 
 
-def limits(settings: HostSettings, app: str = "") -> Limits:
-    """The limits that a host's settings give on this machine, for all apps or for one."""
-    return resolve(measure(), settings.limits, settings.app_limits.get(app, {}))
+def limits(settings: HostSettings, app: str = "", place: Path = Path("/")) -> Limits:
+    """The limits that a host's settings give on this machine, whose apps are at `place`, for all apps or for one."""
+    return resolve(measure(place), settings.limits, settings.app_limits.get(app, {}))
 
 
 def _own(root: Root) -> dict[str, float]:

@@ -327,6 +327,97 @@ def test_a_disk_that_is_nearly_full_frees_the_servers_log_and_is_told(
     assert (wal.state(app, "db").trouble, not list(wal.examine(app, release))) == (None, True)
 
 
+@pytest.fixture
+def narrow(root: Root) -> int:
+    """The most that an app may have of log here."""
+    most = 8 * SIZE
+    files.write(root.path / "limits.json", f'{{"store_log": {most}}}')
+    return most
+
+
+def there(app: App) -> set[str]:
+    """The files of the log and of base backups, which must be those of the record."""
+    known, place = wal.state(app, "db"), wal.place(app, "db")
+    result = {p.name for p in place.glob("*/*")}
+    assert result == {*known.segments, *(f"{b.name}.tar" for b in known.bases)}
+    return result
+
+
+def filled(app: App, engine: Engine, release: Release, server: Server) -> None:
+    """Write more than may be copied; the server then loses it."""
+    server.written += b"y" * 9 * SIZE
+    with pytest.raises(StoreError, match="it is not copied") as refused:
+        wal_receiving.receive(app, engine, release)
+    assert "pushrod host limits store-log=1M --app shop" in refused.value.hint
+    assert server.slot == ""
+    server.first = len(server.written) // SIZE
+
+
+def test_log_beyond_the_share_of_an_app_is_not_copied_and_the_next_base_backup_begins_anew(
+    app: App, engine: Engine, release: Release, server: Server, narrow: int
+) -> None:
+    """The alarm comes before that; the app notices nothing."""
+    wal_receiving.receive(app, engine, release)
+    wal_receiving.take_bases(app, engine, release)
+    assert not list(wal.examine(app, release)) and not wal.base_due(app)
+    server.written += b"y" * 6 * SIZE
+    wal_receiving.receive(app, engine, release)
+    (diagnostic,) = wal.examine(app, release)
+    assert (diagnostic.state, "at 0 MB it is not copied" in diagnostic.detail) == ("warning", True)
+    assert wal.base_due(app)
+    before = wal.state(app, "db")
+    filled(app, engine, release, server)
+    after = wal.state(app, "db")
+    assert (after.end, after.bases, after.segments) == (before.end, before.bases, before.segments)
+    assert after.trouble and "not copied" in after.trouble.what
+    wal_receiving.receive(app, engine, release)  # as far as there is room, after a gap
+    for _ in range(3):
+        filled(app, engine, release, server)
+    known = wal.state(app, "db")
+    assert (known.bases, [g.begin for g in known.gaps], wal.size(app)) == (before.bases, [before.end], narrow)
+
+    wal_receiving.take_bases(app, engine, release)
+    wal_receiving.receive(app, engine, release)
+    known = wal.state(app, "db")
+    (base,) = known.bases
+    assert (known.gaps, known.trouble, server.slot, wal.base_due(app)) == ((), None, "reserved", False)
+    assert base.begin >= before.end and wal.size(app) <= narrow
+    assert len(there(app)) == 1 + len(known.segments)
+    assert not list(wal.examine(app, release))
+
+
+def test_a_base_backup_during_which_too_much_is_written_fails_and_the_next_one_has_room(
+    app: App, engine: Engine, release: Release, server: Server, narrow: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wal_receiving.receive(app, engine, release)
+    wal_receiving.take_bases(app, engine, release)
+    filled(app, engine, release, server)
+    wal_receiving.receive(app, engine, release)
+    assert wal.base_due(app)  # there is a gap
+    (first,) = wal.state(app, "db").bases
+    for _ in range(3):
+        with monkeypatch.context() as patch:
+
+            def base(sink: Sink) -> None:
+                type(server).base(server, sink)
+                server.written += b"y" * 9 * SIZE
+                wal_receiving.receive(app, engine, release)  # the timer copies it meanwhile
+                server.written += b"y" * 9 * SIZE
+
+            patch.setattr(server, "base", base)
+            with pytest.raises(StoreError, match="it is not copied"):
+                wal_receiving.take_bases(app, engine, release)
+        assert wal.state(app, "db").bases == (first,)
+        assert narrow < wal.size(app) <= 2 * narrow  # the older log still serves
+        server.first = len(server.written) // SIZE
+        there(app)
+    wal_receiving.take_bases(app, engine, release)
+    known = wal.state(app, "db")
+    assert known.bases[0] == first and len(known.bases) == 2
+    assert wal.size(app) <= narrow and not wal.base_due(app)
+    there(app)
+
+
 def test_an_error_is_told_since_it_began(
     app: App, engine: Engine, release: Release, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
