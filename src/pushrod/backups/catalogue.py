@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 from pushrod.backups import copies, wal, wal_copies
 from pushrod.backups.copies import Copy
-from pushrod.backups.destination import Destination, Directory
+from pushrod.backups.destination import Destination, Directory, FileName
 from pushrod.core.errors import UnknownNameError
 from pushrod.core.times import seconds_since, to_the_minute
 from pushrod.core.traits import BY_NAME
@@ -31,7 +31,7 @@ class File(Value, frozen=True):
     """One store in a backup: its file and contents. `rows` counts by table; empty for a store without tables."""
 
     store: str
-    name: str
+    name: FileName
     version: str
     bytes: int
     sha256: str
@@ -42,7 +42,7 @@ class Backup(Value, frozen=True):
     """A backup: when it was taken (`name` is its directory), of which release, and its files."""
 
     app: str
-    name: str
+    name: FileName
     at: str
     release: int
     commit: str

@@ -1,33 +1,31 @@
 """Rebuilding a host from a vault: every app with its files, secrets, certificates and databases.
 
 Images are built again from the commits. A database is restored before the first instance starts, so no app ever
-serves without its data.
+serves without its data. What is not known to belong into a copy is left in it (`admission`).
 """
 
+import contextlib
+import os
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import msgspec
-
 from pushrod.adapters.restic import Snapshot
-from pushrod.backups import staging, vaulting, wal_copies
+from pushrod.backups import admission, vaulting, wal_copies
 from pushrod.backups.points import Points
-from pushrod.backups.staging import Contents
 from pushrod.core.errors import PushrodError, StoreError, UnknownNameError
 from pushrod.core.progress import Progress
 from pushrod.core.values import Value
 from pushrod.engines.protocols import Engine
+from pushrod.provisioning import installation, keys
 from pushrod.releases.app_lifecycle import make_places
+from pushrod.state import releases
 from pushrod.state.apps import App, Root, check_name
-from pushrod.state.records import read_json
 from pushrod.state.vaults import Vault
 from pushrod.system import files, signals
 
-# This host has its own: how it was set up, and who did what on it.
-_LEFT = frozenset({staging.CONTENTS, "host.json", "audit"})
 _HOST = "host"  # the tag of the host's own files
-_DAMAGED = "the vault returns other files than were sent: choose an older copy with restic, by hand"
+_SHA256 = 64  # digits of the name of a commit in a repository that uses it
 
 
 class Rebuilt(Value, frozen=True):
@@ -71,20 +69,45 @@ def rebuild(
     """Rebuild each app from its copy. If one fails, its error is yielded, and the next follows."""
     root = engine.root
     if (own := copies.get("")) is not None:
-        with vaulting.outgoing(root) as work:
-            vaulting.fetch(root, vault, own.id, 0, work / "host")
-            _checked(work / "host")
-            for path in sorted((work / "host").iterdir()):
-                if path.name not in _LEFT:
-                    _place(path, root.path / path.name)
-    for name in sorted(filter(None, copies)):
-        app = App(root, check_name(name))
         try:
-            yield _rebuilt(app, engine, vault, copies[name], progress)
+            _rebuild_host(root, vault, own, progress, hosted=engine.traits.hosted)
+        except (PushrodError, OSError) as e:
+            error = files.os_error(e, str(root.path)) if isinstance(e, OSError) else e
+            error.app = "the host's own files"
+            yield error
+    for name in sorted(filter(None, copies)):
+        try:
+            yield _rebuilt(App(root, check_name(name)), engine, vault, copies[name], progress)
         except PushrodError as e:
             yield e.of(name)
         except OSError as e:
-            yield files.os_error(e, str(app.directory)).of(name)
+            yield files.os_error(e, str(root.apps_directory / name)).of(name)
+
+
+def _rebuild_host(root: Root, vault: Vault, own: Snapshot, progress: Progress, *, hosted: bool) -> None:
+    with vaulting.outgoing(root) as work:
+        vaulting.fetch(root, vault, own.id, 0, work / "host")
+        admission.checked(work / "host")
+        admission.take(work / "host", work / "taken", admission.OF_HOST)
+        for name in ("authority", "certbot"):
+            _place(work / "taken" / name, root.path / name)
+        known = work / "taken" / keys.PLACE
+        if hosted and known.exists():
+            _take_keys(root, known.read_text(errors="replace"), progress)
+
+
+def _take_keys(root: Root, text: str, progress: Progress) -> None:
+    """Let the same people push: with lines written anew, because a line of that file can let somebody do anything."""
+    here = keys.KeyFile(root.path / keys.PLACE, (os.geteuid(), os.getegid()))
+    added = []
+    for line in text.splitlines():
+        with contextlib.suppress(PushrodError, LookupError, ValueError):  # not ours, or it is here already
+            if (key := keys.read_line(line)) is not None:
+                key = keys.parse(f"{key.kind} {key.body}", name=key.name, apps=key.apps)
+                here.add(key, installation.program(), root.path)
+                added.append(f"{key.name} ({', '.join(key.apps) or 'every app'})")
+    if added:
+        progress.note(f"these keys may push again: {', '.join(added)}")
 
 
 def _rebuilt(app: App, engine: Engine, vault: Vault, snapshot: Snapshot, progress: Progress) -> Rebuilt:
@@ -96,23 +119,29 @@ def _rebuilt(app: App, engine: Engine, vault: Vault, snapshot: Snapshot, progres
         )
     root = app.root
     with vaulting.outgoing(root) as work:
-        returned = work / app.name
+        returned = work / "returned"
         vaulting.fetch(root, vault, snapshot.id, 0, returned)
-        contents = _checked(returned)
+        contents = admission.checked(returned)
         if contents.app != app.name:
-            raise StoreError("it is the copy of another app", where=f"snapshot {snapshot.id}", hint=_DAMAGED)
+            where = f"snapshot {snapshot.id}"
+            raise StoreError("it is the copy of another app", where=where, hint=admission.DAMAGED)
+        left = admission.take(returned, work / "taken", admission.of_app(app.name, contents.backup))
+        source = App(Root(work / "taken"), app.name)
+        # Until its databases are restored, no timer may back them up, copy their log, or start its instances.
+        settings = admission.settings(app, source.settings, releases.live(source))
+        source.save(settings)
         root.create()
         with signals.uninterrupted():  # what is there has to be complete, or not be there
-            _place(returned / "edge", root.edge)
-            source = App(Root(returned), app.name)
-            # Until its databases are restored, no timer may back them up, copy their log, or start its instances.
-            source.save(msgspec.structs.replace(source.settings, down=True))
+            _place(work / "taken" / "edge", root.edge)
             files.remove_tree(app.directory)
-            shutil.copytree(source.directory, app.directory, symlinks=True)
-            make_places(app)
-    wal_copies.fetch(app, vault, snapshot.hostname)
+            shutil.move(source.directory, app.directory)
+            make_places(app, sha256=len(contents.commit) == _SHA256)
+    messages = [
+        *admission.messages(app, settings.allowed, left),
+        *wal_copies.fetch(app, vault, snapshot.hostname),
+    ]
     points = Points(app, engine, progress)
-    messages = points.revive(contents.backup, points.catch_up)
+    messages += points.revive(contents.backup, points.catch_up)
     return Rebuilt(app.name, contents.at, *_live(app, engine, progress), tuple(messages))
 
 
@@ -122,12 +151,6 @@ def _live(app: App, engine: Engine, progress: Progress) -> tuple[int, str]:
     line = Pipeline(app, engine, progress)
     release = line.context.live()
     return (release.number if release else 0), line.url
-
-
-def _checked(place: Path) -> Contents:
-    contents = read_json(place / staging.CONTENTS, Contents, restore=_DAMAGED)
-    staging.compare(place, contents)
-    return contents
 
 
 def _place(source: Path, target: Path) -> None:

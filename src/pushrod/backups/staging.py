@@ -121,5 +121,7 @@ def _digests(place: Path) -> Iterator[tuple[str, str]]:
             relative = str(path.relative_to(place))
             if path.is_symlink():
                 yield relative, f"-> {path.readlink()}"
+            elif not path.is_file():
+                yield relative, "no file"  # a pipe or a device, which nobody may read
             elif relative != CONTENTS:
                 yield relative, files.digest(path)

@@ -14,10 +14,10 @@ from pathlib import Path
 import msgspec
 
 from pushrod.adapters.restic import Repository
-from pushrod.backups import copies, vaulting, wal, wal_receiving
+from pushrod.backups import admission, copies, vaulting, wal, wal_receiving
 from pushrod.backups.failures import recorded
 from pushrod.backups.wal import State, Trouble
-from pushrod.core.errors import BusyError, PushrodError, StoreError
+from pushrod.core.errors import BusyError, PushrodError, StateError, StoreError
 from pushrod.core.times import now, seconds_since, to_the_minute
 from pushrod.core.traits import BY_NAME
 from pushrod.core.values import Diagnostic, Release, Value
@@ -61,13 +61,25 @@ def sent(app: App) -> Sent:
     return read_json(path, Sent, restore=hint) if path.exists() else Sent()
 
 
-def fetch(app: App, vault: Vault, host: str) -> None:
-    """Fetch the newest copy of a host's logs of an app, if there is one."""
+def fetch(app: App, vault: Vault, host: str) -> list[str]:
+    """Fetch the newest copy of a host's logs of an app, if there is one. Returns messages for the user."""
     far = vaulting.repository(app.root, vault)
     snapshots = [s for s in far.snapshots(_tag(app)) if s.hostname == host]
-    if snapshots:
-        files.remove_tree(wal.place(app))
-        vaulting.fetch(app.root, vault, snapshots[-1].id, 0, wal.place(app))
+    if not snapshots:
+        return []
+    files.remove_tree(wal.place(app))
+    with vaulting.outgoing(app) as work:
+        vaulting.fetch(app.root, vault, snapshots[-1].id, 0, work / "log")
+        admission.take(work / "log", wal.place(app), admission.OF_LOG)
+    unusable = []
+    for store in wal.stores(app):
+        try:
+            wal.state(app, store)
+            wal.former(app, store)
+        except StateError as e:
+            files.remove_tree(wal.place(app, store))
+            unusable.append(f"the log of {store} is not used: {e.what}")
+    return unusable
 
 
 def _tag(app: App) -> str:

@@ -76,6 +76,18 @@ def test_a_backup_is_found_by_the_beginning_of_its_name(app: App) -> None:
         catalogue.find(app, "../secrets")
 
 
+@pytest.mark.parametrize("name", ["../../zoo/backups/2026-11-23T05-56-45Z", "/etc", "..", "a/b", ""])
+def test_a_record_names_no_file_elsewhere(app: App, name: str) -> None:
+    """It may have come back from a vault; what it names would be restored into the app's database."""
+    file = catalogue.File(store="postgres", name=name, version="18.6", bytes=3, sha256="digest")
+    for changes in ({"files": (file,)}, {"name": name}):
+        made = make(app)
+        record = catalogue.Backup(**msgspec.structs.asdict(catalogue.find(app)) | changes)
+        files.write(app.backups / made / "backup.json", msgspec.json.encode(record))
+        with pytest.raises(StateError, match="cannot be read"):
+            catalogue.find(app)
+
+
 def test_an_unreadable_record_is_an_error_with_its_place(app: App) -> None:
     name = make(app)
     (app.backups / name / "backup.json").write_text("{")

@@ -39,7 +39,7 @@ def test_no_timer_touches_an_app_until_its_databases_are_restored(
 
     seen: list[tuple[bool, object]] = []
     monkeypatch.setattr(vaulting, "fetch", fetch)
-    monkeypatch.setattr(wal_copies, "fetch", lambda *_: None)
+    monkeypatch.setattr(wal_copies, "fetch", lambda *_: [])
     monkeypatch.setattr(Points, "revive", revive)
     vault = Vault(name="default", url="/mnt/far", password="p", created=now())
     (result,) = rebuild.rebuild(engine, vault, {app.name: Snapshot("1", now())}, Steps())

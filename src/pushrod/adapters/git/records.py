@@ -11,7 +11,7 @@ from pushrod.system import files, misplaced, processes
 
 def create_state(path: Path) -> None:
     """Create an app's state repository."""
-    if not (path / ".git").exists():
+    if not (path / ".git" / "config").exists():
         misplaced.make_way(path, directory=True)
         path.mkdir(parents=True, exist_ok=True)
         git(path, "init", "--quiet", "--template=", f"--initial-branch={BRANCH}")

@@ -143,7 +143,7 @@ def create_repository(
     creates no refs for them. A push from a shallow clone reaches `pre-receive` too, which reports what is missing;
     Git itself would refuse it with a less helpful message.
     """
-    if not path.exists():
+    if not (path / "config").exists():
         create_bare(path, sha256=sha256)
     # or the user's own setting would take precedence
     git(path, "config", "core.hooksPath", str(path / "hooks"))
