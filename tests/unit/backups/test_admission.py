@@ -183,7 +183,7 @@ def _pipe(place: Path) -> None:
 
 
 def _link(place: Path) -> None:
-    (place / staging.CONTENTS).unlink()
+    (place / staging.CONTENTS).rename(place.parent / "another")
     (place / staging.CONTENTS).symlink_to(place.parent / "another")
 
 
