@@ -12,6 +12,7 @@ import pytest
 
 from devtools import java
 from devtools.apps import Machine
+from devtools.servers import free_port
 from devtools.shop import LONGEST
 
 pytestmark = pytest.mark.integration
@@ -124,3 +125,47 @@ def test_builds_of_gradle_with_and_without_a_wrapper(new_machine: Callable[[], M
     body, output = pushed(machine, "gradlew", {**files, "gradlew": wrapper, "src/main/resources/x": ""})
     assert body == "hello"
     assert "the wrapper runs" in output
+
+
+WRAPPER = """\
+class Wrapper {
+  public static void main(String[] words) throws Exception {
+    var settings = new java.util.Properties();
+    settings.load(new java.io.FileInputStream("gradle/wrapper/gradle-wrapper.properties"));
+    System.out.println("Downloading " + settings.getProperty("distributionUrl"));
+    new java.net.URL(settings.getProperty("distributionUrl")).openStream();
+  }
+}
+"""
+
+
+@pytest.mark.skipif(
+    not shutil.which("javac"), reason="no javac on this machine (Debian: default-jdk-headless)"
+)
+def test_a_gradle_that_a_wrapper_cannot_download_is_one_error_and_the_live_release_serves(
+    new_machine: Callable[[], Machine],
+) -> None:
+    """The wrapper does what Gradle's own does first, with the address of a server that is not there."""
+    app, address = new_machine().app("wrapped"), f"http\\://127.0.0.1\\:{free_port()}/gradle.zip"
+    before = app.get().body
+    app.tree.commit(
+        {
+            "compose.yaml": compose(8080),
+            "Dockerfile": "FROM gradle:8-jdk17 AS build\nWORKDIR /src\nCOPY . .\nRUN ./gradlew assemble\n"
+            "FROM eclipse-temurin:17-jre\nCOPY --from=build /src/build/libs/app.jar /app.jar\n"
+            'CMD ["java", "-jar", "/app.jar", "hello"]\n',
+            "build.gradle": GRADLE,
+            "src/main/java/shop/App.java": APP,
+            "gradlew": "#!/bin/sh\nexec java gradle/wrapper/Wrapper.java\n",
+            "gradle/wrapper/Wrapper.java": WRAPPER,
+            "gradle/wrapper/gradle-wrapper.properties": f"distributionUrl={address}\n",
+        }
+    )
+    assert app.pushrod("plan").ok
+    refused = app.pushrod("deploy")
+    assert refused.status == 5
+    assert refused.err.count("pushrod: ") == 1
+    assert "web: `gradlew`, the project's own wrapper, cannot start Gradle" in refused.err
+    assert "distributionUrl" in refused.err
+    assert "java.net.ConnectException" in refused.err
+    assert (app.get().body, app.get().release) == (before, 1)
