@@ -22,14 +22,14 @@ LACKING = {
     "the superuser of the image, in an address in the code": ("web: `db` is the name", "app.py:2"),
     "a Redis with a password": ("web: `cache` is the name", "app.py:2"),
     "a script of the project, run by sh": ("web: `/code/data/name.txt` is a path", "app.py:2"),
-    "services that call each other by name": (": `api` is the name", "worker.py:4"),
+    "services that call each other by name": ("worker: `api` is the name", "worker.py:4"),
     "IPv6, and two ports of one program": ("web: `web` is the name", "app.py:4"),
     "static files that the image's build collects": (
         "web: `/code/static` is a path",
         "services.web.environment.STATIC",
     ),
-    "a worker and a scheduler beside the site": (": `redis` is the name", "app.py:4"),
-    "a job that must end before the site starts": (": `db` is the name", ".py:"),
+    "a worker and a scheduler beside the site": ("web: `redis` is the name", "app.py:4"),
+    "a job that must end before the site starts": ("web: `db` is the name", "app.py:3"),
     "a pulled image of Python that runs the commit": ("web: `/app/name.txt` is a path", "app.py:2"),
     "SQLite in a volume": ("web: `db` cannot be mounted at /data", "services.web.volumes"),
     "a health check that fetches a path, and a service that waits for it": (
@@ -46,7 +46,7 @@ ELSEWHERE = {
     "several stages, and an environment copied between them": "hello/",
     "code mounted over the image's, as for development": "development/",
 }
-SEEN = ("a port in the code, and Redis by its name", "a pulled image of Python that runs the commit")
+SEEN = ("services that call each other by name", "a pulled image of Python that runs the commit")
 
 
 @pytest.fixture(scope="module")

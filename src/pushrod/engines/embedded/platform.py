@@ -1,6 +1,7 @@
 """The embedded engine's own parts: the supervisor, the edge, and the rotation of the edge's logs."""
 
 import contextlib
+import itertools
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -8,10 +9,11 @@ from typing import TYPE_CHECKING
 
 from pushrod.core.errors import HostError, PushrodError, StateError
 from pushrod.core.processes import Process
-from pushrod.core.values import Diagnostic, Manifest
+from pushrod.core.values import Diagnostic, Manifest, Service
 from pushrod.engines import machine
 from pushrod.engines.embedded import diagnostics, ports, rooms, volumes
 from pushrod.engines.embedded.context import SYSTEM, Context
+from pushrod.engines.embedded.image_uses import Use
 from pushrod.engines.protocols import Document
 from pushrod.state.apps import App
 from pushrod.state.secrets import Secrets
@@ -132,13 +134,15 @@ class Platform:
 
         may_cover, refusal = partial(rooms.may_cover, self._context), rooms.refusal(self._context)
         known = {*Secrets(app).variables(), *rooms.variables(manifest)} if refusal else set()
+        lacking = list[tuple[Service, Use]]()
         for service in manifest.stateless:
             images.check(service, checkout, self._context.root.environments)
             if service.volumes and (service.replicas or service.release):
                 volumes.check(app, service, images.layout(service, checkout), checkout, refusal, may_cover)
             if refusal:
                 uses = images.uses(service, rooms.names(manifest), known, checkout)
-                rooms.check(service.name, uses, refusal)
+                lacking += [(service, use) for use in itertools.islice(uses, 1)]
+        rooms.check(lacking, refusal)
 
     def explain(self, app: App, error: PushrodError) -> None:
         """Nothing to add."""

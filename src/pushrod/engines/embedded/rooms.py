@@ -10,7 +10,7 @@ import functools
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -146,21 +146,26 @@ def variables(manifest: Manifest) -> Iterator[str]:
             yield registry.of(store.store).variable
 
 
-def check(service: str, uses: Iterable[Use], refusal: str) -> None:
-    """Raise ManifestError for the first use of a name or a path that needs a room, where the kernel refuses them."""
-    for word, where in uses:
-        lacks = "is a path of its image" if word.startswith("/") else "is the name of a service"
-        raise ManifestError(
-            f"{service}: `{word}` {lacks}, which it does not have here: the kernel of this machine refuses mount "
-            f"namespaces ({refusal})",
-            where=where,
-            hint="allow user namespaces (`pushrod doctor` says how) or deploy to a host with Docker; or "
-            + (
-                "use a path relative to the working directory"
-                if word.startswith("/")
-                else "read the address from a variable (DATABASE_URL, REDIS_URL, or one of `environment`)"
-            ),
-        )
+def check(lacking: Sequence[tuple[Service, Use]], refusal: str) -> None:
+    """Raise ManifestError for services that use a name or a path that needs a room, where the kernel refuses them. Of
+    services that share their code, the error is for the one whose command names the file.
+    """
+    if not lacking:
+        return
+    named = [(s, u) for s, u in lacking if Path(u.where.partition(":")[0]).stem in " ".join(s.command)]
+    service, (word, where) = (named or lacking)[0]
+    lacks = "is a path of its image" if word.startswith("/") else "is the name of a service"
+    raise ManifestError(
+        f"{service.name}: `{word}` {lacks}, which it does not have here: the kernel of this machine refuses "
+        f"mount namespaces ({refusal})",
+        where=where,
+        hint="allow user namespaces (`pushrod doctor` says how) or deploy to a host with Docker; or "
+        + (
+            "use a path relative to the working directory"
+            if word.startswith("/")
+            else "read the address from a variable (DATABASE_URL, REDIS_URL, or one of `environment`)"
+        ),
+    )
 
 
 @functools.cache
