@@ -1,10 +1,10 @@
-"""Prometheus: the rules for pushrod's metrics, and its list of targets (`file_sd`). Pure."""
+"""Prometheus: its configuration on a host, the rules for pushrod's metrics, its list of targets (`file_sd`). Pure."""
 
 import json
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from pushrod.adapters.templates import beside
+from pushrod.adapters.templates import beside, fill
 
 
 class Target(NamedTuple):
@@ -18,6 +18,13 @@ class Target(NamedTuple):
 def rules() -> str:
     """The recording and alert rules, as a file for `rule_files`."""
     return beside(__file__, "prometheus_rules.yaml")
+
+
+def configuration(rules_file: str, port: int, metrics: int, node: int) -> str:
+    """The configuration of a host's own Prometheus. It scrapes itself, pushrod's metrics and the machine's, each on
+    its port of 127.0.0.1, and the apps' own."""
+    values = {"port": str(port), "metrics": str(metrics), "node_port": str(node)}
+    return fill(beside(__file__, "prometheus.yml"), rules=rules_file, **values)
 
 
 def targets(listed: Iterable[Target]) -> str:

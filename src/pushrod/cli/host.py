@@ -2,7 +2,6 @@
 
 import os
 import sys
-from pathlib import Path
 from typing import TextIO
 
 import click
@@ -11,7 +10,9 @@ from pushrod.cli import recording
 from pushrod.cli.context import with_json, with_root
 from pushrod.cli.host_alarm import alarm_group
 from pushrod.cli.host_backups import backups_group, restore_command
+from pushrod.cli.host_context import as_root, given_root, host_root
 from pushrod.cli.host_notify import notify_group
+from pushrod.cli.host_services import metrics_group, monitor_group, web_group
 from pushrod.cli.output import Steps, print_json, print_table
 from pushrod.cli.terminal import echo
 from pushrod.core import limits
@@ -25,9 +26,7 @@ from pushrod.provisioning import (
     host_settings,
     installation,
     keys,
-    metrics,
     shares,
-    web,
 )
 from pushrod.provisioning.server import initialise
 from pushrod.provisioning.work import Change, Work
@@ -41,8 +40,11 @@ def host_command() -> None:
 
 host_command.add_command(alarm_group)
 host_command.add_command(backups_group)
+host_command.add_command(metrics_group)
+host_command.add_command(monitor_group)
 host_command.add_command(notify_group)
 host_command.add_command(restore_command)
+host_command.add_command(web_group)
 
 
 @host_command.command("init")
@@ -59,9 +61,9 @@ def init(server: str | None, plan: bool, root: str | None, as_json: bool) -> Non
     steps = Steps()
     if server:
         options = [*(["--plan"] if plan else []), *(["--json"] if as_json else [])]
-        options += ["--root", given] if (given := _given(root)) else []
+        options += ["--root", given] if (given := given_root(root)) else []
         sys.exit(initialise(server, options, plan=plan, on_line=steps.line, out=echo))
-    where = _host_root(root)
+    where = host_root(root)
     works = host_init.plan(where, steps.line)
     if not plan and not installation.stays():
         installation.install(steps.line)
@@ -105,7 +107,7 @@ def _print(change: Change) -> None:
 @with_root
 def prepare_edge(root: str | None) -> None:
     """Make the edge's files; called by `pushrod host init`, as the account they belong to."""
-    nginx = host_edge.of(_host_root(root))
+    nginx = host_edge.of(host_root(root))
     nginx.prepare()
     nginx.refresh()
 
@@ -120,12 +122,12 @@ def limits_command(changes: tuple[str, ...], app: str, root: str | None, as_json
 
     A change is for example `memory=4G`; `memory=default` restores the default.
     """
-    where = _host_root(root)
+    where = host_root(root)
     if app:
         where.app(app)
     if changes:
         option = f" --app {app}" if app else ""
-        _as_root(root, f"limits{option} {' '.join(changes)}", app)
+        as_root(root, f"limits{option} {' '.join(changes)}", app)
         host_limits.change(where, changes, app)
     current, usual = machine.of(where, app), machine.limits(HostSettings(), place=where.path)
     if as_json:
@@ -136,73 +138,6 @@ def limits_command(changes: tuple[str, ...], app: str, root: str | None, as_json
         value, default = (limits.written(name, getattr(its, name)) for its in (current, usual))
         rows.append((name.replace("_", "-"), value, "" if value == default else default, limit.meaning))
     print_table(("LIMIT", "VALUE", "DEFAULT", "OF"), rows)
-
-
-@host_command.group("metrics")
-def metrics_group() -> None:
-    """Serve metrics of this host to a collector on it."""
-
-
-@metrics_group.command("on")
-@click.option(
-    "--port",
-    type=click.IntRange(1024, 65535),
-    default=metrics.USUAL,
-    show_default=True,
-    help="The port on 127.0.0.1.",
-)
-@with_root
-def metrics_on(port: int, root: str | None) -> None:
-    """Write metrics every 10 s and serve them on 127.0.0.1."""
-    where = _as_root(root, f"metrics on --port {port}")
-    metrics.turn_on(where, port)
-    echo(f"metrics are at http://127.0.0.1:{port}/metrics")
-
-
-@metrics_group.command("off")
-@with_root
-def metrics_off(root: str | None) -> None:
-    """Stop writing and serving metrics."""
-    metrics.turn_off(_as_root(root, "metrics off"))
-    echo("metrics are neither written nor served")
-
-
-@host_command.group("web")
-def web_group() -> None:
-    """Serve the web page of this host on loopback."""
-
-
-@web_group.command("on")
-@click.option(
-    "--port",
-    type=click.IntRange(1024, 65535),
-    default=web.USUAL,
-    show_default=True,
-    help="The port on 127.0.0.1.",
-)
-@with_root
-def web_on(port: int, root: str | None) -> None:
-    """Have systemd start the page when somebody asks for it; it ends itself after 10 minutes without a request."""
-    where = _as_root(root, f"web on --port {port}")
-    web.turn_on(where, port)
-    echo(f"the page is at 127.0.0.1:{port}; from your machine: pushrod web --on root@SERVER")
-
-
-@web_group.command("off")
-@with_root
-def web_off(root: str | None) -> None:
-    """End the page; members stay."""
-    web.turn_off(_as_root(root, "web off"))
-    echo("there is no page")
-
-
-def _as_root(root: str | None, arguments: str, app: str = "") -> Root:
-    """The host's root, for a command that only root may call; the command is recorded."""
-    where = _host_root(root)
-    if os.geteuid() != 0:
-        raise HostError("only root may change this", hint=f"sudo pushrod host {arguments}")
-    recording.begun(where, app)
-    return where
 
 
 @host_command.group("keys")
@@ -219,7 +154,7 @@ def keys_group() -> None:
 @with_root
 def add_key(file: TextIO, name: str, apps: tuple[str, ...], root: str | None) -> None:
     """Let the owner of a public key push (FILE, or standard input)."""
-    where = _host_root(root)
+    where = host_root(root)
     recording.begun(where)
     key = keys.parse(file.read(), name=name, apps=apps)
     recording.add(f"{key.name} {key.fingerprint} for {', '.join(key.apps) or 'every app'}")
@@ -233,7 +168,7 @@ def add_key(file: TextIO, name: str, apps: tuple[str, ...], root: str | None) ->
 @with_json
 def list_keys(root: str | None, as_json: bool) -> None:
     """List the keys and their apps."""
-    listed = _key_file(_host_root(root)).all()
+    listed = _key_file(host_root(root)).all()
     if as_json:
         print_json(listed)
     elif not listed:
@@ -250,22 +185,12 @@ def list_keys(root: str | None, as_json: bool) -> None:
 @with_root
 def remove_key(which: str, root: str | None) -> None:
     """Remove a key: its owner can no longer push."""
-    where = _host_root(root)
+    where = host_root(root)
     recording.begun(where)
     removed = _key_file(where).remove(which)
     recording.add(f"{removed.name} {removed.fingerprint}")
     shares.withdraw(removed.name)
     echo(f"{removed.name} may no longer push")
-
-
-def _given(root: str | None) -> str | None:
-    return root or click.get_current_context().find_root().obj
-
-
-def _host_root(root: str | None) -> Root:
-    """The host's root: --root or PUSHROD_ROOT, else the account's home."""
-    entry = account.entry()
-    return Root(Path(_given(root) or (entry.pw_dir if entry else account.HOME)))
 
 
 def _key_file(root: Root) -> keys.KeyFile:

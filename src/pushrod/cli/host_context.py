@@ -27,6 +27,26 @@ def default_root() -> Path | None:
     return root.path if registry.traits(root).hosted else None
 
 
+def given_root(root: str | None) -> str | None:
+    """The root that the command line or PUSHROD_ROOT names."""
+    return root or click.get_current_context().find_root().obj
+
+
+def host_root(root: str | None) -> Root:
+    """The host's root: --root or PUSHROD_ROOT, else the account's home."""
+    entry = account.entry()
+    return Root(Path(given_root(root) or (entry.pw_dir if entry else account.HOME)))
+
+
+def as_root(root: str | None, arguments: str, app: str = "") -> Root:
+    """The host's root, for a command that only root may call, and that is recorded. Raises HostError for others."""
+    where = host_root(root)
+    if os.geteuid() != 0:
+        raise HostError("only root may change this", hint=f"sudo pushrod host {arguments}")
+    recording.begun(where, app)
+    return where
+
+
 def stepped_down(root: Root) -> Root:
     """The root, as the account: if root runs the command, this process is replaced by the same command run as the
     account.

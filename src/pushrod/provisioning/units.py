@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from pushrod.adapters import systemd
+from pushrod.adapters import prometheus, systemd
 from pushrod.adapters.systemd import Layout
 from pushrod.core.errors import HostError
 from pushrod.engines import machine
@@ -12,6 +12,10 @@ from pushrod.provisioning import account, docker_daemon, installation, work
 from pushrod.provisioning.work import Action, Change, Work
 from pushrod.state.apps import HostSettings, Root
 from pushrod.system import network, processes, waits
+
+MONITOR = Path("/etc/pushrod/prometheus")
+NODE_PORT = 9100
+"""The port on loopback of the machine's own figures: the node exporter's usual one."""
 
 TMPFILES = Path("/etc/tmpfiles.d/pushrod.conf")
 STARTED = (
@@ -45,6 +49,7 @@ def files(root: Root, settings: HostSettings) -> list[Work]:
     return [
         *(work.file(systemd.DIRECTORY / n, text.encode()) for n, text in systemd.render(values).items()),
         *web(root, settings),
+        *monitor(root, settings),
         work.file(systemd.WANTED, None, mode=0o755, owner=account.owner),
         work.file(TMPFILES, systemd.tmpfiles(values).encode()),
         *slices(settings),
@@ -59,6 +64,34 @@ def web(root: Root, settings: HostSettings) -> list[Work]:
     return [
         *(work.file(systemd.DIRECTORY / n, text.encode()) for n, text in texts.items()),
         work.file(root.path / "web", None, mode=0o700, owner=account.owner),
+    ]
+
+
+def monitor(root: Root, settings: HostSettings) -> list[Work]:
+    """The files of the host's Prometheus, if it is on, and the directory with its targets."""
+    chosen = settings.monitor
+    if chosen is None:
+        return []
+    configuration = MONITOR / "prometheus.yml"
+    values = {
+        "port": chosen.port,
+        "node_port": NODE_PORT,
+        "days": chosen.days,
+        "disk": chosen.disk,
+        "memory": chosen.memory,
+        "soft_memory": chosen.memory * 4 // 5,
+        "configuration": configuration,
+    }
+    rules = MONITOR / "rules.yml"
+    texts = systemd.render_monitor(layout(root, settings), {name: str(v) for name, v in values.items()})
+    text = prometheus.configuration(str(rules), chosen.port, settings.metrics, NODE_PORT)
+    return [
+        work.file(MONITOR.parent, None, mode=0o755),
+        work.file(MONITOR, None, mode=0o755),
+        work.file(rules, prometheus.rules().encode()),
+        work.file(configuration, text.encode()),
+        *(work.file(systemd.DIRECTORY / n, text.encode()) for n, text in texts.items()),
+        work.file(root.path / "targets", None, mode=0o755, owner=account.owner),
     ]
 
 
@@ -125,8 +158,13 @@ def _start(root: Root, restart_edge: bool, started: Sequence[str], mounts: Seque
 
 def prepare_edge(root: Root) -> None:
     """Create the edge's first tree, without sites, as the account that owns it."""
-    program = installation.program()
+    run_as_account(root, "host", "edge", failed="the edge's files could not be created")
+
+
+def run_as_account(root: Root, *words: str, failed: str) -> None:
+    """Run a command of pushrod as the account that owns its files. Raises HostError if it fails."""
     argv = ["setpriv", f"--reuid={account.NAME}", f"--regid={account.NAME}", "--init-groups", "--"]
-    done = processes.run([*argv, program, "host", "edge", "--root", root.path], cwd=root.path, timeout=60)
+    words = (*argv, str(installation.program()), "--root", str(root.path), *words)
+    done = processes.run(words, cwd=root.path, timeout=60)
     if done.status != 0:
-        raise HostError("the edge's files could not be created", log=tuple(done.stderr.splitlines()[-10:]))
+        raise HostError(failed, log=tuple(done.stderr.splitlines()[-10:]))

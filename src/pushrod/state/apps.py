@@ -58,12 +58,22 @@ class Settings(Value, frozen=True):
         return f"http://{name}" if self.port == 80 else f"http://{name}:{self.port}"
 
 
+class Monitor(Value, frozen=True):
+    """A host's Prometheus: its port on loopback, the days and the megabytes of samples it keeps, and the megabytes of
+    memory it may use."""
+
+    port: int
+    days: int
+    disk: int
+    memory: int
+
+
 class HostSettings(Value, frozen=True):
     """What `pushrod host init` decided, in ROOT/host.json; if that file exists, Docker runs the apps.
 
     `pool` is the block of addresses that releases get their networks from. `limits` are those the owner has changed
     (`core.limits`) for every app; `app_limits` those changed for one app. `metrics` is the port on loopback that
-    serves metrics, `web` the one that serves the web page; 0 for none.
+    serves metrics, `web` the one that serves the web page; 0 for none. `monitor` is its Prometheus.
     """
 
     pool: str = "10.213.0.0/16"
@@ -72,6 +82,7 @@ class HostSettings(Value, frozen=True):
     app_limits: dict[str, dict[str, float]] = {}
     metrics: int = 0
     web: int = 0
+    monitor: Monitor | None = None
 
 
 def check_name(name: str) -> str:

@@ -22,6 +22,7 @@ from pushrod.adapters.systemd.units import (
     mount_unit,
     mounts,
     render,
+    render_monitor,
     render_web,
     tmpfiles,
 )
@@ -48,6 +49,7 @@ __all__ = [
     "mounts",
     "rebound",
     "render",
+    "render_monitor",
     "render_web",
     "slices",
     "tmpfiles",

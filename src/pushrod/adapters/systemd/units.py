@@ -72,6 +72,12 @@ def render_web(layout: Layout, port: int) -> dict[str, str]:
     return {path.name: _unit(path, values) for path in sorted((_FILES / "web").iterdir())}
 
 
+def render_monitor(layout: Layout, values: Mapping[str, str]) -> dict[str, str]:
+    """The units of the host's Prometheus and of the exporter of the machine's figures, by their file names."""
+    check_paths(layout.root)
+    return {p.name: _unit(p, {**_values(layout), **values}) for p in sorted((_FILES / "monitor").iterdir())}
+
+
 def _unit(path: Path, values: Mapping[str, str]) -> str:
     return f"{WRITTEN}\n{fill(read(path), **values)}"
 

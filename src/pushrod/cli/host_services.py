@@ -1,0 +1,123 @@
+"""host metrics, web, monitor: what a host serves on loopback besides its apps."""
+
+import click
+
+from pushrod.cli.context import with_root
+from pushrod.cli.host_context import as_root
+from pushrod.cli.output import Steps
+from pushrod.cli.terminal import echo
+from pushrod.provisioning import metrics, monitor, web
+from pushrod.state.apps import Monitor
+
+
+@click.group("metrics")
+def metrics_group() -> None:
+    """Serve metrics of this host to a collector on it."""
+
+
+@metrics_group.command("on")
+@click.option(
+    "--port",
+    type=click.IntRange(1024, 65535),
+    default=metrics.USUAL,
+    show_default=True,
+    help="The port on 127.0.0.1.",
+)
+@with_root
+def metrics_on(port: int, root: str | None) -> None:
+    """Write metrics every 10 s and serve them on 127.0.0.1."""
+    where = as_root(root, f"metrics on --port {port}")
+    metrics.turn_on(where, port)
+    echo(f"metrics are at http://127.0.0.1:{port}/metrics")
+
+
+@metrics_group.command("off")
+@with_root
+def metrics_off(root: str | None) -> None:
+    """Stop writing and serving metrics."""
+    metrics.turn_off(as_root(root, "metrics off"))
+    echo("metrics are neither written nor served")
+
+
+@click.group("web")
+def web_group() -> None:
+    """Serve the web page of this host on loopback."""
+
+
+@web_group.command("on")
+@click.option(
+    "--port",
+    type=click.IntRange(1024, 65535),
+    default=web.USUAL,
+    show_default=True,
+    help="The port on 127.0.0.1.",
+)
+@with_root
+def web_on(port: int, root: str | None) -> None:
+    """Have systemd start the page when somebody asks for it; it ends itself after 10 minutes without a request."""
+    where = as_root(root, f"web on --port {port}")
+    web.turn_on(where, port)
+    echo(f"the page is at 127.0.0.1:{port}; from your machine: pushrod web --on root@SERVER")
+
+
+@web_group.command("off")
+@with_root
+def web_off(root: str | None) -> None:
+    """End the page; members stay."""
+    web.turn_off(as_root(root, "web off"))
+    echo("there is no page")
+
+
+@click.group("monitor")
+def monitor_group() -> None:
+    """Run Prometheus on this host, with its targets and alert rules."""
+
+
+@monitor_group.command("on")
+@click.option(
+    "--port",
+    type=click.IntRange(1024, 65535),
+    default=monitor.USUAL.port,
+    show_default=True,
+    help="The port on 127.0.0.1.",
+)
+@click.option(
+    "--days",
+    type=click.IntRange(1, 3650),
+    default=monitor.USUAL.days,
+    show_default=True,
+    help="Kept samples.",
+)
+@click.option(
+    "--disk",
+    type=click.IntRange(64, 1_000_000),
+    default=monitor.USUAL.disk,
+    show_default=True,
+    help="The most megabytes of kept samples.",
+)
+@click.option(
+    "--memory",
+    type=click.IntRange(128, 1_000_000),
+    default=monitor.USUAL.memory,
+    show_default=True,
+    help="The most megabytes of memory.",
+)
+@with_root
+def on_command(port: int, days: int, disk: int, memory: int, root: str | None) -> None:
+    """Install and start Prometheus and the node exporter, on loopback; their alerts become alarms."""
+    where = as_root(root, "monitor on")
+    monitor.turn_on(where, Monitor(port, days, disk, memory), Steps().line)
+    echo(
+        f"Prometheus is at http://127.0.0.1:{port}; from your machine: ssh -L {port}:127.0.0.1:{port} root@SERVER"
+    )
+    echo(
+        "`pushrod host alarm set TARGET` says where its alerts go; `pushrod metrics --dashboard` is for Grafana"
+    )
+
+
+@monitor_group.command("off")
+@with_root
+def off_command(root: str | None) -> None:
+    """Stop both; the samples stay on disk."""
+    monitor.turn_off(as_root(root, "monitor off"))
+    echo("no Prometheus of pushrod runs; its samples are in /var/lib/private/pushrod-prometheus")

@@ -1,0 +1,108 @@
+"""A host's own Prometheus, from the distribution's packages, under systemd and on loopback: on or off."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import msgspec
+
+from pushrod.adapters import systemd
+from pushrod.core.errors import HostError
+from pushrod.provisioning import host_settings, metrics, packages, units
+from pushrod.state.apps import Monitor, Root
+from pushrod.system import files, network, probing, processes, waits
+
+USUAL = Monitor(port=9090, days=15, disk=1024, memory=512)
+"""What it gets unless the owner says otherwise."""
+
+UNITS = ("pushrod-prometheus.service", "pushrod-node-exporter.service")
+_CHECK = "/usr/bin/promtool"
+_PATIENCE = 60.0  # seconds until Prometheus has read what it stored before
+
+
+class _Package(NamedTuple):
+    name: str
+    program: str
+
+
+# Each package starts a server on all addresses when it is installed, unless its unit, named like it, is masked.
+_PACKAGES = (
+    _Package("prometheus", "/usr/bin/prometheus"),
+    _Package("prometheus-node-exporter", "/usr/bin/prometheus-node-exporter"),
+)
+
+
+def address(monitor: Monitor) -> str:
+    """The URL of the Prometheus."""
+    return f"http://127.0.0.1:{monitor.port}"
+
+
+def turn_on(root: Root, chosen: Monitor, on_line: Callable[[str], None]) -> None:
+    """Install Prometheus and the node exporter if they are missing, and start them with this host's targets and
+    rules. The alarm reports the alerts. Metrics are turned on too.
+
+    Raises HostError if this machine is not a host, another program has a port, the packages cannot be installed, or
+    Prometheus does not start.
+    """
+    settings = host_settings.read(root)
+    _check_port(chosen.port, settings.monitor.port if settings.monitor else 0)
+    _check_port(units.NODE_PORT, units.NODE_PORT if settings.monitor else 0)
+    _install(on_line)
+    metrics.turn_on(root, settings.metrics or metrics.USUAL)
+    settings = msgspec.structs.replace(host_settings.read(root), monitor=chosen)
+    for item in units.monitor(root, settings):
+        if item.change.pending:
+            item.carry_out()
+    done = processes.run([_CHECK, "check", "config", units.MONITOR / "prometheus.yml"], timeout=60)
+    if done.status != 0:
+        raise HostError(
+            "Prometheus refuses its configuration",
+            where=str(units.MONITOR),
+            log=tuple((done.stdout + done.stderr).splitlines()[-20:]),
+        )
+    host_settings.write(root, settings)
+    systemd.call("daemon-reload")
+    systemd.call("enable", *UNITS)
+    systemd.call("restart", *UNITS)
+    if not waits.wait_until(lambda: _ready(chosen.port), _PATIENCE, 0.2):
+        raise HostError("Prometheus does not come up", log=systemd.journal(UNITS[0]))
+    _report(root, address(chosen))
+
+
+def turn_off(root: Root) -> None:
+    """Stop both, and report no alerts of a Prometheus; its samples stay in /var/lib/private/pushrod-prometheus, and
+    metrics stay on. Raises HostError if this machine is not a host."""
+    settings = host_settings.read(root)
+    if settings.monitor is None:
+        return
+    _report(root, "off")
+    systemd.call("disable", "--now", *UNITS)
+    for name in UNITS:
+        files.remove(systemd.DIRECTORY / name)
+    files.remove_tree(units.MONITOR)
+    systemd.call("daemon-reload")
+    host_settings.write(root, msgspec.structs.replace(settings, monitor=None))
+
+
+def _report(root: Root, url: str) -> None:
+    words = ("host", "alarm", "prometheus", url)
+    units.run_as_account(root, *words, failed="the alarm cannot report the alerts")
+
+
+def _check_port(port: int, own: int) -> None:
+    if port != own and network.accepts(port):
+        raise HostError(
+            f"another program listens on port {port} of 127.0.0.1",
+            hint=f"`ss -ltnp sport = :{port}` shows which: stop it, or give Prometheus another with --port",
+        )
+
+
+def _install(on_line: Callable[[str], None]) -> None:
+    missing = [package for package in _PACKAGES if not packages.is_there(package.program)]
+    if missing:
+        systemd.call("mask", *(f"{package.name}.service" for package in missing))
+        packages.install([package.name for package in missing], on_line)
+
+
+def _ready(port: int) -> bool:
+    (answer,) = probing.ask([probing.Question("127.0.0.1", port, "/-/ready")])
+    return answer.status == 200
