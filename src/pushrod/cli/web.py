@@ -82,7 +82,7 @@ def open_command(port: int, no_browser: bool, server: str, root: str | None) -> 
         listening = listener.on_loopback(0)
     number = listening.getsockname()[1]
     who, me = Access(where), accounts.user_name()
-    link = f"http://{access.loopback_name()}:{number}/enter?link={who.invite(me, 'owner')}"
+    link = f"http://{access.loopback_name()}:{number}/enter?link={who.own(me)}"
     engine, calls = registry.of(where), Calls(door(where))
     site = answers.Site(
         where,

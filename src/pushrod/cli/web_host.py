@@ -87,7 +87,7 @@ def link_command(root: str | None) -> None:
     if not port:
         raise HostError("the page of this host is off", hint="on it, as root: pushrod host web on")
     name = re.sub(r"[^A-Za-z0-9._@-]", "-", recording.caller_name())[:64] or "owner"
-    token = Access(where).invite(name, "owner")
+    token = Access(where).own(name)
     recording.add(f"{name} is owner of all apps")
     echo(json.dumps({"port": port, "link": f"/enter?link={token}"}))
 

@@ -98,6 +98,14 @@ class Access:
 
         Raises UnknownNameError for an invalid name.
         """
+        return self._invited(name, role, apps, afresh=False)
+
+    def own(self, name: str) -> str:
+        """A one-time link for who runs pushrod here, as an owner of all apps. A member of that name who was less may
+        be somebody else: their sessions end, and do not become an owner's."""
+        return self._invited(name, "owner", (), afresh=True)
+
+    def _invited(self, name: str, role: Role, apps: Sequence[str], *, afresh: bool) -> str:
         if not _NAME.fullmatch(name):
             raise UnknownNameError(
                 f"`{name}` cannot be a member's name",
@@ -107,8 +115,10 @@ class Access:
         token, until = secrets.token_urlsafe(32), _after(datetime.timedelta(minutes=LINK_MINUTES))
         with self._changed() as change:
             record = change.record
+            ended = afresh and member not in record.members
             change.record = msgspec.structs.replace(
                 record,
+                sessions=tuple(t for t in record.sessions if not (ended and t.name == name)),
                 members=(*(m for m in record.members if m.name != name), member),
                 links=(*(t for t in record.links if t.name != name), Ticket(_digest(token), name, until)),
             )

@@ -35,6 +35,15 @@ def test_a_newer_link_replaces_the_older_one_and_the_rights(who: Access) -> None
     assert who.member_of(session) == Member("ann", "viewer", ("shop",))
 
 
+def test_a_member_with_the_name_of_an_administrator_does_not_become_an_owner(who: Access) -> None:
+    session = who.enter(who.invite("ann", "viewer", ["shop"]))
+    own = who.enter(who.own("ann"))
+    assert who.member_of(session) is None
+    assert who.member_of(own) == Member("ann", "owner", ())
+    again = who.enter(who.own("ann"))
+    assert who.member_of(own) == who.member_of(again) == Member("ann", "owner", ())
+
+
 def test_an_old_link_does_not_work(who: Access, monkeypatch: pytest.MonkeyPatch) -> None:
     token = who.invite("ann", "viewer")
     later(monkeypatch, minutes=access.LINK_MINUTES + 1)
