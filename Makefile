@@ -72,6 +72,8 @@ vulnerabilities: .venv ## check the locked packages for known vulnerabilities; n
 lock: .venv ## resolve the dependencies again
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 		--upgrade --extra embedded --extra host --extra web --extra dev pyproject.toml -o requirements.lock
+	echo 'pgadmin4\nsetuptools' | $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+		--no-emit-index-url --no-header --no-annotate - -o src/pushrod/adapters/pgadmin.lock
 	grep -A 99 -m 1 '^uv==' requirements.lock | awk 'NR > 1 && !/^ / { exit } { print }' > bootstrap.lock
 
 clean: ## remove the virtual environment and caches

@@ -221,3 +221,22 @@ def test_a_bucket(shop: App, far: Path, tmp_path: Path) -> None:
     assert set_to(str(far), "RESTIC_PASSWORD=another\n").status == 6
     again = set_to(str(far), f"RESTIC_PASSWORD={password}\n")
     assert again.ok and "shown only now" not in again.out
+
+
+def test_a_backup_that_is_lost_here_is_restored_from_its_copy(shop: App, far: Path) -> None:
+    """Of PostgreSQL and of Valkey."""
+    shop.must("db", "backup")
+    name = shop.json("db", "backups")[0]["name"]
+    was = shop.get("/sql?q=select+sum(id)+from+goods").body
+    assert shop.get("/redis?q=SET+word+kept").status == 200
+    shop.must("db", "backup")
+    shutil.rmtree(shop.directory / "backups")
+    assert shop.pushrod("db", "restore", name, "--yes").status == 12
+    assert shop.get("/sql?q=delete+from+goods").status == 200
+    shop.must("db", "restore", name, "--from-vault", "--yes")
+    assert shop.get("/sql?q=select+sum(id)+from+goods").body == was
+    assert shop.get("/redis?q=SET+word+other").status == 200
+    assert "redis: " in shop.must("redis", "restore", "--from-vault", "--yes")
+    assert "kept" in shop.get("/redis?q=GET+word").body
+    unknown = shop.pushrod("db", "restore", "2001", "--from-vault", "--yes")
+    assert (unknown.status, "no backups in the vault begin with `2001`" in unknown.err) == (12, True)

@@ -4,6 +4,7 @@ The bytes are streamed from a store's driver (`stores.backup_drivers`) to a dest
 Each file is read back right after it is written.
 """
 
+import contextlib
 import datetime
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -12,7 +13,7 @@ from pathlib import Path
 import msgspec
 
 from pushrod.adapters.dumps import difference
-from pushrod.backups import catalogue, copies, staging, vaulting, wal_copies
+from pushrod.backups import admission, catalogue, copies, staging, vaulting, wal_copies
 from pushrod.backups.catalogue import Backup, File, Verified
 from pushrod.backups.copies import Copy
 from pushrod.backups.destination import Destination, Directory, Draft
@@ -111,14 +112,15 @@ class Backups:
             archives = {a.store: a for a in self._archives(releases.running(self.app))}
             return [self._verify(backup, file, archives) for file in backup.files]
 
-    def restore(self, when: str, only: str = "") -> list[str]:
-        """Replace the app's databases by those of a backup, after backing up the current ones; or that of one store.
+    def restore(self, when: str, only: str = "", *, from_vault: bool = False) -> list[str]:
+        """Replace the app's databases by those of a backup, or with `from_vault` by those of its copy there, after
+        backing up the current ones; or that of one store.
 
         Returns messages for the user. Each database is first restored beside the current one, then swapped in.
         Instances keep running and reconnect.
         """
-        with self._pipeline.locked("restoring a backup"):
-            backup, release = catalogue.find(self.app, when), releases.running(self.app)
+        with self._source(when, from_vault) as (name, place), self._pipeline.locked("restoring a backup"):
+            backup, release = place.record(name, Backup), releases.running(self.app)
             current = self._archives(release)
             archives = {a.store: a for a in current}
             asked = [file for file in backup.files if only in ("", file.store)]
@@ -127,10 +129,36 @@ class Backups:
                     f"backup {backup.name} has nothing of {only}", hint="`pushrod db backups` lists others"
                 )
             for file in asked:
-                self._check(backup, file, archives)
+                self._check(backup, file, archives, place)
             self._take(release, current, sparing=backup.name)
-            messages = [self._restore(backup, file, archives) for file in asked]
+            messages = [self._restore(backup, file, archives, place) for file in asked]
             return messages if only else messages + self._migrated(backup, release)
+
+    @contextlib.contextmanager
+    def _source(self, when: str, from_vault: bool) -> Iterator[tuple[str, Destination]]:
+        """The name of a backup, and where it is: on this machine, or fetched from the app's vault for the block."""
+        if not from_vault:
+            yield catalogue.find(self.app, when).name, self._place
+            return
+        root, name = self.app.root, copies.vault_name(self.app, releases.running(self.app))
+        if not name:
+            raise UnknownNameError(
+                "the app has no vault",
+                where=f"app {self.app.name}",
+                hint="`pushrod host backups set` sets one",
+            )
+        vault = vaulting.find(root, name)
+        snapshot, backup = vaulting.copied(root, vault, self.app.name, when)
+        with vaulting.outgoing(self.app) as work:
+            with self._step("fetch", f"backup {backup} from {vault.url}"):
+                vaulting.fetch(root, vault, snapshot, 0, work / "returned")
+                contents = admission.checked(work / "returned")
+                admission.take(work / "returned", work / "taken", admission.of_app(self.app.name, backup))
+            place = Directory(App(Root(work / "taken"), self.app.name).backups)
+            if contents.app != self.app.name or backup not in place.names():
+                where = f"snapshot {snapshot}"
+                raise StoreError("it is not a copy of that backup", where=where, hint=admission.DAMAGED)
+            yield backup, place
 
     def revive(self, name: str, catch_up: Callable[[Release, str], list[str]]) -> list[str]:
         """Make an app live whose files came from a vault: build its live commit, start its stores, restore the
@@ -264,10 +292,12 @@ class Backups:
             step.detail = f"{file.name}: {verified}, as backed up"
         return verified
 
-    def _restore(self, backup: Backup, file: File, archives: dict[str, Archive]) -> str:
+    def _restore(
+        self, backup: Backup, file: File, archives: dict[str, Archive], place: Destination | None = None
+    ) -> str:
         with (
             self._step("restore", f"{file.name} of {backup.name}") as step,
-            self._place.read(backup.name, file.name) as source,
+            (place or self._place).read(backup.name, file.name) as source,
         ):
             kept = archives[file.store].restore(source, file.rows)
             step.detail = f"{file.name}: in place"

@@ -27,6 +27,7 @@ _PATIENCE = 3600.0  # seconds to wait for another app's copy
 LOGS, BASES = "wal:{}", "wal-base:{}"
 """The tags of snapshots with an app's logs, and of those that were made for a base backup while the log went on."""
 
+_BACKUP = "backup:"  # begins the tag with the name of the stores' backup
 _KEPT = 14  # copies of the host's own files
 SPARE = 256 << 20
 """Bytes of its disk that reading back leaves to databases and logs."""
@@ -86,7 +87,7 @@ def send(root: Root, vault: Vault, contents: Contents, work: Path) -> Returned:
     """Send what was collected in `work/sent` to a vault, and read it back into `work/returned`. Raises StoreError
     unless every byte came back."""
     far = repository(root, vault)
-    tags = [_tag(contents.app), *([f"backup:{contents.backup}"] if contents.backup else [])]
+    tags = [_tag(contents.app), *([f"{_BACKUP}{contents.backup}"] if contents.backup else [])]
     with alone(root):
         sent = far.send(work / "sent", tags)
         fetch(root, vault, sent.snapshot, sent.size, work / "returned")
@@ -116,6 +117,29 @@ def fetch(root: Root, vault: Vault, snapshot: str, size: int, target: Path) -> N
             hint="free some space on that disk, then `pushrod db backup`",
         )
     far.fetch(snapshot, target)
+
+
+def copied(root: Root, vault: Vault, app: str, when: str = "") -> tuple[str, str]:
+    """The newest of this machine's snapshots with the backup of an app whose name begins with `when` (empty: with its
+    newest), and that name. Raises UnknownNameError unless exactly one backup matches.
+    """
+    host = os.uname().nodename
+    found = {
+        tag.removeprefix(_BACKUP): snapshot.id
+        for snapshot in repository(root, vault).snapshots(_tag(app))
+        for tag in snapshot.tags
+        if snapshot.hostname == host and tag.startswith(_BACKUP)
+    }
+    matching = [name for name in sorted(found) if name.startswith(when)]
+    if not matching or (when and len(matching) > 1):
+        raise UnknownNameError(
+            f"{len(matching) or 'no'} backups in the vault begin with `{when}`"
+            if when
+            else "no backup in the vault",
+            where=f"vault {vault.name} ({vault.url})",
+            hint=f"it has: {', '.join(sorted(found)) or 'none'}",
+        )
+    return found[matching[-1]], matching[-1]
 
 
 def prune(root: Root, vault: Vault, app: str, keep: int) -> None:

@@ -14,6 +14,7 @@ from pushrod.cli.output import Steps
 from pushrod.cli.watched import WatchedSteps
 from pushrod.core.errors import PushrodError, RepositoryError, UnknownNameError
 from pushrod.engines import registry
+from pushrod.state import upgrades
 from pushrod.state.apps import App, Root
 from pushrod.state.journal import Journal
 from pushrod.system import locks
@@ -90,7 +91,8 @@ def finished(app: App) -> App:
     command goes on; a command that depends on the recovery fails with the same error.
     """
     try:
-        if Journal(app.journal).story().open is not None and not locks.locked(app.lock):
+        cut_off = Journal(app.journal).story().open is not None or upgrades.pending(app)
+        if cut_off and not locks.locked(app.lock):
             with pipeline(app).locked("finishing an interrupted command"):
                 pass
     except PushrodError as e:

@@ -10,6 +10,7 @@ from pushrod.backups.operations import Backups
 from pushrod.backups.points import Points
 from pushrod.cli import db_tools, remote
 from pushrod.cli.context import find_app, find_root, with_app, with_json
+from pushrod.cli.db_admin import admin_command, tunnel_command
 from pushrod.cli.db_upgrade import upgrade_command
 from pushrod.cli.db_wal import archive_command, wal_command
 from pushrod.cli.host_context import visible
@@ -131,35 +132,47 @@ def verify_command(when: str, app_name: str | None, root: str | None) -> None:
 @click.argument("when", default="")
 @click.option("--to", default="", help="A time, '2026-11-22 14:03:07' (UTC), or latest, instead of a backup.")
 @click.option("--into", default="", help="With --to: as a database of this name beside the app's.")
+@click.option("--from-vault", is_flag=True, help="From the backup's copy in the vault.")
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @with_app
-def restore_command(when: str, to: str, into: str, yes: bool, app_name: str | None, root: str | None) -> None:
+def restore_command(
+    when: str, to: str, into: str, from_vault: bool, yes: bool, app_name: str | None, root: str | None
+) -> None:
     """Replace the app's databases with those of the backup WHEN, or with what they were at a time.
 
     The current data is kept: backed up first, or with --to, as a database beside. Instances lose their connections
     and reconnect.
     """
     app = find_app(root, app_name)
-    if bool(when) == bool(to) or (into and not to):
+    if bool(when) == bool(to) or (into and not to) or (to and from_vault):
         raise UnknownNameError(
             "name either a backup or a time",
-            hint="`pushrod db backups` lists backups; --into belongs to --to",
+            hint="`pushrod db backups` lists backups; --into belongs to --to, and --from-vault to a backup",
         )
     if to:
         _restore_to(app, to, into, yes)
         return
-    backup = catalogue.find(app, when)
-    if not yes:
-        echo(
-            f"This replaces the data of {app.name} by backup {backup.name}, {age(backup.age)} old. "
-            "The current data is backed up first."
-        )
-        if ask("Type the app's name to confirm") != app.name:
-            raise click.Abort
+    when = confirm_restore(app, app.name, when, from_vault=from_vault, yes=yes)
     with signals.interruptible():
-        lines = _of(app).restore(backup.name)
+        lines = _of(app).restore(when, from_vault=from_vault)
     for line in lines:
         echo(line)
+
+
+def confirm_restore(app: App, whose: str, when: str, *, from_vault: bool, yes: bool) -> str:
+    """Ask whether the data of `whose` may be replaced by a backup; returns its name, or as much as is known of it
+    here.
+    """
+    if from_vault:
+        what = f"the copy of backup {when or '(the newest)'} in the vault"
+    else:
+        backup = catalogue.find(app, when)
+        when, what = backup.name, f"backup {backup.name}, {age(backup.age)} old"
+    if not yes:
+        echo(f"This replaces the data of {whose} by {what}. The current data is backed up first.")
+        if ask("Type the app's name to confirm") != app.name:
+            raise click.Abort
+    return when
 
 
 def _restore_to(app: App, to: str, into: str, yes: bool) -> None:
@@ -196,6 +209,8 @@ def _stores(backup: Backup) -> str:
     return ", ".join(file.store for file in backup.files)
 
 
+db_command.add_command(admin_command)
+db_command.add_command(tunnel_command)
 db_command.add_command(archive_command)
 db_command.add_command(wal_command)
 db_command.add_command(upgrade_command)

@@ -49,7 +49,7 @@ def shell_command(read_only: bool, store: str, app_name: str | None, root: str |
     It has the role that migrates, or with --read-only the one that may only read. Without a terminal it runs the
     statements of standard input.
     """
-    attach(_database(*_running(root, app_name), store).shell(read_only=read_only, terminal=at_terminal()))
+    attach(database(*_running(root, app_name), store).shell(read_only=read_only, terminal=at_terminal()))
 
 
 @click.command("size", cls=remote.Verb)
@@ -64,7 +64,7 @@ def size_command(lines: int, store: str, app_name: str | None, root: str | None,
     app, release = _running(root, app_name)
     name = store_of(app, release, store)
     with contained():
-        size = _database(app, release, name).size(lines)
+        size = database(app, release, name).size(lines)
     growth = _growth(app, name)
     if as_json:
         print_json({**msgspec.to_builtins(size), "growth": msgspec.to_builtins(growth) if growth else None})
@@ -111,7 +111,7 @@ def _growth(app: App, store: str) -> Growth | None:
 def top_command(lines: int, store: str, app_name: str | None, root: str | None, as_json: bool) -> None:
     """Show the statements that took most time, with their constants removed."""
     with contained():
-        statements = _database(*_running(root, app_name), store).statements(lines)
+        statements = database(*_running(root, app_name), store).statements(lines)
     if as_json:
         print_json(statements)
     elif not statements:
@@ -187,12 +187,12 @@ def import_command(file: Path, yes: bool, store: str, app_name: str | None, root
 def _load(app: App, store: str, dump: streams.Source) -> str:
     with pipeline(app).locked("importing a dump"):
         release = releases.running(app)
-        database = _database(app, release, store)
-        imported = database.load(dump, ddl=release.migrates_itself)
+        there = database(app, release, store)
+        imported = there.load(dump, ddl=release.migrates_itself)
     rows = sum(imported.rows.values())
     recording.add(f"{len(imported.rows)} tables, {rows} rows")
     return (
-        f"database {database.database}: {len(imported.rows)} tables, {rows} rows; database {imported.kept} keeps the "
+        f"database {there.database}: {len(imported.rows)} tables, {rows} rows; database {imported.kept} keeps the "
         "previous data until the next import"
     )
 
@@ -238,7 +238,8 @@ def store_of(app: App, release: Release, store: str) -> str:
     return chosen(list(_administrations(app, release)), store, "PostgreSQL in which pushrod gives it roles")
 
 
-def _database(app: App, release: Release, store: str) -> Administration:
+def database(app: App, release: Release, store: str) -> Administration:
+    """The tools for the PostgreSQL of that name, or for the only one."""
     databases = _administrations(app, release)
     return databases[chosen(list(databases), store, "PostgreSQL in which pushrod gives it roles")]
 

@@ -1,6 +1,10 @@
 """db upgrade: a store's data to another major version."""
 
+import contextlib
 import math
+import os
+import sys
+from collections.abc import Iterator
 
 import click
 
@@ -11,7 +15,8 @@ from pushrod.core.amounts import size_of
 from pushrod.core.errors import UnknownNameError
 from pushrod.core.upgrades import Carried, UpgradePlan
 from pushrod.state import releases
-from pushrod.system import signals
+from pushrod.state.apps import App
+from pushrod.system import processes, signals
 
 _BESIDE = 8.0  # seconds that instances and servers take to end and to start, besides what the copy takes
 
@@ -60,7 +65,7 @@ def upgrade_command(
         return
     if not yes and ask("Type the app's name to begin") != app.name:
         raise click.Abort
-    with signals.interruptible():
+    with _guarded(app), signals.interruptible():
         done = upgrading.run(name, str(to), image or programs or "")
     recording.add(f"PostgreSQL {plan.before} to {plan.after}, {done.down:.1f} s of downtime")
     echo(f"{name} is PostgreSQL {plan.after}: {done.carried.rows} rows, {done.down:.1f} s of downtime")
@@ -70,6 +75,21 @@ def upgrade_command(
             f"name PostgreSQL {plan.after} in the compose file before the next push: "
             f"other commits with {plan.before} are refused"
         )
+
+
+@contextlib.contextmanager
+def _guarded(app: App) -> Iterator[None]:
+    """Have another process undo or finish the upgrade if this one is killed: nobody may call pushrod for hours, and
+    the edge answers for the app.
+    """
+    reading, writing = os.pipe()
+    try:
+        argv = [sys.executable, "-P", "-m", "pushrod", "--root", str(app.root.path)]
+        processes.start_apart([*argv, "recover", "--after-input", app.name], os.environ, stdin=reading)
+        yield
+    finally:
+        os.close(reading)
+        os.close(writing)
 
 
 def _rehearsed(plan: UpgradePlan, carried: Carried) -> str:

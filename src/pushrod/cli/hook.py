@@ -66,10 +66,15 @@ def _record(app: App) -> None:
 
 
 @click.command("recover", hidden=True)
+@click.option("--after-input", is_flag=True)
 @click.argument("app_name")
-def recover_command(app_name: str) -> None:
-    """Finish or undo an interrupted promotion. Called by the app's unit at boot, not by people."""
-    finished(find_root(None).app(app_name))
+def recover_command(app_name: str, after_input: bool) -> None:
+    """Finish or undo an interrupted promotion or upgrade. Called by the app's unit at boot, and with --after-input by
+    an upgrade, once that has ended and standard input with it; not by people."""
+    root = find_root(None)
+    while after_input and os.read(0, 1024):
+        pass
+    finished(root.app(app_name))
 
 
 def pre_receive(app: App, updates: str, on_live: Callable[[], None] = lambda: None) -> None:

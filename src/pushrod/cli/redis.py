@@ -4,12 +4,11 @@ from collections.abc import Iterator
 
 import click
 
-from pushrod.backups import catalogue
 from pushrod.backups.operations import Backups
-from pushrod.cli import remote
+from pushrod.cli import db, remote
 from pushrod.cli.context import chosen, find_app, with_app, with_json, with_store
 from pushrod.cli.output import Steps, print_json, print_table
-from pushrod.cli.terminal import ask, at_terminal, attach, echo
+from pushrod.cli.terminal import at_terminal, attach, echo
 from pushrod.core.amounts import age, size_of
 from pushrod.core.errors import contained
 from pushrod.engines import registry
@@ -58,10 +57,13 @@ def stats_command(lines: int, store: str, app_name: str | None, root: str | None
 
 @redis_command.command("restore", cls=remote.Verb)
 @click.argument("when", default="")
+@click.option("--from-vault", is_flag=True, help="From the backup's copy in the vault.")
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @with_store
 @with_app
-def restore_command(when: str, yes: bool, store: str, app_name: str | None, root: str | None) -> None:
+def restore_command(
+    when: str, from_vault: bool, yes: bool, store: str, app_name: str | None, root: str | None
+) -> None:
     """Replace the data of the app's Redis with that of the backup WHEN, by default the newest.
 
     The current data is backed up first, and stays until the restored one has proved itself. Clients keep their
@@ -69,17 +71,11 @@ def restore_command(when: str, yes: bool, store: str, app_name: str | None, root
     """
     app = find_app(root, app_name)
     known = _inspections(app)
-    name, backup = chosen(list(known), store, _WHICH), catalogue.find(app, when)
-    if not yes:
-        echo(
-            f"This replaces the data of {name} of {app.name} by backup {backup.name}, {age(backup.age)} old. "
-            "The current data is backed up first."
-        )
-        if ask("Type the app's name to confirm") != app.name:
-            raise click.Abort
+    name = chosen(list(known), store, _WHICH)
+    when = db.confirm_restore(app, f"{name} of {app.name}", when, from_vault=from_vault, yes=yes)
     with signals.interruptible():
         before = known[name].stats(1).keys
-        lines = Backups(app, registry.of(app.root), Steps()).restore(backup.name, only=name)
+        lines = Backups(app, registry.of(app.root), Steps()).restore(when, only=name, from_vault=from_vault)
         after = known[name].stats(1).keys
     for line in (*lines, f"{name}: {after} keys, {before} before"):
         echo(line)

@@ -7,7 +7,6 @@ import socket
 import subprocess
 import sys
 import webbrowser
-from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -108,10 +107,8 @@ def through(server: str, name: str, port: int, *, browser: bool) -> None:
 
     `name` is the page's host name on loopback. Raises HostError if the server cannot be reached or has no page.
     """
-    if not _ON.fullmatch(server) or server.startswith("-") or "@-" in server:
-        raise HostError(f"`{server}` is not USER@SERVER", hint="such as root@server.example.com")
-    ssh = _ssh()
-    done = processes.run([*ssh, server, "pushrod web link"], timeout=60)
+    *program, _ = ssh(server)
+    done = processes.run([*program, server, "pushrod web link"], timeout=60)
     if done.status != 0:
         log = tuple(done.stderr.strip().splitlines()[-5:])
         raise HostError(f"{server} gives no link (status {done.status})", log=log)
@@ -123,7 +120,7 @@ def through(server: str, name: str, port: int, *, browser: bool) -> None:
     here = port or _free(there)
     forward = f"127.0.0.1:{here}:127.0.0.1:{there}"
     options = ["-N", "-T", "-o", "ExitOnForwardFailure=yes", "-L", forward]
-    tunnel = subprocess.Popen([*ssh, *options, server], stdin=subprocess.DEVNULL)  # noqa: S603  an argv list
+    tunnel = subprocess.Popen([*program, *options, server], stdin=subprocess.DEVNULL)  # noqa: S603  an argv list
     try:
         if not waits.wait_until(lambda: tunnel.poll() is not None or network.accepts(here), 30.0, 0.1):
             raise HostError(f"the tunnel to {server} does not open")
@@ -150,12 +147,14 @@ def browse(page: Path, address: str) -> None:
     webbrowser.open(page.as_uri())
 
 
-def _ssh() -> Sequence[str]:
-    """The SSH client that Git would use."""
+def ssh(server: str) -> tuple[str, ...]:
+    """The argv of the SSH client that Git would use, up to the server; HostError if that is not USER@SERVER."""
     import shlex
 
+    if not _ON.fullmatch(server) or server.startswith("-") or "@-" in server:
+        raise HostError(f"`{server}` is not USER@SERVER", hint="such as root@server.example.com")
     given = os.environ.get("GIT_SSH_COMMAND")
-    return shlex.split(given) if given else [os.environ.get("GIT_SSH") or "ssh"]
+    return (*(shlex.split(given) if given else [os.environ.get("GIT_SSH") or "ssh"]), server)
 
 
 def _free(port: int) -> int:

@@ -106,11 +106,15 @@ VERBS: dict[str, Verb] = {
     "db backups": Verb("db", Rule(_APP | _JSON, _QUICK, read_only=True)),
     "db verify": Verb("db", Rule(_APP | {"when": perhaps}, _LONG)),
     "db restore": Verb(
-        "db", Rule(_APP | {"when": perhaps, "to": audited, "into": perhaps, "yes": flag}, _LONG)
+        "db",
+        Rule(
+            _APP | {"when": perhaps, "to": audited, "into": perhaps, "from_vault": flag, "yes": flag}, _LONG
+        ),
     ),
     "db archive": Verb("db", Rule(_APP | {"every": flag, "again": number(10, 3600)}, _DAY), by_timer=True),
     "db wal": Verb("db", Rule(_APP | _JSON, _QUICK, read_only=True)),
     "db shell": Verb("db", Rule(_APP | {"read_only": flag, "store": perhaps}, _DAY)),
+    "db tunnel": Verb("db", Rule(_APP | {"write": flag, "store": perhaps}, _DAY)),
     "db size": Verb("db", Rule(_APP | _JSON | _TABLE, _QUICK, read_only=True)),
     "db top": Verb("db", Rule(_APP | _JSON | _TABLE, _QUICK, read_only=True)),
     "db export": Verb("db", Rule(_APP | {"file": sent, "store": perhaps}, _LONG)),
@@ -129,7 +133,9 @@ VERBS: dict[str, Verb] = {
     "redis stats": Verb(
         "redis", Rule(_APP | _JSON | {"lines": number(1, 128), "store": perhaps}, _QUICK, read_only=True)
     ),
-    "redis restore": Verb("redis", Rule(_APP | {"when": perhaps, "yes": flag, "store": perhaps}, _LONG)),
+    "redis restore": Verb(
+        "redis", Rule(_APP | {"when": perhaps, "from_vault": flag, "yes": flag, "store": perhaps}, _LONG)
+    ),
     "export kubernetes": Verb(
         "export",
         Rule(

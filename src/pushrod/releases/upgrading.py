@@ -9,7 +9,8 @@ the app is healthy on the new data.
  finish    statistics
 
 Before `live`, a failure, a signal or a crash is undone: the app runs on its old data, which nothing has changed.
-After it, the rest is completed. A crash is dealt with by the next command that takes the app's lock.
+After it, the rest is completed. A crash is dealt with by the process that
+`pushrod db upgrade` leaves waiting for its end, or by the next command.
 """
 
 import time

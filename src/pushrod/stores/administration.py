@@ -15,6 +15,16 @@ class Imported(NamedTuple):
     kept: str
 
 
+class Login(Value, frozen=True):
+    """How a client of this machine reaches a database, and the role and password that it logs in with."""
+
+    host: str
+    port: int
+    database: str
+    role: str
+    password: str
+
+
 class Administration(Protocol):
     """The database of one store. Every method may raise StoreError."""
 
@@ -22,6 +32,9 @@ class Administration(Protocol):
 
     def shell(self, *, read_only: bool, terminal: bool) -> Program:
         """The store's own client on the database: as the role that may only read, or as the one that migrates."""
+
+    def login(self, *, write: bool) -> Login:
+        """That of the role which may only read, or with `write` of the one that migrates."""
 
     def size(self, most: int) -> Size:
         """What the database takes, with its `most` largest tables."""

@@ -20,7 +20,7 @@ from pushrod.adapters.postgres.programs import environment
 from pushrod.core.errors import StoreError
 from pushrod.core.values import Program
 from pushrod.stores import shells
-from pushrod.stores.administration import Administration, Imported
+from pushrod.stores.administration import Administration, Imported, Login
 from pushrod.stores.backup_drivers import Archive, Dumps
 from pushrod.stores.kinds import ContainerStore, Endpoint, LocalStore, Password, Server, Tuning
 from pushrod.system import files, processes
@@ -190,6 +190,13 @@ class Database(Server):
         }
         return self._connection.client(words, variables, terminal=terminal)
 
+    def login(self, *, write: bool) -> Login:
+        """At the server's own address."""
+        whose = "migrator" if write else "readonly"
+        role = getattr(postgres.Roles.of(self._app), whose)
+        place = self._connection.place
+        return Login(place.host, place.port, self._name, role, self._password(whose))
+
     def size(self, most: int) -> postgres.Size:
         """From its catalogue."""
         return postgres.size(self._server, self._name, most)
@@ -259,6 +266,20 @@ class _Contained(Database):
     def __init__(self, connection: Connection, store: ContainerStore) -> None:
         super().__init__(connection)
         self._placed = store
+
+    def login(self, *, write: bool) -> Login:
+        """At the container's address in the app's network, which this machine alone reaches."""
+        from pushrod.adapters import docker
+
+        found = docker.inspect([self._placed.container])
+        address = found[0].networks.get(self._app, "") if found else ""
+        if not address:
+            raise StoreError(
+                "the store does not run",
+                where=f"container {self._placed.container}",
+                hint="`pushrod status` shows why",
+            )
+        return msgspec.structs.replace(super().login(write=write), host=address)
 
     def tune(self, tuning: Tuning) -> Sequence[str]:
         """By ALTER SYSTEM; what is set is noted first."""

@@ -372,8 +372,9 @@ def most_files() -> int:
     return hard if hard != resource.RLIM_INFINITY else 1 << 20
 
 
-def start_apart(argv: Sequence[str], env: Mapping[str, str]) -> None:
-    """Start a program that outlives this process and has nothing of it: no terminal, no open files, no directory.
+def start_apart(argv: Sequence[str], env: Mapping[str, str], *, stdin: int = subprocess.DEVNULL) -> None:
+    """Start a program that outlives this process and has nothing of it: no terminal, no open files except `stdin`, no
+    directory.
 
     Raises HostError if it cannot be started.
     """
@@ -384,7 +385,7 @@ def start_apart(argv: Sequence[str], env: Mapping[str, str]) -> None:
                 env=dict(env),
                 cwd="/",
                 start_new_session=True,
-                stdin=subprocess.DEVNULL,
+                stdin=stdin,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
             )

@@ -1,0 +1,200 @@
+"""pgAdmin on an app's database: the way there over SSH, and the real one in a real browser.
+
+`ssh` is replaced by a program that runs the real gate with the words that were sent, for a key of one app.
+"""
+
+import json
+import os
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO
+
+import psutil
+import pytest
+from playwright.sync_api import Page, expect, sync_playwright
+
+from devtools import apps
+from devtools.apps import App, Machine, eventually
+from devtools.shop_page import CHROMIUM, DESKTOP, FLAGS, PATIENCE, screenshot
+from pushrod.cli import db_admin
+from pushrod.cli.remote import Remote
+from pushrod.stores.administration import Login
+from pushrod.system import forwarding
+
+pytestmark = pytest.mark.integration
+
+FILES = {"app.py": apps.APP, "compose.yaml": apps.manifest_with_stores()}
+SSH = """\
+#!/bin/sh
+while [ "$1" != pushrod@server ]; do shift; done
+shift
+cd {root}
+SSH_ORIGINAL_COMMAND="$*" PUSHROD_ROOT={root} exec {python} -P -m pushrod gate tester --app shop
+"""
+
+
+@pytest.fixture(scope="module")
+def shop(machine: Machine) -> App:
+    app = machine.app("shop", FILES)
+    assert app.get("/sql?q=create+table+goods+as+select+7+as+id").status == 200
+    return app
+
+
+@pytest.fixture
+def ssh(shop: App, tmp_path: Path) -> str:
+    program = tmp_path / "ssh"
+    root, python = shlex.quote(str(shop.machine.root)), shlex.quote(sys.executable)
+    program.write_text(SSH.format(root=root, python=python))
+    program.chmod(0o755)
+    return str(program)
+
+
+@pytest.fixture
+def asked(ssh: str) -> Iterator[Callable[..., apps.Done]]:
+    """Asks the app's database by psql, on a socket whose connections go through the gate."""
+    owner = (os.geteuid(), os.getegid())
+    with tempfile.TemporaryDirectory() as place:
+
+        def ask(statement: str, *, write: bool = False) -> apps.Done:
+            def opened() -> tuple[Login, socket.socket]:
+                return db_admin.there(Remote((ssh, "pushrod@server"), "shop"), "", write)
+
+            login, first = opened()
+            first.close()
+            argv = [apps.PSQL, "-X", "-At", "-h", place, "-U", login.role, "-d", login.database]
+            path = Path(place, ".s.PGSQL.5432")
+            path.unlink(missing_ok=True)
+            with forwarding.listening(path, lambda: opened()[1], owner):
+                env = {**os.environ, "PGPASSWORD": login.password}
+                return apps.run([*argv, "-c", statement], Path(place), env)
+
+        yield ask
+
+
+def test_the_way_leads_to_the_apps_own_database_with_the_role_that_was_asked_for(
+    shop: App, asked: Callable[..., apps.Done]
+) -> None:
+    assert asked("select session_user, sum(id) from goods").out == "shop_readonly|7\n"
+    refused = asked("delete from goods")
+    assert (refused.status, "ERROR" in refused.err) == (1, True)
+    assert asked("select repeat('x', 3000000)").out == "x" * 3_000_000 + "\n"
+    assert asked("select session_user, count(*) from goods", write=True).out == "shop_migrator|1\n"
+    acts = shop.json("audit")
+    assert {(a["by"], a["app"]) for a in acts if a["what"] == "db tunnel"} == {("tester", "shop")}
+    eventually(lambda: not connected(shop), "no connection is left")
+
+
+def connected(shop: App) -> bool:
+    words = [p.cmdline() for p in psutil.process_iter() if p.is_running()]
+    return any("tunnel" in argv and str(shop.machine.root) in " ".join(argv) for argv in words)
+
+
+def test_a_key_for_one_app_reaches_no_other_database(shop: App, ssh: str) -> None:
+    env = {**shop.machine.env, "GIT_SSH_COMMAND": ssh}
+    argv = [*apps.PUSHROD, "db", "admin", "--on", "pushrod@server", "--app", "other", "--no-browser"]
+    done = apps.run(argv, shop.machine.directory, env)
+    assert (done.status, "this key is not for `other`" in done.err) == (12, True), done.err
+    for words in (["--on", "server"], ["--on=-oProxyCommand=x@server"]):
+        done = shop.pushrod("db", "admin", *words)
+        assert (done.status, "is not USER@SERVER" in done.err) == (10, True), done.err
+
+
+@pytest.fixture
+def link(shop: App, ssh: str, tmp_path: Path) -> Iterator[str]:
+    """The link that the command prints; after the test nothing of it is left."""
+    env = {**shop.machine.env, "GIT_SSH_COMMAND": ssh, "TMPDIR": str(tmp_path)}
+    tmp_path.chmod(0o755)
+    argv = [*apps.PUSHROD, "db", "admin", "--no-browser", "--on", "pushrod@server", "--app", "shop"]
+    child = subprocess.Popen(
+        argv, cwd=shop.machine.directory, env=env, stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
+    try:
+        assert child.stdout is not None
+        yield first_line(child.stdout)
+        password = json.loads((shop.directory / "secrets" / "passwords.json").read_text())[
+            "postgres/readonly"
+        ]
+        below = psutil.Process(child.pid).children(recursive=True)
+        assert below
+        for process in below:
+            told = " ".join(process.cmdline()) + " ".join(process.environ().values())
+            assert password not in told
+        for path in tmp_path.rglob("*"):
+            assert not path.is_file() or password.encode() not in path.read_bytes(), path
+        child.send_signal(signal.SIGINT)
+        assert child.wait(30) == 0
+        assert not any(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in below)
+        assert list(tmp_path.glob("pushrod-admin-*")) == []
+    finally:
+        child.kill()
+        child.wait()
+
+
+def first_line(output: IO[str]) -> str:
+    return output.readline().strip()
+
+
+@pytest.mark.long
+@pytest.mark.skipif(not CHROMIUM, reason="no Chromium on this machine (Debian: chromium)")
+def test_pgadmin_shows_the_schema_and_runs_a_query(link: str) -> None:
+    name = urllib.parse.urlsplit(link)
+    local = f"http://127.0.0.1:{name.port}/"
+    assert status(local, name.netloc) == 401  # without the key
+    assert status(f"{local}?{name.query}", f"localhost:{name.port}") == 403  # by another name
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
+        page = browser.new_page(viewport={"width": DESKTOP[0], "height": DESKTOP[1]})
+        expect.set_options(timeout=2 * PATIENCE)
+        page.set_default_timeout(2 * PATIENCE)
+        page.goto(link)
+        schema(page)
+        assert query(page, "select session_user, sum(id) as total from goods") == ["shop_readonly", "7"]
+        screenshot(page, "pgadmin")
+        browser.close()
+
+
+def status(url: str, host: str) -> int:
+    try:
+        return int(
+            urllib.request.urlopen(urllib.request.Request(url, headers={"Host": host}), timeout=20).status
+        )
+    except urllib.error.HTTPError as e:
+        return e.code
+
+
+def schema(page: Page) -> None:
+    """Open the tree down to the table's columns."""
+    for name in (
+        "pushrod",
+        "shop as shop_readonly",
+        "Databases",
+        "shop",
+        "Schemas",
+        "public",
+        "Tables",
+        "goods",
+    ):
+        entry = page.locator(".file-entry", has=page.get_by_text(name, exact=True)).last
+        expect(entry).to_be_visible()
+        entry.dblclick()
+
+
+def query(page: Page, statement: str) -> list[str]:
+    """The first row of what pgAdmin's query tool shows."""
+    page.keyboard.press("Alt+Shift+Q")
+    editor = page.locator(".cm-content").first
+    editor.click()
+    page.keyboard.type(statement)
+    page.keyboard.press("F5")
+    cells = page.locator(".rdg-row .rdg-cell")
+    expect(cells.nth(1)).to_be_visible()
+    return cells.all_inner_texts()[1:]
