@@ -3,6 +3,7 @@
 `ssh` is replaced by a program that runs the real gate with the words that were sent, for a key of one app.
 """
 
+import itertools
 import json
 import os
 import shlex
@@ -20,7 +21,8 @@ from typing import IO
 
 import psutil
 import pytest
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Locator, Page, expect, sync_playwright
+from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
 from devtools import apps
 from devtools.apps import App, Machine, eventually
@@ -172,9 +174,9 @@ def status(url: str, host: str) -> int:
 
 
 def schema(page: Page) -> None:
-    """Open the tree down to the table's columns."""
-    for name in (
-        "pushrod",
+    """Open the tree down to the table's column; pgAdmin opens what is alone at its place itself."""
+    names = (
+        "Servers",
         "shop as shop_readonly",
         "Databases",
         "shop",
@@ -182,19 +184,37 @@ def schema(page: Page) -> None:
         "public",
         "Tables",
         "goods",
-    ):
-        entry = page.locator(".file-entry", has=page.get_by_text(name, exact=True)).last
-        expect(entry).to_be_visible()
-        entry.dblclick()
+        "Columns",
+    )
+
+    def entry(name: str) -> Locator:
+        return page.locator(".file-entry", has=page.get_by_text(name, exact=True)).last
+
+    expect(entry("Servers")).to_be_visible()
+    for name, below in itertools.pairwise((*names, "id")):
+        for _ in range(4):  # it may have opened it meanwhile, and a second double click closes it
+            if visible(entry(below), 10_000):
+                break
+            entry(name).dblclick()
+        expect(entry(below)).to_be_visible()
+    entry("goods").click()
+
+
+def visible(place: Locator, patience: float) -> bool:
+    try:
+        place.wait_for(timeout=patience)
+    except PlaywrightTimeout:
+        return False
+    return True
 
 
 def query(page: Page, statement: str) -> list[str]:
-    """The first row of what pgAdmin's query tool shows."""
+    """The first row of what pgAdmin's query tool, which is a frame, shows."""
     page.keyboard.press("Alt+Shift+Q")
-    editor = page.locator(".cm-content").first
-    editor.click()
+    tool = page.frame_locator("iframe").last
+    tool.locator(".cm-content:visible").first.click()
     page.keyboard.type(statement)
     page.keyboard.press("F5")
-    cells = page.locator(".rdg-row .rdg-cell")
+    cells = tool.locator(".rdg-row .rdg-cell")
     expect(cells.nth(1)).to_be_visible()
     return cells.all_inner_texts()[1:]

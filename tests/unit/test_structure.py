@@ -112,6 +112,7 @@ def test_only_tests_import_tests(directory: str) -> None:
 STOPPING = ("BaseException", "Ending", "Expired", "FAILURES", "Interrupted", "KeyboardInterrupt", "Stopped")
 END_HERE = {
     "adapters/redis_client.py": "a program of its own, which Ctrl-C ends",
+    "cli/db_admin.py": "pgAdmin, which Ctrl-C ends",
     "cli/__init__.py": "the edge of the command line, which prints and exits",
     "releases/pipeline.py": "a certificate after the commit point: the release is live, and the timer obtains it",
 }

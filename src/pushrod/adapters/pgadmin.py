@@ -131,7 +131,7 @@ def running(
         "password": database.password,
         "server": {
             "Name": database.title,
-            "Group": "pushrod",
+            "Group": "Servers",
             "Host": str(database.socket),
             "Port": 5432,
             "MaintenanceDB": database.name,

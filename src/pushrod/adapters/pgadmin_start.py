@@ -26,7 +26,6 @@ def main() -> None:
     vars(settings).update(configuration(home, given["host"]))
     sys.modules["config_local"] = settings
     sys.path.insert(0, str(Path(sysconfig.get_path("purelib"), "pgadmin4")))
-    import config  # type: ignore[import-not-found]
     import pgAdmin4  # type: ignore[import-not-found]
     from pgadmin.utils import load_database_servers  # type: ignore[import-not-found]
 
@@ -35,7 +34,7 @@ def main() -> None:
     servers = home / "servers.json"
     servers.write_text(json.dumps({"Servers": {"1": server}}))
     with pgAdmin4.app.test_request_context(), contextlib.redirect_stdout(sys.stderr):
-        done, problem = load_database_servers(str(servers), None, config.DESKTOP_USER, True)
+        done, problem = load_database_servers(str(servers), None, pgAdmin4.config.DESKTOP_USER, True)
     if not done:
         sys.exit(f"pgAdmin does not take the database: {problem}")
     pgAdmin4.main()

@@ -59,7 +59,7 @@ def admin_command(
         opened = partial(there, elsewhere, store, write)
     else:
         opened = partial(_here, named_app(root, app_name), store, write)
-    with contextlib.suppress(Interrupted), signals.interruptible():
+    with signals.interruptible():
         login, first = opened()
         first.close()
         pgadmin.install(
@@ -79,7 +79,8 @@ def admin_command(
                 echo(f"pgAdmin has the role {login.role}. Ctrl-C ends it.", err=True)
                 if not no_browser:
                     web_host.browse(Path.home() / ".cache" / "pushrod" / "open.html", link)
-                raise HostError(f"pgAdmin has ended (status {child.wait()})")
+                with contextlib.suppress(Interrupted):
+                    raise HostError(f"pgAdmin has ended (status {child.wait()})")
 
 
 def _opened(opened: Opened) -> socket.socket:

@@ -114,6 +114,7 @@ VERBS: dict[str, Verb] = {
     "db archive": Verb("db", Rule(_APP | {"every": flag, "again": number(10, 3600)}, _DAY), by_timer=True),
     "db wal": Verb("db", Rule(_APP | _JSON, _QUICK, read_only=True)),
     "db shell": Verb("db", Rule(_APP | {"read_only": flag, "store": perhaps}, _DAY)),
+    "db admin": Verb("db"),
     "db tunnel": Verb("db", Rule(_APP | {"write": flag, "store": perhaps}, _DAY)),
     "db size": Verb("db", Rule(_APP | _JSON | _TABLE, _QUICK, read_only=True)),
     "db top": Verb("db", Rule(_APP | _JSON | _TABLE, _QUICK, read_only=True)),
