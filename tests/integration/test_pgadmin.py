@@ -134,7 +134,7 @@ def link(shop: App, ssh: str, tmp_path: Path) -> Iterator[str]:
             assert not path.is_file() or password.encode() not in path.read_bytes(), path
         child.send_signal(signal.SIGINT)
         assert child.wait(30) == 0
-        assert not any(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in below)
+        eventually(lambda: not any(p.is_running() for p in below), "no process of it is left")
         assert list(tmp_path.glob("pushrod-admin-*")) == []
     finally:
         child.kill()
