@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help demo demo-down unit check test long lint structure lab lab-clean bench soak fuzz vulnerabilities lock clean
+.PHONY: help demo demo-down unit check test long lint structure lab lab-kubernetes lab-clean bench soak fuzz vulnerabilities lock clean
 
 help: ## show this list
 	@grep -E '^[a-z.-]+:.*##' Makefile | sed -E 's/:.*##/\t/' | expand -t 17
@@ -40,6 +40,9 @@ structure: .venv ## figures of the source's structure, with their limits
 
 lab: .venv ## prepare the lab for `make test`, as root: a Docker engine, images, servers in boxes
 	$(BIN)/python -m tools.lab up
+
+lab-kubernetes: .venv ## build Kubernetes' API server for tests, as root, once: ten minutes or more
+	$(BIN)/python -m tools.lab kubernetes
 
 lab-clean: .venv ## remove what `make lab` created in the engine
 	$(BIN)/python -m tools.lab clean

@@ -94,3 +94,16 @@ def test_a_compose_export_is_accepted_by_compose(shop: App, tmp_path: Path) -> N
     assert services["web"]["environment"]["TOKEN"] == "hush-hush-token"
     assert services["web"]["environment"]["DATABASE_URL"].startswith("postgresql://exported_app:")
     assert Path(services["web"]["build"]["context"]) == shop.tree.path
+
+
+def test_the_live_release_is_exported(shop: App, tmp_path: Path) -> None:
+    done = shop.tree.push()
+    assert done.ok, done.err
+    words = ("export", "kubernetes", "--registry", "registry.example.com/team")
+    shop.must(*words, str(tmp_path / "k"))
+    names = {p.name for p in (tmp_path / "k").rglob("*.yaml")}
+    assert f"deployment-exported-r{shop.live}-web.yaml" in names
+    assert "statefulset-exported-db.yaml" in names
+    before = {p: p.read_bytes() for p in (tmp_path / "k").rglob("*") if p.is_file()}
+    shop.must(*words, str(tmp_path / "k"))
+    assert {p: p.read_bytes() for p in (tmp_path / "k").rglob("*") if p.is_file()} == before

@@ -82,6 +82,22 @@ def test_a_developer_pushes_and_uses_verbs_over_ssh(shop: App, desk: Desk) -> No
     assert shop.live == before + 2
 
 
+def test_an_export_is_made_there_and_written_here(shop: App, desk: Desk) -> None:
+    words = ("--registry", "registry.example.com/team")
+    refused = apps.complaint(desk.pushrod("export", "kubernetes", *words, "../k"))
+    assert refused.what == "no such Dockerfile in the commit"  # of the live release
+    desk.commit({"Dockerfile": "FROM python:3.13-slim\nEXPOSE 8000\n"})
+    commit = desk.git("rev-parse", "HEAD").strip()
+    desk.must("export", "kubernetes", *words, "--commit", "HEAD", "../k")
+    assert (
+        f"shop, release {commit[:10]}, commit" in (desk.path.parent / "k" / "kustomization.yaml").read_text()
+    )
+    desk.must("export", "compose", "--commit", "HEAD", "../c")
+    assert "SOURCE=../desk\n" in (desk.path.parent / "c" / ".env").read_text()
+    refused = apps.complaint(desk.pushrod("export", "compose", "--commit", "HEAD", "--with-secrets", "../c"))
+    assert refused.what == "secrets do not leave the server this way"
+
+
 def test_calls_over_ssh_are_recorded(shop: App, desk: Desk) -> None:
     desk.commit({"app.py": apps.changed("to be told of")})
     assert desk.push().ok

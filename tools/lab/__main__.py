@@ -1,11 +1,12 @@
-"""`python -m tools.lab up`, `java` (images with a JDK and Maven), `clean`, or `box NAME [bare|old]`: a box to
+"""`python -m tools.lab up`, `java` (images with a JDK and Maven), `kubernetes` (its API
+server), `clean`, or `box NAME [bare|old]`: a box to
 experiment in."""
 
 import sys
 
 from devtools.lab import images
 from pushrod.core.errors import PushrodError
-from tools.lab import boxes, engine, standins
+from tools.lab import boxes, engine, kubernetes, standins
 from tools.lab.effects import LabError, docker
 
 MINE = "pushrod-lab-"  # prefix of the names of the tests' Compose projects, of boxes and of their volumes
@@ -19,6 +20,8 @@ def main() -> None:
                 up()
             case ["java"]:
                 java()
+            case ["kubernetes"]:
+                kubernetes.provide()
             case ["clean"]:
                 clean()
             case ["box", name]:

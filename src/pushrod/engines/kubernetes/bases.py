@@ -18,6 +18,12 @@ STEPS = ("stores", "jobs", "release", "switch")
 SECRETS = "secrets"
 """The base with the values, which is applied before all others, and is not for Git."""
 
+_BASELINE = frozenset((
+    "AUDIT_WRITE", "CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "MKNOD", "NET_BIND_SERVICE", "SETFCAP",
+    "SETGID", "SETPCAP", "SETUID", "SYS_CHROOT",
+))  # fmt: skip
+"""The capabilities that Pod Security's level `baseline` lets containers add."""
+
 _HEADER = "# Rendered by `pushrod export kubernetes`: {app}, release {release}, commit {commit}.\n"
 _KUSTOMIZATION = {"apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization"}
 
@@ -72,7 +78,11 @@ def _each_once(steps: Mapping[str, list[Object]]) -> dict[str, list[Object]]:
 
 def _namespace(x: Exported, cluster: Cluster) -> Object:
     """With the rules of Pod Security that all of its pods keep."""
-    labels = {docker.APP: x.app, "pod-security.kubernetes.io/enforce": "baseline"}
+    labels = {docker.APP: x.app}
+    services = (*x.manifest.stateless, *x.manifest.stores)
+    added = {c for s in services for c in containers.capabilities(x.document, s, x.images[s.name])}
+    if added <= _BASELINE:
+        labels["pod-security.kubernetes.io/enforce"] = "baseline"
     metadata = {"name": cluster.namespace, "labels": labels}
     return {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}
 
