@@ -6,6 +6,7 @@ from typing import NamedTuple
 import msgspec
 
 from pushrod.adapters import docker
+from pushrod.core.errors import ManifestError
 from pushrod.core.values import Service
 from pushrod.engines.docker import containers, rendering
 from pushrod.engines.exported import Exported, Variables
@@ -63,16 +64,24 @@ def render(x: Exported, cluster: Cluster) -> Bases:
 
 
 def _each_once(steps: Mapping[str, list[Object]]) -> dict[str, list[Object]]:
-    """Each object in the first base that needs it: claims are shared, and files too."""
-    seen: set[tuple[str, str]] = set()
+    """Each object in the first base that needs it: claims are shared, and files too. Raises ManifestError for two
+    objects with one name.
+    """
+    seen: dict[tuple[str, str], Object] = {}
     result: dict[str, list[Object]] = {}
     for step, given in steps.items():
         result[step] = []
         for item in given:
             key = (item["kind"], item["metadata"]["name"])
             if key not in seen:
-                seen.add(key)
+                seen[key] = item
                 result[step].append(item)
+            elif seen[key] != item:
+                raise ManifestError(
+                    f"two objects would have the name {key[1]}: {key[0]}",
+                    where="services",
+                    hint="rename the service: its name is also that of the app, of the edge, or of another service",
+                )
     return result
 
 
@@ -151,7 +160,8 @@ def _config_files(x: Exported, cluster: Cluster, service: Service) -> Iterator[O
             name = objects.of_release(x, "config", source)
             content = objects.files({"value": _content(x, "configs", source)}, f"configs.{source}")
             data = objects.without_none({"data": content.text, "binaryData": content.binary})
-            yield objects.make("ConfigMap", "v1", name, cluster, _labels(x, service, ""), **data)
+            every = {docker.APP: x.app, docker.RELEASE: x.release}
+            yield objects.make("ConfigMap", "v1", name, cluster, every, **data)
 
 
 def _content(x: Exported, kind: str, source: str) -> bytes:

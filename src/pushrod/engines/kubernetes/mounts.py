@@ -4,6 +4,7 @@ import posixpath
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from pushrod.adapters import docker
 from pushrod.core.errors import ManifestError
 from pushrod.core.values import Service
 from pushrod.engines.docker import containers
@@ -100,9 +101,7 @@ class Mounts:
         store = self._service.role == "store"
         whose = (self._x.app,) if store else (self._x.app, self._x.release)
         name = objects.name(*whose, "files", objects.of_tree(tree))
-        labels = objects.labels(
-            self._x, "store" if store else "instance", self._service.name, release=not store
-        )
+        labels = {docker.APP: self._x.app, **({} if store else {docker.RELEASE: self._x.release})}
         self.objects.append(objects.make("ConfigMap", "v1", name, self._cluster, labels, **data))
         single = set(tree) == {""}
         items = {} if single else {"items": content.items}

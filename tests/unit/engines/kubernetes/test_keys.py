@@ -228,3 +228,23 @@ def test_a_name_that_no_variable_can_have_is_refused(tmp_path: Path) -> None:
     document["services"]["web"]["environment"] = {"a[0]": "x"}
     with pytest.raises(ManifestError, match="cannot be a variable's name on Kubernetes"):
         rendered(document, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["shop", "edge"])
+def test_two_objects_with_one_name_are_refused(name: str, tmp_path: Path) -> None:
+    document = copy.deepcopy(BASE)
+    role = "store" if name == "shop" else "worker"
+    volumes = [{"type": "volume", "source": "data", "target": "/data"}]
+    document["services"][name] = {"image": "example/x:1", "x-pushrod": {"role": role}, "volumes": volumes}
+    with pytest.raises(ManifestError, match="two objects would have the name"):
+        rendered(document, tmp_path)
+
+
+def test_two_services_may_mount_one_file(tmp_path: Path) -> None:
+    document = copy.deepcopy(BASE)
+    for name in ("web", "other"):
+        document["services"][name]["volumes"] = [{"type": "bind", "source": "./file.txt", "target": "/x"}]
+        document["services"][name]["configs"] = [{"source": "one", "target": "/y"}]
+    document["configs"] = {"one": {"file": "./file.txt"}}
+    text, _ = rendered(document, tmp_path)
+    assert text.count("'kind': 'ConfigMap', 'metadata': {'name': 'shop-r7-config-one'") == 1
