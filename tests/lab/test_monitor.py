@@ -90,7 +90,7 @@ def test_its_units_are_restricted_and_listen_on_loopback_alone(shop: Shop, unit:
 
 
 def test_an_app_that_is_down_fires_and_nothing_else(shop: Shop) -> None:
-    container = shop.container("web-1", shop.live)
+    container = shop.container("web", shop.live)
     with unwatched(shop.box):  # it would start the app again; what its timer writes is written here instead
         shop.box.docker("stop", container)
         began = time.monotonic()
