@@ -263,6 +263,7 @@ def test_a_point_in_time_is_restored_beside_the_running_server(shop: Shop) -> No
     assert "recovery" not in shop.box.docker("ps", "--all", "--format={{.Names}}")
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("key")
 def test_a_lost_host_is_rebuilt_on_an_empty_one(shop: Shop, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Two apps, from a vault on another server, beside a plain copy of the same bytes."""

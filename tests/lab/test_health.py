@@ -141,7 +141,9 @@ http.server.ThreadingHTTPServer(("", 8000), Handler).serve_forever()
 """
 
 
-@pytest.mark.parametrize("wrong", [500, 503, 404, 401])
+@pytest.mark.parametrize(
+    "wrong", [500, 404, pytest.param(503, marks=pytest.mark.long), pytest.param(401, marks=pytest.mark.long)]
+)
 def test_without_a_check_an_error_at_the_root_is_noted(ground: Ground, wrong: int) -> None:
     name = f"root{wrong}"
     file = f"services: {{web: {{build: ., ports: ['8000:8000'], command: python app.py {wrong}}}}}\n"

@@ -125,7 +125,7 @@ def test_a_rollback_runs_both_kinds_of_hooks(app: Hooked) -> None:
     ("hook", "message"),
     [
         ('{command: [sh, -c, "echo no luck; exit 7"]}', "ended with status 7: no luck"),
-        ("{command: [/nowhere/program]}", "ended with status 12"),
+        pytest.param("{command: [/nowhere/program]}", "ended with status 12", marks=pytest.mark.long),
         ('{command: [chown, "5", /data]}', "Operation not permitted"),
     ],
 )
