@@ -18,13 +18,12 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
+from pushrod.adapters.expansion import Budget, defaulted, expand
 from pushrod.core.errors import ManifestError
 from pushrod.core.patterns import lazy
 from pushrod.core.values import Value
 
 _HEREDOC = lazy(r"<<-?\s*([\"']?)([A-Za-z_]\w*)\1")
-# ${NAME}, ${NAME:-value}, ${NAME:+value}, $NAME: the forms that Dockerfiles allow.
-_VARIABLE = lazy(r"\\\$|\$(?:\{(\w+)(?::?([-+])([^{}]*))?\}|([A-Za-z_]\w*))")
 _REQUIREMENTS = lazy(r"(?:-r|--requirements?)[ =]*([\w./-]+\.(?:txt|in|pip))")
 
 
@@ -114,25 +113,23 @@ def images(text: str, *, arguments: Mapping[str, str] | None = None) -> list[Nam
     named = [f for f in frontends(text) if f.reference != _JSON]
     variables = dict(arguments or {})
     stages = {"scratch"}
-    count, inside = 0, False
+    count, inside, budget = 0, False, Budget()
     for line, name, value in _instructions(text):
         words = value.split()
         if name == "ARG" and not inside:
             argument, _, default = value.partition("=")
-            variables.setdefault(argument.strip(), _expand(default.strip().strip("\"'"), variables))
+            variables.setdefault(argument.strip(), budget.expand(default.strip().strip("\"'"), variables))
         elif name == "FROM":
             inside = True
             words = [w for w in words if w[:2] != "--"]
             named += (
-                [Named(_expand(words[0], variables), line)]
-                if words and words[0].lower() not in stages
-                else []
+                [Named(expand(words[0], variables), line)] if words and words[0].lower() not in stages else []
             )
             stages |= {str(count), *(w.lower() for w in words[2:3])}
             count += 1
         elif name in ("COPY", "RUN"):
             flags = takewhile(lambda word: word.startswith("--"), words)
-            sources = [m[1] for m in (_FROM_FLAG.search(_expand(f, variables)) for f in flags) if m]
+            sources = [m[1] for m in (_FROM_FLAG.search(expand(f, variables)) for f in flags) if m]
             named += [Named(source, line) for source in sources if source.lower() not in stages]
     return [n for n in named if n.reference and "$" not in n.reference and n.reference.lower() not in stages]
 
@@ -232,21 +229,29 @@ def _stages(instructions: Iterable[_Instruction], arguments: dict[str, str], whe
     stages: dict[str, Recipe] = {}
     defaults: dict[str, str] = {}  # ARG lines before the first FROM: only FROM lines and bare ARGs see them
     stage: _Stage | None = None
-    count = 0
+    count, budget = 0, Budget()
     for instruction in instructions:
         try:
             if instruction.name == "FROM":
-                words = [w for w in _expand(instruction.value, defaults | arguments).split() if w[:2] != "--"]
+                words = [w for w in expand(instruction.value, defaults | arguments).split() if w[:2] != "--"]
                 start = stages.get(words[0].lower()) or Recipe(base=words[0])
                 stage = _Stage(
-                    start, ("", str(count), *(w.lower() for w in words[2:3])), defaults, arguments, stages
+                    start,
+                    ("", str(count), *(w.lower() for w in words[2:3])),
+                    defaults,
+                    arguments,
+                    stages,
+                    budget,
                 )
                 count += 1
             elif stage is not None:
                 stage.apply(instruction)
             elif instruction.name == "ARG":
                 name, _, value = instruction.value.partition("=")
-                defaults[name.strip()] = _expand(value.strip().strip("\"'"), defaults | arguments)
+                defaults[name.strip()] = budget.expand(value.strip().strip("\"'"), defaults | arguments)
+        except ManifestError as e:
+            e.where = f"{where}:{instruction.line}"
+            raise
         except (ValueError, IndexError) as e:
             raise ManifestError(
                 f"{instruction.name} cannot be read: {e}",
@@ -268,6 +273,7 @@ class _Stage:
         defaults: Mapping[str, str],
         arguments: Mapping[str, str],
         others: Mapping[str, Recipe],
+        budget: Budget,
     ) -> None:
         self.recipe = start
         self.names = names
@@ -276,6 +282,7 @@ class _Stage:
         self._others = others
         self._values: dict[str, str] = {}
         self._has_command = False
+        self._budget = budget
 
     def apply(self, instruction: _Instruction) -> None:
         method = getattr(self, f"_{instruction.name.lower()}", None)
@@ -289,32 +296,36 @@ class _Stage:
         for word in shlex.split(value):
             name, _, default = word.partition("=")
             inherited = self._arguments.get(name, self._defaults.get(name, "") if not default else "")
-            self._values[name] = inherited or _expand(default, self._variables())
+            self._values[name] = inherited or self._budget.expand(default, self._variables())
 
     def _env(self, value: str) -> None:
         from dockerfile_parse.util import get_key_val_dictionary
 
-        plain = _defaulted(value, self._variables())
+        self._budget.expand(value, self._variables())
+        plain = defaulted(value, self._variables())
         variables = get_key_val_dictionary(
             plain, env_replace=True, args=self._values, envs=self.recipe.environment
         )
         self.recipe = replace(self.recipe, environment=self.recipe.environment | variables)
 
+    def _label(self, value: str) -> None:
+        self._budget.expand(value, self._variables())
+
     def _workdir(self, value: str) -> None:
-        path = _expand(value.strip().strip("\"'"), self._variables())
+        path = expand(value.strip().strip("\"'"), self._variables())
         self.recipe = replace(self.recipe, workdir=self._inside(path).rstrip("/") or "/")
 
     def _expose(self, value: str) -> None:
-        for word in _expand(value, self._variables()).split():
+        for word in expand(value, self._variables()).split():
             port, _, protocol = word.partition("/")
             if not self.recipe.port and protocol in ("", "tcp") and re.fullmatch(r"[0-9]{1,5}", port):
                 self.recipe = replace(self.recipe, port=int(port))
 
     def _user(self, value: str) -> None:
-        self.recipe = replace(self.recipe, user=_expand(value.strip(), self._variables()))
+        self.recipe = replace(self.recipe, user=expand(value.strip(), self._variables()))
 
     def _volume(self, value: str) -> None:
-        paths = _json_words(value) or _expand(value, self._variables()).split()
+        paths = _json_words(value) or expand(value, self._variables()).split()
         self.recipe = replace(self.recipe, data=tuple(dict.fromkeys((*self.recipe.data, *paths))))
 
     def _shell(self, value: str) -> None:
@@ -330,7 +341,7 @@ class _Stage:
         self.recipe = replace(self.recipe, entrypoint=self._argv(value), command=command)
 
     def _copy(self, value: str) -> None:
-        words = list(_json_words(value) or shlex.split(_expand(value, self._variables())))
+        words = list(_json_words(value) or shlex.split(expand(value, self._variables())))
         flags = [w for w in words if w.startswith("--")]
         paths = [w for w in words if not w.startswith("--")]
         sources = [f.removeprefix("--from=").lower() for f in flags if f.startswith("--from=")]
@@ -367,9 +378,10 @@ class _Stage:
 
     def _run(self, value: str) -> None:
         own = self.recipe.runs[: len(self.recipe.runs) - self.recipe.borrowed]
-        requirements = tuple(
-            self._source(name) for name in _REQUIREMENTS.findall(_expand(value, self._variables()))
-        )
+        text = value
+        with contextlib.suppress(ManifestError):  # the shell expands it, which may
+            text = expand(value, self._variables())
+        requirements = tuple(self._source(name) for name in _REQUIREMENTS.findall(text))
         self.recipe = replace(
             self.recipe,
             requirements=(*self.recipe.requirements, *requirements),
@@ -399,7 +411,21 @@ class _Stage:
 
 
 _APPLIED = frozenset(
-    ("ARG", "ENV", "WORKDIR", "EXPOSE", "USER", "VOLUME", "SHELL", "CMD", "ENTRYPOINT", "COPY", "ADD", "RUN")
+    (
+        "ARG",
+        "ENV",
+        "LABEL",
+        "WORKDIR",
+        "EXPOSE",
+        "USER",
+        "VOLUME",
+        "SHELL",
+        "CMD",
+        "ENTRYPOINT",
+        "COPY",
+        "ADD",
+        "RUN",
+    )
 )
 
 
@@ -412,23 +438,3 @@ def _json_words(value: str) -> tuple[str, ...] | None:
     if not isinstance(words, list) or not all(isinstance(w, str) for w in words):
         return None
     return tuple(words)
-
-
-def _expand(text: str, variables: Mapping[str, str]) -> str:
-    def value(match: re.Match[str]) -> str:
-        if match[0] == "\\$":
-            return "$"
-        name, sign, other = match[1] or match[4], match[2], match[3]
-        known = variables.get(name, "")
-        if sign == "-":
-            return known or str(other)
-        if sign == "+":
-            return str(other) if known else ""
-        return known
-
-    return _VARIABLE.sub(value, text)
-
-
-def _defaulted(text: str, variables: Mapping[str, str]) -> str:
-    """The text with `${NAME:-value}` and `${NAME:+value}` expanded, which the library does not support."""
-    return re.sub(r"\$\{\w+:?[-+][^{}]*\}", lambda match: _expand(match[0], variables), text)

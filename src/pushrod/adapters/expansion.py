@@ -1,0 +1,62 @@
+"""Variables in the lines of a Dockerfile, as its builder expands them, within a limit: each line may use what earlier
+ones have set many times over. Pure."""
+
+import re
+from collections.abc import Mapping
+
+from pushrod.core.errors import ManifestError
+from pushrod.core.patterns import lazy
+
+LONGEST = 256 << 10
+"""Characters of a line with its variables, and of all that a file sets: as an image's description may have."""
+
+# ${NAME}, ${NAME:-value}, ${NAME:+value}, $NAME: the forms that Dockerfiles allow.
+_VARIABLE = lazy(r"\\\$|\$(?:\{(\w+)(?::?([-+])([^{}]*))?\}|([A-Za-z_]\w*))")
+
+
+class Budget:
+    """What a Dockerfile may set in all."""
+
+    def __init__(self) -> None:
+        self._left = LONGEST
+
+    def expand(self, text: str, variables: Mapping[str, str]) -> str:
+        """The value that a line sets. Raises ManifestError as `expand`, and if all together are too long."""
+        expanded = expand(text, variables)
+        self._left -= len(expanded)
+        if self._left < 0:
+            raise _too_long("its ARG, ENV and LABEL have")
+        return expanded
+
+
+def _too_long(what: str) -> ManifestError:
+    return ManifestError(
+        f"{what} more than {LONGEST >> 10} KiB with their variables",
+        where="Dockerfile",
+        hint="put the text into a file of the repository, and COPY it",
+    )
+
+
+def expand(text: str, variables: Mapping[str, str]) -> str:
+    """A text with the values of its variables. Raises ManifestError if that is too long, before it is made."""
+    size = len(text) + sum(len(variables.get(m[1] or m[4] or "", "")) for m in _VARIABLE.finditer(text))
+    if size > LONGEST:
+        raise _too_long("the words of a line have")
+
+    def value(match: re.Match[str]) -> str:
+        if match[0] == "\\$":
+            return "$"
+        name, sign, other = match[1] or match[4], match[2], match[3]
+        known = variables.get(name, "")
+        if sign == "-":
+            return known or str(other)
+        if sign == "+":
+            return str(other) if known else ""
+        return known
+
+    return _VARIABLE.sub(value, text)
+
+
+def defaulted(text: str, variables: Mapping[str, str]) -> str:
+    """A text with `${NAME:-value}` and `${NAME:+value}` expanded, which the library does not support."""
+    return re.sub(r"\$\{\w+:?[-+][^{}]*\}", lambda match: expand(match[0], variables), text)
