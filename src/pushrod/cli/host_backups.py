@@ -42,8 +42,9 @@ def set_command(place: str, name: str, credentials: TextIO | None, root: str | N
     where.create()
     given = _read(credentials) if credentials else {}
     vault, fresh = vaulting.establish(where, name, place, given, Steps().note)
-    named = f" by apps that name {name} and may: `pushrod apps allow APP vault:{name}`"
-    echo(f"backups are copied to {vault.url}" + (named if name != USUAL_VAULT else ""))
+    allow = f" and may (`pushrod apps allow APP vault:{name}`)" if registry.traits(where).hosted else ""
+    named = f" by apps that name {name}{allow}" if name != USUAL_VAULT else ""
+    echo(f"backups are copied to {vault.url}{named}")
     if fresh:
         echo(f"the password of vault {name}, shown only now: {vault.password}")
         echo(

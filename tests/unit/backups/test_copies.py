@@ -60,7 +60,7 @@ def test_the_newest_is_first_and_a_failure_lasts_until_the_next_success(app: App
         ({"every": "week"}, a_copy(1.1), NAME, False),
         ({"every": "never"}, None, "", False),
         ({"to": "none"}, None, "", False),
-        ({"to": "far"}, a_copy(0.1), NAME, True),  # it is in another vault
+        ({"to": "far"}, a_copy(0.1), NAME, True),  # in another vault, named before that took a grant
     ],
 )
 def test_when_the_next_is_due(
