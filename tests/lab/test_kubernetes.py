@@ -32,8 +32,7 @@ def dropped(sent: Any, kept: Any, path: str = "") -> Iterator[str]:
             if key == "stringData":
                 continue
             if not isinstance(kept, dict) or key not in kept:
-                if value not in (False, 0, {}):
-                    yield f"{path}.{key}"
+                yield f"{path}.{key}"
             else:
                 yield from dropped(value, kept[key], f"{path}.{key}")
     elif isinstance(sent, list):

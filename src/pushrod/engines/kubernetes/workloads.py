@@ -22,7 +22,7 @@ def deployment(x: Exported, cluster: Cluster, service: Service) -> Iterator[Obje
     yield from mounts.objects
     spec = {
         "replicas": service.replicas,
-        "minReadySeconds": 0 if x.port(service) else 3,
+        "minReadySeconds": None if x.port(service) else 3,
         "revisionHistoryLimit": 1,
         "selector": {"matchLabels": labels},
         "strategy": {"type": "Recreate"}
