@@ -1,13 +1,14 @@
 """PostgreSQL of the embedded engine, upgraded from another major version; skipped where none is installed."""
 
 import os
+import signal
 import urllib.parse
 from pathlib import Path
 
 import pytest
 
 from devtools import apps, servers
-from devtools.apps import App, Machine
+from devtools.apps import App, Machine, Running
 from pushrod.adapters import postgres
 from pushrod.adapters.binaries import Parts
 
@@ -46,6 +47,19 @@ def test_data_of_an_older_version_is_upgraded(machine: Machine) -> None:
     assert (refused.status, f"PostgreSQL {before}'s programs" in refused.err) == (6, True), refused.err
     wrong = app.pushrod("db", "upgrade", "--to", "18", "--yes")
     assert (wrong.status, "--programs" in wrong.err) == (12, True), wrong.err
+    killed = Running(
+        [*apps.PUSHROD, "db", "upgrade", "--to", "18", "--programs", str(programs), "--yes"],
+        app.tree.path,
+        app.machine.env,
+    )
+    killed.until("  stop  ")
+    os.killpg(killed.child.pid, signal.SIGKILL)
+    killed.done()
+    assert app.get("/sql?q=select+1").status != 200
+    # Nobody calls pushrod: what the upgrade has left waiting for its end brings the app back.
+    apps.eventually(lambda: app.get("/sql?q=select+1").status == 200, "the app is on its old data", 120)
+    apps.eventually(lambda: not (app.directory / "upgrade.json").exists(), "nothing is left to undo", 30)
+    assert sql(app, "show server_version").startswith(before)
     data = app.directory / "stores" / "postgres"
     argv = [*apps.PUSHROD, "db", "upgrade", "--to", "18", "--programs", str(programs), "--yes"]
     done = apps.run(argv, app.tree.path, app.machine.env, timeout=300)

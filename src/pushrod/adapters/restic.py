@@ -189,8 +189,7 @@ class Repository:
 
     def forget(self, tag: str, host: str, keep: int) -> None:
         """Remove all but the last `keep` snapshots of a host with a tag; what only they need stays until `prune`."""
-        words = ["--tag", tag, "--host", host, "--group-by", "", "--keep-last", str(keep)]
-        self._must(["forget", *words], _LONG)
+        self._forget(tag, host, keep)
 
     def snapshots(self, tag: str = "") -> list[Snapshot]:
         """The snapshots with a tag, oldest first."""
@@ -201,9 +200,12 @@ class Repository:
 
     def prune(self, tag: str, host: str, keep: int) -> None:
         """Remove all but the last `keep` snapshots of a host with a tag, and the data that only those use."""
-        self._run(["unlock"], _QUICK)  # locks of processes that are gone
+        self._forget(tag, host, keep, "--prune")
+
+    def _forget(self, tag: str, host: str, keep: int, *options: str) -> None:
+        self._run(["unlock"], _QUICK)  # locks of processes that are gone: restic refuses to work beside any
         words = ["--tag", tag, "--host", host, "--group-by", "", "--keep-last", str(keep)]
-        self._must(["forget", *words, "--prune"], _LONG)
+        self._must(["forget", *words, *options], _LONG)
 
     def _must(self, argv: Sequence[str], timeout: float) -> processes.Completed:
         done = self._run(argv, timeout)
