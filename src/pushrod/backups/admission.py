@@ -144,7 +144,9 @@ def settings(app: App, known: Settings, live: Release | None) -> Settings:
     allowed = {word for word in known.allowed if _is_grant(word)}
     if live and live.backups.to not in ("", USUAL_VAULT, NO_VAULT):
         allowed.add(f"{grants.VAULT}{live.backups.to}")  # it may have gone live before this took a grant
-    return msgspec.structs.replace(known, down=True, allowed=tuple(sorted(allowed)))
+    # What upgrades have left is on the lost machine; here, such a name may be another app's.
+    clusters = {store: msgspec.structs.replace(c, kept=()) for store, c in known.clusters.items()}
+    return msgspec.structs.replace(known, down=True, allowed=tuple(sorted(allowed)), clusters=clusters)
 
 
 def _is_grant(word: str) -> bool:

@@ -19,7 +19,7 @@ from pushrod.backups.rebuild import Rebuilt
 from pushrod.cli.output import Steps
 from pushrod.core.errors import PushrodError
 from pushrod.core.times import now
-from pushrod.core.upgrades import Cluster
+from pushrod.core.upgrades import Cluster, OldCluster
 from pushrod.core.values import Schedule
 from pushrod.provisioning import keys
 from pushrod.releases import app_lifecycle
@@ -232,13 +232,19 @@ def test_names_that_are_none_are_errors_and_others_come_back(lost: Lost) -> None
 def test_the_owner_sees_which_grants_come_with_an_app(lost: Lost) -> None:
     """They were the owner's, or those of somebody who was root there; words that are none are dropped."""
     Releases(lost.app).seal(release(1, engine="docker", backups=Schedule("day", to="offsite")))
-    lost.app.save(
-        msgspec.structs.replace(lost.app.settings, allowed=("docker-socket", "everything", "$(id)"))
-    )
+    old = OldCluster("PostgreSQL 17", "zoo_data", "")
+    cluster = Cluster("18", "postgres:18", "shop_data-18", "/var/lib/postgresql", "18", 1, "", (old,))
+    allowed = ("docker-socket", "everything", "$(id)")
+    known = lost.app.settings
+    lost.app.save(msgspec.structs.replace(known, allowed=allowed, clusters={"db": cluster}))
     lost.puts()
     (result,) = lost.restored().values()
     assert isinstance(result, Rebuilt)
-    assert App(lost.here, "shop").settings.allowed == ("docker-socket", "vault:offsite")
+    settings = App(lost.here, "shop").settings
+    assert settings.allowed == ("docker-socket", "vault:offsite")
+    assert settings.clusters["db"] == msgspec.structs.replace(
+        cluster, kept=()
+    )  # `--remove-old` would remove it
     assert "docker-socket vault:offsite (`pushrod apps allow shop … --remove` revokes)" in result.messages[0]
 
 
