@@ -17,10 +17,10 @@ def docker(*argv: str) -> str:
     return run(["docker", *argv])
 
 
-def run(argv: Sequence[str]) -> str:
-    """The output of a command; LabError with the end of its output if it failed."""
+def run(argv: Sequence[str], longest: float = LONGEST) -> str:
+    """The output of a command of `longest` seconds at most; LabError with the end of its output if it failed."""
     env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    done = processes.run(argv, env=env, timeout=LONGEST)
+    done = processes.run(argv, env=env, timeout=longest)
     if done.status:
         last = "\n".join((done.stdout + done.stderr).splitlines()[-20:])
         raise LabError(f"`{' '.join(argv)}` ended with status {done.status}:\n{last}")
