@@ -20,7 +20,8 @@ from devtools import java
 from devtools import shop as shops
 from devtools.apps import a_machine
 from devtools.load import Load
-from devtools.shop import LONGEST, STACKS, Crowd, Killer, Shop
+from devtools.load.shapes import MAX_SECONDS
+from devtools.shop import STACKS, Crowd, Killer, Shop
 
 KILLED = ("backend-1", "worker-1", "postgres", "redis")
 PEOPLE = 16  # the app keeps the last thousand events of each, 250 orders, and all are looked at in the end
@@ -66,7 +67,7 @@ def deployments(
             if number <= count
             else ("rollback", lambda: back(shop))
         )
-        with Load(f"{shop.app.url}/api/products/2", rate=rate, seconds=2 * LONGEST) as load:
+        with Load(f"{shop.app.url}/api/products/2", rate=rate, seconds=MAX_SECONDS) as load:
             orders |= buying(crowd, act, at_least=requests / count / rate)
         total = load.report.total
         sent += total.sent
