@@ -53,7 +53,11 @@ _WRAPPER_FAILS = lazy(
     r"|Exception in thread \"main\" java\.(?:net|io)\.|[Ff]ailed to (?:fetch|download)"
 )
 _NO_PROGRAM = (126, 127)
-_QUIET = lazy(r"\[INFO\]|\s*$|Downloading|Downloaded|> Task")
+# What says nothing about a build, or why it fails: progress, and where Maven's own manual is.
+_QUIET = lazy(
+    r"\[INFO\]|\s*$|Downloading|Downloaded|> Task"
+    r"|\[ERROR\] (?:$|-> \[Help|\[Help|To see the full|Re-run Maven|For more information about)"
+)
 _EXTRACTS, _ARCHIVES = "-Djarmode=", "-XX:ArchiveClassesAtExit="
 _START = 120.0  # seconds for one start of the application, to record its classes
 
@@ -261,9 +265,13 @@ def _program(service: str, build: Jar, project: Path) -> list[str]:
 def _run(
     service: str, build: Jar, argv: Sequence[str], cwd: Path, kit: jdk.Kit, on_line: Callable[[str], None]
 ) -> None:
+    def committed(line: str) -> str:
+        """A line with the paths of the commit instead of those of the copy that is built."""
+        return line.replace(f"{cwd}/", posixpath.normpath(posixpath.join(build.project, "x"))[:-1])
+
     def print_line(line: str) -> None:
         if not _QUIET.match(_COLOUR.sub("", line)):
-            on_line(line)
+            on_line(committed(line))
 
     env = {name: value for name, value in os.environ.items() if name not in OF_HOOKS}
     env |= {"JAVA_HOME": str(kit.home), "PATH": f"{kit.home}/bin{os.pathsep}{PATH}"}
@@ -272,7 +280,8 @@ def _run(
     result = processes.run(guarded, cwd=cwd, env=env, timeout=_LONGEST, on_line=print_line, umask=0o022)
     if not result.status:
         return
-    wrapper, log = _WRAPPERS[build.tool][0], tuple(lines.split(result.stdout)[-_LOG_LINES:])
+    said = [line for line in lines.split(result.stdout) if not _QUIET.match(_COLOUR.sub("", line))]
+    wrapper, log = _WRAPPERS[build.tool][0], tuple(map(committed, said[-_LOG_LINES:]))
     if wrapper in argv and (_WRAPPER_FAILS.search(result.stdout) or result.status in _NO_PROGRAM):
         raise BuildError(
             f"{service}: `{wrapper}`, the project's own wrapper, cannot start {build.tool}",

@@ -195,6 +195,22 @@ def test_a_wrapper_that_cannot_download_is_told_from_a_build_that_fails(
     assert ("distributionUrl" in refused.value.hint) == ("wrapper" in words)
 
 
+@pytest.mark.usefixtures("kits")
+def test_what_a_failing_build_says_has_the_paths_of_the_commit(tmp_path: Path) -> None:
+    write(tmp_path / "sources/pom.xml", "<project/>")
+    script = tmp_path / "sources/mvnw"
+    write(
+        script,
+        f"echo '[INFO] BUILD FAILURE'\necho '[ERROR] {tmp_path}/sources/src/App.java:[4,1] cannot find symbol'\n"
+        "echo '[ERROR] '\necho '[ERROR] -> [Help 1]'\necho '[ERROR] [Help 1] http://example.com'\nexit 1\n",
+    )
+    build, said = Jar("Maven", ".", ("package",), "backend", ("app.jar",)), list[str]()
+    with pytest.raises(BuildError, match="Maven cannot build it") as refused:
+        java_builds._run("web", build, ["/bin/sh", "mvnw"], tmp_path / "sources", jdk.kits()[0], said.append)
+    assert said == ["[ERROR] backend/src/App.java:[4,1] cannot find symbol"]
+    assert refused.value.log == tuple(said)
+
+
 class TestBuilt:
     def jar(self, path: Path, *, runs: bool = True) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
