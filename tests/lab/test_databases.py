@@ -1,6 +1,8 @@
 """An administrator's tools for PostgreSQL on a Docker host, over SSH, and the settings of its server."""
 
 import json
+import os
+import socket
 import subprocess
 import threading
 from pathlib import Path
@@ -9,7 +11,11 @@ from typing import Any
 import pytest
 import yaml
 
+from devtools import apps
 from devtools.lab.ground import Ground, Shop
+from pushrod.cli import db_admin
+from pushrod.cli.remote import Remote
+from pushrod.system import forwarding
 
 pytestmark = pytest.mark.lab
 
@@ -59,6 +65,24 @@ def test_the_shell_has_a_terminal_over_ssh(shop: Shop) -> None:
         session.stdin.write(b"select 6 * 7;\n\\q\n")
         rest = session.stdout.read()
         assert (session.wait(60), b"42" in rest) == (0, True), (shown, rest)
+
+
+def test_the_way_of_pgadmin_leads_over_ssh_to_the_apps_own_database(shop: Shop, tmp_path: Path) -> None:
+    """As the role that may only read. pgAdmin itself is in tests/integration."""
+    ssh = (*shop.box.ssh_command(), f"pushrod@{shop.box.address}")
+    login, first = db_admin.there(Remote(ssh, "shop"), "", False)
+    first.close()
+
+    def opened() -> socket.socket:
+        return db_admin.there(Remote(ssh, "shop"), "", False)[1]
+
+    owner = (os.geteuid(), os.getegid())
+    with forwarding.listening(tmp_path / ".s.PGSQL.5432", opened, owner):
+        argv = [apps.PSQL, "-X", "-At", "-h", str(tmp_path), "-U", login.role, "-d", login.database]
+        asked = "select session_user, count(*) from rows"
+        env = {**os.environ, "PGPASSWORD": login.password}
+        done = subprocess.run([*argv, "-c", asked], env=env, capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("shop_readonly|20\n", "")
 
 
 def test_an_export_is_imported_over_ssh(shop: Shop, tmp_path: Path) -> None:
