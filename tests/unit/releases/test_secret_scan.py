@@ -557,7 +557,7 @@ def test_a_key_and_a_token_in_utf_16_are_found(encoding: str) -> None:
     ("content", "kind"),
     [
         ("A=github" + f"_pat_{some(WORD, 22)}_{some(WORD, 59)}", "GitHub Token"),
-        ("//registry.npmjs.org/:_auth" + f'Token = "npm_{some(WORD, 36)}"', "NPM tokens"),
+        ("//registry.example.org/:_auth" + f'Token = "npm_{some(WORD, 36)}"', "NPM tokens"),
         ("A=sk-" + f"proj-{some(WORD, 48)}", "OpenAI Token"),
         ("AWS_SECRET_ACCESS_" + f"KEY={some(WORD, 37)}7aB", "AWS Access Key"),
         ('{"Secret' + f'AccessKey": "{some(WORD, 37)}7aB"}}', "AWS Access Key"),
