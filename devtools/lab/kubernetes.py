@@ -6,14 +6,13 @@ import json
 import os
 import secrets
 import shutil
-import socket
 import ssl
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pushrod.system import tails, waits
+from pushrod.system import network, tails, waits
 
 PROGRAM = "kube-apiserver"
 _STARTS = 60.0  # seconds; it takes about five
@@ -70,7 +69,7 @@ class ApiServer:
 @contextlib.contextmanager
 def api_server(place: Path) -> Iterator[ApiServer]:
     """An API server with an etcd of its own, their data in a directory; both end with the block."""
-    token, ports = secrets.token_hex(16), [_free_port() for _ in range(3)]
+    token, ports = secrets.token_hex(16), [network.free_port() for _ in range(3)]
     (place / "tokens.csv").write_text(f"{token},admin,admin,system:masters\n")
     subprocess.run(["openssl", "genrsa", "-out", place / "key.pem", "2048"], check=True, capture_output=True)
     etcd = f"http://127.0.0.1:{ports[0]}"
@@ -96,9 +95,3 @@ def api_server(place: Path) -> Iterator[ApiServer]:
             last = "\n".join(tails.of_file(place / f"{PROGRAM}.log", 10))
             raise AssertionError(f"the API server does not answer:\n{last}")
         yield server
-
-
-def _free_port() -> int:
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return int(s.getsockname()[1])

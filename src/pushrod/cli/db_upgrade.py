@@ -23,7 +23,9 @@ _BESIDE = 8.0  # seconds that instances and servers take to end and to start, be
 
 @click.command("upgrade", cls=remote.Verb)
 @click.option("--to", type=click.IntRange(10, 99), help="The major version, such as 17.")
-@click.option("--image", default="", help="Docker: the image of that version, if its name cannot be told.")
+@click.option(
+    "--image", default="", help="Docker: the image of that version, if pushrod cannot derive its name."
+)
 @click.option("--programs", help="Embedded engine: the directory with the old version's programs.")
 @click.option("--rehearse", is_flag=True, help="Only try it with a copy, and tell time and disk.")
 @click.option("--remove-old", is_flag=True, help="Remove the old clusters that upgrades have kept.")

@@ -1,5 +1,7 @@
 """host metrics, web, monitor: what a host serves on loopback besides its apps."""
 
+from collections.abc import Callable
+
 import click
 
 from pushrod.cli.context import with_root
@@ -10,19 +12,24 @@ from pushrod.provisioning import metrics, monitor, web
 from pushrod.state.apps import Monitor
 
 
+def _with_port(usual: int) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """The option for the port on loopback."""
+    return click.option(
+        "--port",
+        type=click.IntRange(1024, 65535),
+        default=usual,
+        show_default=True,
+        help="The port on 127.0.0.1.",
+    )
+
+
 @click.group("metrics")
 def metrics_group() -> None:
     """Serve metrics of this host to a collector on it."""
 
 
 @metrics_group.command("on")
-@click.option(
-    "--port",
-    type=click.IntRange(1024, 65535),
-    default=metrics.USUAL,
-    show_default=True,
-    help="The port on 127.0.0.1.",
-)
+@_with_port(metrics.USUAL)
 @with_root
 def metrics_on(port: int, root: str | None) -> None:
     """Write metrics every 10 s and serve them on 127.0.0.1."""
@@ -45,13 +52,7 @@ def web_group() -> None:
 
 
 @web_group.command("on")
-@click.option(
-    "--port",
-    type=click.IntRange(1024, 65535),
-    default=web.USUAL,
-    show_default=True,
-    help="The port on 127.0.0.1.",
-)
+@_with_port(web.USUAL)
 @with_root
 def web_on(port: int, root: str | None) -> None:
     """Have systemd start the page when somebody asks for it; it ends itself after 10 minutes without a request."""
@@ -74,13 +75,7 @@ def monitor_group() -> None:
 
 
 @monitor_group.command("on")
-@click.option(
-    "--port",
-    type=click.IntRange(1024, 65535),
-    default=monitor.USUAL.port,
-    show_default=True,
-    help="The port on 127.0.0.1.",
-)
+@_with_port(monitor.USUAL.port)
 @click.option(
     "--days",
     type=click.IntRange(1, 3650),
