@@ -4,7 +4,7 @@ import msgspec
 
 from pushrod.core.errors import HostError
 from pushrod.state.apps import HostSettings, Root
-from pushrod.system import files
+from pushrod.system import files, network
 
 
 def not_a_host(root: Root) -> HostError:
@@ -26,3 +26,14 @@ def write(root: Root, settings: HostSettings) -> None:
     encoded = msgspec.json.format(msgspec.json.encode(settings))
     owner = (status.st_uid, status.st_gid)
     files.write(root.host_settings_path, encoded, mode=status.st_mode & 0o777, owner=owner)
+
+
+def check_port(port: int, current: int, advice: str) -> None:
+    """Raise HostError if another program has a port of loopback; `current` is the one that is ours already (0: none),
+    and `advice` what the owner can do.
+    """
+    if port != current and network.accepts(port):
+        raise HostError(
+            f"another program listens on port {port} of 127.0.0.1",
+            hint=f"`ss -ltnp sport = :{port}` shows which; {advice}",
+        )

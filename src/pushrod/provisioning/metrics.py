@@ -4,10 +4,9 @@ import msgspec
 
 from pushrod.adapters import systemd
 from pushrod.adapters.templates import beside, fill
-from pushrod.core.errors import HostError
 from pushrod.provisioning import host_settings, installation, units, work
 from pushrod.state.apps import HostSettings, Root
-from pushrod.system import files, network
+from pushrod.system import files
 
 USUAL = 9180
 """The port on 127.0.0.1 that serves metrics unless the owner chooses another."""
@@ -22,11 +21,7 @@ def turn_on(root: Root, port: int) -> None:
     Raises HostError if this machine is not a host or another program has the port; then nothing has changed.
     """
     settings = host_settings.read(root)
-    if port != settings.metrics and network.accepts(port):
-        raise HostError(
-            f"another program listens on port {port} of 127.0.0.1",
-            hint=f"`ss -ltnp sport = :{port}` shows which; choose another: pushrod host metrics on --port N",
-        )
+    host_settings.check_port(port, settings.metrics, "choose another: pushrod host metrics on --port N")
     _change(root, settings, port)
     text = fill(
         beside(systemd.__file__, "metrics/watch.conf"),

@@ -9,7 +9,7 @@ from pushrod.adapters import systemd
 from pushrod.core.errors import HostError
 from pushrod.provisioning import host_settings, metrics, packages, units
 from pushrod.state.apps import Monitor, Root
-from pushrod.system import files, network, probing, processes, waits
+from pushrod.system import files, probing, processes, waits
 
 USUAL = Monitor(port=9090, days=15, disk=1024, memory=512)
 """What it gets unless the owner says otherwise."""
@@ -44,8 +44,13 @@ def turn_on(root: Root, chosen: Monitor, on_line: Callable[[str], None]) -> None
     Prometheus does not start.
     """
     settings = host_settings.read(root)
-    _check_port(chosen.port, settings.monitor.port if settings.monitor else 0)
-    _check_port(units.NODE_PORT, units.NODE_PORT if settings.monitor else 0)
+    ours = settings.monitor
+    host_settings.check_port(
+        chosen.port, ours.port if ours else 0, "choose another: pushrod host monitor on --port N"
+    )
+    host_settings.check_port(
+        units.NODE_PORT, units.NODE_PORT if ours else 0, "stop it: the machine's figures are served there"
+    )
     _install(on_line)
     metrics.turn_on(root, settings.metrics or metrics.USUAL)
     settings = msgspec.structs.replace(host_settings.read(root), monitor=chosen)
@@ -86,14 +91,6 @@ def turn_off(root: Root) -> None:
 def _report(root: Root, url: str) -> None:
     words = ("host", "alarm", "prometheus", url)
     units.run_as_account(root, *words, failed="the alarm cannot report the alerts")
-
-
-def _check_port(port: int, own: int) -> None:
-    if port != own and network.accepts(port):
-        raise HostError(
-            f"another program listens on port {port} of 127.0.0.1",
-            hint=f"`ss -ltnp sport = :{port}` shows which: stop it, or give Prometheus another with --port",
-        )
 
 
 def _install(on_line: Callable[[str], None]) -> None:

@@ -8,7 +8,7 @@ from pushrod.adapters import systemd
 from pushrod.core.errors import HostError
 from pushrod.provisioning import host_settings, units
 from pushrod.state.apps import Root
-from pushrod.system import files, network
+from pushrod.system import files
 
 USUAL = 9181
 """The port on 127.0.0.1 unless another is given."""
@@ -28,11 +28,7 @@ def turn_on(root: Root, port: int) -> None:
         raise HostError(
             "the page needs Starlette, which is not installed", hint="pushrod host init installs it"
         )
-    if port != settings.web and network.accepts(port):
-        raise HostError(
-            f"another program listens on port {port} of 127.0.0.1",
-            hint=f"`ss -ltnp sport = :{port}` shows which; choose another: pushrod host web on --port N",
-        )
+    host_settings.check_port(port, settings.web, "choose another: pushrod host web on --port N")
     settings = msgspec.structs.replace(settings, web=port)
     host_settings.write(root, settings)
     for item in units.web(root, settings):
