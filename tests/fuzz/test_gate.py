@@ -38,7 +38,7 @@ DOCKER = """\
 case "$*" in
 "ps "*=attacker*) echo attacker ;;
 "ps "*) echo victim ;;
-*" inspect "*) sed "s/APP/${3:-victim}/" "$0.json" ;;
+*" inspect "*) sed "s/APP/${3:-victim}/g" "$0.json" ;;
 esac
 """
 """Docker as far as it answers: an instance of the app that was asked about, or of the victim if of none."""
@@ -47,7 +47,9 @@ INSTANCE = {
     "Name": "/APP-r1-backend-1",
     "Image": "sha256:1",
     "State": {"Status": "running", "ExitCode": 0, "Pid": 0, "StartedAt": "", "FinishedAt": ""},
-    "Config": {"Labels": {"pushrod.service": "backend", "pushrod.instance": "backend-1"}},
+    "Config": {
+        "Labels": {"pushrod.app": "APP", "pushrod.service": "backend", "pushrod.instance": "backend-1"}
+    },
     "HostConfig": {"RestartPolicy": {"Name": "always"}},
     "NetworkSettings": {},
 }
