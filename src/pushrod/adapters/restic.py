@@ -13,6 +13,7 @@ from typing import NamedTuple
 import msgspec
 
 from pushrod.core.errors import HostError, StoreError
+from pushrod.core.times import is_ahead, seconds_since
 from pushrod.system import processes
 from pushrod.system.streams import Sink
 
@@ -187,25 +188,27 @@ class Repository:
         if done.status != 0:
             raise cause(done.stderr, self._where)
 
+    def snapshots(self, tag: str = "", host: str = "") -> list[Snapshot]:
+        """The snapshots with a tag, of a host if one is given, oldest first. Those with a time in the future (the
+        clock was set back since) count as the oldest."""
+        words = [*(["--tag", tag] if tag else []), *(["--host", host] if host else [])]
+        done = self._must(["snapshots", "--json", "--no-lock", *words], _QUICK)
+        snapshots = msgspec.json.decode(done.stdout or "[]", type=list[Snapshot] | None) or []
+        return sorted(snapshots, key=_order)
+
     def forget(self, tag: str, host: str, keep: int) -> None:
         """Remove all but the last `keep` snapshots of a host with a tag; what only they need stays until `prune`."""
         self._forget(tag, host, keep)
-
-    def snapshots(self, tag: str = "") -> list[Snapshot]:
-        """The snapshots with a tag, oldest first."""
-        words = ["--tag", tag] if tag else []
-        done = self._must(["snapshots", "--json", "--no-lock", *words], _QUICK)
-        snapshots = msgspec.json.decode(done.stdout or "[]", type=list[Snapshot] | None) or []
-        return sorted(snapshots, key=lambda s: s.time)
 
     def prune(self, tag: str, host: str, keep: int) -> None:
         """Remove all but the last `keep` snapshots of a host with a tag, and the data that only those use."""
         self._forget(tag, host, keep, "--prune")
 
     def _forget(self, tag: str, host: str, keep: int, *options: str) -> None:
+        """Not by `--keep-last`: restic would keep those with a time in the future, and remove new ones at once."""
         self._run(["unlock"], _QUICK)  # locks of processes that are gone: restic refuses to work beside any
-        words = ["--tag", tag, "--host", host, "--group-by", "", "--keep-last", str(keep)]
-        self._must(["forget", *words, *options], _LONG)
+        if old := [snapshot.id for snapshot in self.snapshots(tag, host)[:-keep]]:
+            self._must(["forget", *options, *old], _LONG)
 
     def _must(self, argv: Sequence[str], timeout: float) -> processes.Completed:
         done = self._run(argv, timeout)
@@ -231,6 +234,13 @@ class Repository:
                 where=self._where,
                 hint="check the network and the server; the local backup is there",
             ) from e
+
+
+def _order(snapshot: Snapshot) -> tuple[bool, float]:
+    try:
+        return not is_ahead(snapshot.time), -seconds_since(snapshot.time)
+    except ValueError:
+        return False, 0.0
 
 
 def _quoted(word: str) -> str:

@@ -14,7 +14,7 @@ from pushrod.backups import copies, wal, wal_copies
 from pushrod.backups.copies import Copy
 from pushrod.backups.destination import Destination, Directory, FileName
 from pushrod.core.errors import UnknownNameError
-from pushrod.core.times import seconds_since, to_the_minute
+from pushrod.core.times import is_ahead, seconds_since, to_the_minute
 from pushrod.core.traits import BY_NAME
 from pushrod.core.values import Diagnostic, EngineName, Release, Value
 from pushrod.state import releases
@@ -23,8 +23,6 @@ from pushrod.state.journal import Journal
 
 PERIODS = {"hour": 3600.0, "day": 86400.0, "week": 7 * 86400.0}
 """Seconds between two backups."""
-
-_SLACK = 600.0  # seconds by which a timer may run early
 
 
 class File(Value, frozen=True):
@@ -94,7 +92,7 @@ def listed(app: App) -> list[Backup]:
     """The backups of an app, newest first. Those with a time in the future (the clock was set back) come last: the
     next backup must not wait for that time."""
     where = place(app)
-    return sorted((where.record(name, Backup) for name in where.names()), key=lambda b: b.age < -_SLACK)
+    return sorted((where.record(name, Backup) for name in where.names()), key=lambda b: is_ahead(b.at))
 
 
 def find(app: App, when: str = "") -> Backup:
@@ -156,7 +154,7 @@ def _local(app: App, release: Release) -> Iterator[Diagnostic]:
     if length is None or (not known and not BY_NAME[release.engine].hosted):
         return
     since = known[0].at if known else _first_live(app)
-    if seconds_since(since) > 2 * length:
+    if copies.late(since, length):
         last = f"the last backup is from {to_the_minute(since)}" if known else "there is no backup"
         detail = f"{last}; the manifest asks for one every {release.backups.every}"
         remedy = f"`pushrod db backup --app {app.name}` takes one, or reports why it cannot"

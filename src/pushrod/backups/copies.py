@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from pushrod.core.errors import PushrodError
-from pushrod.core.times import now, seconds_since, to_the_minute
+from pushrod.core.times import is_ahead, now, seconds_since, to_the_minute
 from pushrod.core.values import NO_VAULT, USUAL_VAULT, Diagnostic, Release, Value
 from pushrod.state.apps import App, Root
 from pushrod.state.records import read_json
@@ -114,7 +114,12 @@ def due(app: App, release: Release, periods: dict[str, float], newest: str) -> b
 
 def past(at: str, length: float) -> bool:
     """Whether a period since a time is over, or that time is yet to come, by a clock that was set back since."""
-    return not -_SLACK <= seconds_since(at) < length - _SLACK
+    return is_ahead(at) or seconds_since(at) >= length - _SLACK
+
+
+def late(at: str, length: float) -> bool:
+    """Whether two periods since a time are over, or that time is yet to come."""
+    return is_ahead(at) or seconds_since(at) > 2 * length
 
 
 def proved(app: App) -> str:
@@ -135,7 +140,7 @@ def examine(app: App, release: Release, periods: dict[str, float]) -> Iterator[D
         yield Diagnostic(what, "broken", detail, remedy)
         return
     last = proved(app)
-    if last and seconds_since(last) > 2 * length:
+    if last and late(last, length):
         every = release.backups.every if release.stores else "day"
         detail = f"the last proven backup is from {to_the_minute(last)}; one is due every {every}"
         yield Diagnostic(what, "broken", detail, remedy)

@@ -72,7 +72,7 @@ def moment(text: str) -> str:
 def choose(log: Log, state: State, place: Path, store: str, until: str) -> Chosen:
     """The base backup and the log that lead to a time (empty: to the end). Pure, except that files are looked for.
 
-    Raises StoreError if the time is before the first base backup, in a gap, or after the end of the log.
+    Raises StoreError if the time is before the first base backup, in a gap, after the end of the log, or in it twice.
     """
     where = f"store {store}"
     bases = [b for b in state.bases if _archive(place, b).exists()]
@@ -91,6 +91,14 @@ def choose(log: Log, state: State, place: Path, store: str, until: str) -> Chose
             f"{to_the_second(until)} is before the first base backup, of {first}",
             where=where,
             hint="choose a later time, or one of `pushrod db backups`",
+        )
+    turn = state.turn
+    if turn and base.begin < turn.position and turn.after <= until <= turn.before:
+        first, last = to_the_second(turn.after), to_the_second(turn.before)
+        raise StoreError(
+            f"the server's clock was set back from {last} to {first}: its log has that time twice",
+            where=where,
+            hint=f"choose a time before {first}, one after the next base backup, or --to {LATEST}",
         )
     end = state.end
     for gap in state.gaps:

@@ -123,14 +123,13 @@ def copied(root: Root, vault: Vault, app: str, when: str = "") -> tuple[str, str
     """The newest of this machine's snapshots with the backup of an app whose name begins with `when` (empty: with its
     newest), and that name. Raises UnknownNameError unless exactly one backup matches.
     """
-    host = os.uname().nodename
-    found = {
-        tag.removeprefix(_BACKUP): snapshot.id
-        for snapshot in repository(root, vault).snapshots(_tag(app))
-        for tag in snapshot.tags
-        if snapshot.hostname == host and tag.startswith(_BACKUP)
-    }
-    matching = [name for name in sorted(found) if name.startswith(when)]
+    found = dict[str, str]()
+    for snapshot in repository(root, vault).snapshots(_tag(app), os.uname().nodename):
+        for tag in (t for t in snapshot.tags if t.startswith(_BACKUP)):
+            name = tag.removeprefix(_BACKUP)
+            found.pop(name, None)  # the newest comes last
+            found[name] = snapshot.id
+    matching = [name for name in found if name.startswith(when)]
     if not matching or (when and len(matching) > 1):
         raise UnknownNameError(
             f"{len(matching) or 'no'} backups in the vault begin with `{when}`"

@@ -19,7 +19,7 @@ from pushrod.backups import copies
 from pushrod.backups.destination import FileName
 from pushrod.core import limits
 from pushrod.core.errors import PushrodError
-from pushrod.core.times import seconds_since, to_the_minute
+from pushrod.core.times import is_ahead, seconds_since, to_the_minute
 from pushrod.core.traits import BY_NAME
 from pushrod.core.values import Diagnostic, Release, Value
 from pushrod.engines import machine
@@ -56,6 +56,15 @@ class Gap(Value, frozen=True):
     until: str
 
 
+class Turn(Value, frozen=True):
+    """The server's clock was set back from `before` to `after` at this position: the log has the times between
+    twice."""
+
+    position: int
+    before: str
+    after: str
+
+
 class Trouble(Value, frozen=True):
     """Why copying the log has failed, since `at`."""
 
@@ -67,7 +76,7 @@ class Trouble(Value, frozen=True):
 class State(Value, frozen=True):
     """The log of a store. It goes to position `end`, and contains everything acknowledged before `at`. `system` and
     `timeline` identify the cluster's history, `major` is its version, `segments` maps names to SHA-256s.
-    `base_trouble` is why no base backup could be taken."""
+    `base_trouble` is why no base backup could be taken, `turn` is when its clock was last set back."""
 
     system: str = ""
     timeline: int = 0
@@ -80,6 +89,7 @@ class State(Value, frozen=True):
     segments: dict[FileName, str] = {}
     trouble: Trouble | None = None
     base_trouble: Trouble | None = None
+    turn: Turn | None = None
 
     @property
     def history(self) -> tuple[str, int, int]:
@@ -199,11 +209,16 @@ def examine(app: App, release: Release) -> Iterator[Diagnostic]:
             yield Diagnostic(f"app {app.name}", "broken", detail, remedy)
         since = known.at or (known.trouble.at if known.trouble else "")
         timed = BY_NAME[release.engine].hosted  # elsewhere nobody but its owner runs it
-        if since and seconds_since(since) > _LATE and (known.trouble or timed):
+        if since and late(since) and (known.trouble or timed):
             why = known.trouble.what if known.trouble else "is the timer running?"
             detail = f"the log of {store} has not been copied since {to_the_minute(since)}: {why}"
             remedy = f"`pushrod db archive --app {app.name}` tries again"
             yield Diagnostic(f"app {app.name}", "broken", detail, remedy)
+
+
+def late(at: str) -> bool:
+    """Whether the log has not been copied for too long, or that time is yet to come, by a clock that was set back."""
+    return is_ahead(at) or seconds_since(at) > _LATE
 
 
 def base_due(app: App) -> bool:
@@ -215,9 +230,9 @@ def base_due(app: App) -> bool:
 
 
 def is_base_due(app: App, known: State) -> bool:
-    """Whether a store needs a new base backup: there is none, or none after the last gap, or it is old, or much log
-    follows it."""
-    unbroken = known.gaps[-1].end if known.gaps else 0
+    """Whether a store needs a new base backup: there is none, or none after the last gap, or none since the clock was
+    set back, or it is old, or much log follows it."""
+    unbroken = max(known.gaps[-1].end if known.gaps else 0, known.turn.position if known.turn else 0)
     if not known.bases or known.bases[-1].begin < unbroken:
         return True
     last = known.bases[-1]

@@ -18,7 +18,7 @@ from pushrod.backups import admission, copies, vaulting, wal, wal_receiving
 from pushrod.backups.failures import recorded
 from pushrod.backups.wal import State, Trouble
 from pushrod.core.errors import BusyError, PushrodError, StateError, StoreError
-from pushrod.core.times import now, seconds_since, to_the_minute
+from pushrod.core.times import now, to_the_minute
 from pushrod.core.traits import BY_NAME
 from pushrod.core.values import Diagnostic, Release, Value
 from pushrod.engines.protocols import Engine
@@ -37,7 +37,6 @@ _ANSWER = 120.0  # seconds for a vault to take what is new; restic alone would t
 _SLOW = 500_000  # bytes each second that a vault takes at least
 _READ = 20_000_000  # bytes each second in which restic finds what the vault has already
 _PARTIAL = (".new", ".0*")  # what other runs are writing
-_LATE = 300.0  # seconds without a copy after which it is a finding
 
 
 class Sent(Value, frozen=True):
@@ -64,7 +63,7 @@ def sent(app: App) -> Sent:
 def fetch(app: App, vault: Vault, host: str) -> list[str]:
     """Fetch the newest copy of a host's logs of an app, if there is one. Returns messages for the user."""
     far = vaulting.repository(app.root, vault)
-    snapshots = [s for s in far.snapshots(_tag(app)) if s.hostname == host]
+    snapshots = far.snapshots(_tag(app), host)
     if not snapshots:
         return []
     files.remove_tree(wal.place(app))
@@ -282,7 +281,7 @@ def examine(app: App, release: Release) -> Iterator[Diagnostic]:
     times = [at for store, at in known.at.items() if store in running]
     since = min(times, default=known.trouble.at if known.trouble else "")
     timed = BY_NAME[release.engine].hosted  # elsewhere nobody but its owner runs it
-    if since and seconds_since(since) > _LATE and (known.trouble or timed):
+    if since and wal.late(since) and (known.trouble or timed):
         why = known.trouble.what if known.trouble else "is the timer running?"
         detail = f"the log of its databases has not reached the vault since {to_the_minute(since)}: {why}"
         yield Diagnostic(f"app {app.name}", "broken", detail, again)

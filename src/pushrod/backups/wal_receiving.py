@@ -15,10 +15,10 @@ from pushrod.adapters.logs import Position
 from pushrod.backups import wal
 from pushrod.backups.destination import SPARE, Spared
 from pushrod.backups.failures import recorded
-from pushrod.backups.wal import FORMER, Base, Gap, State, Trouble
+from pushrod.backups.wal import FORMER, Base, Gap, State, Trouble, Turn
 from pushrod.core import limits
 from pushrod.core.errors import BusyError, PushrodError, StoreError
-from pushrod.core.times import now, seconds_since
+from pushrod.core.times import now, seconds_between, seconds_since
 from pushrod.core.values import Release
 from pushrod.engines import machine
 from pushrod.engines.protocols import Engine
@@ -31,6 +31,9 @@ _BASES = 2  # base backups kept: the older one serves the times before the newer
 _HELD = 1 << 30  # bytes of log that a server keeps for us at most, or a quarter of the free space
 _MOST = 256 << 30  # bytes of log in one run
 _PATIENCE = 600.0  # seconds to wait for another run
+_SET_BACK = (
+    60.0  # seconds between two readings of a server's clock, the later one first, that set times apart
+)
 
 
 def receive(app: App, engine: Engine, release: Release) -> None:
@@ -174,6 +177,8 @@ class _StoreLog:
             self._restart(at)
         elif at.kept > known.end:
             self._lose(at)
+        if self._state.at and seconds_between(at.at, self._state.at) > _SET_BACK:
+            self._write(turn=Turn(self._state.end, self._state.at, at.at))
         begin = max(self._state.end, at.kept)
         if at.end - begin > _MOST:
             raise StoreError(f"its log is {(at.end - begin) >> 30} GB ahead", where=str(self.place))

@@ -14,7 +14,7 @@ from pushrod.core import lines
 from pushrod.core.amounts import age
 from pushrod.core.errors import Ending, PushrodError
 from pushrod.core.printable import plain
-from pushrod.core.times import seconds_since
+from pushrod.core.times import is_ahead, seconds_since, to_the_minute
 from pushrod.core.values import Maintenance
 from pushrod.system.signals import signals_held
 
@@ -82,7 +82,9 @@ def print_table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> Non
 
 
 def ago(at: str) -> str:
-    """How long ago a record's time was: `3 min ago`."""
+    """How long ago a record's time was: `3 min ago`. It is yet to come if the clock was set back since."""
+    if is_ahead(at):
+        return f"{to_the_minute(at)}, which is yet to come"
     return f"{age(seconds_since(at))} ago"
 
 

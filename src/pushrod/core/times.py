@@ -2,6 +2,8 @@
 
 import datetime
 
+_SLACK = 600.0  # seconds by which clocks may differ
+
 
 def now() -> str:
     """The current time in the format of all records: UTC, ISO 8601, to the millisecond."""
@@ -11,6 +13,11 @@ def now() -> str:
 def seconds_since(at: str) -> float:
     """The seconds since a time of a record."""
     return (datetime.datetime.now(datetime.UTC) - datetime.datetime.fromisoformat(at)).total_seconds()
+
+
+def is_ahead(at: str) -> bool:
+    """Whether a time of a record is yet to come: the clock was set back since."""
+    return seconds_since(at) < -_SLACK
 
 
 def seconds_between(at: str, later: str) -> float:

@@ -24,7 +24,7 @@ from pushrod.adapters import certbot, openssl
 from pushrod.adapters.openssl import Described, Pair
 from pushrod.core.errors import Ending, Expired, HostError, PushrodError, StateError
 from pushrod.core.site import CHAIN, KEY, Tls
-from pushrod.core.times import now, seconds_since
+from pushrod.core.times import is_ahead, now, seconds_since
 from pushrod.core.values import Diagnostic, Release, Value
 from pushrod.ingress.protocol import Ingress
 from pushrod.state.apps import App
@@ -146,7 +146,12 @@ class Certificates:
         if release.tls.source != "acme":
             return release.tls.source != "off"
         failure, lacking = self.failure(), self.lacking(release)
-        again = failure is None or failure.names != names_for(release) or seconds_since(failure.at) > _AGAIN
+        again = (
+            failure is None
+            or failure.names != names_for(release)
+            or is_ahead(failure.at)
+            or seconds_since(failure.at) > _AGAIN
+        )
         return bool(lacking) and again
 
     def obtain(self, release: Release, ingress: Ingress, *, force: bool = False) -> Kept:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import msgspec
 
 from pushrod.core.errors import HostError, PushrodError
-from pushrod.core.times import now, seconds_since, to_the_minute
+from pushrod.core.times import is_ahead, now, seconds_since, to_the_minute
 from pushrod.core.values import Diagnostic, Value
 from pushrod.observe.outbox import Outbox
 from pushrod.observe.recipients import ALARM, Recipient, Recipients
@@ -70,7 +70,7 @@ def messages(known: Sequence[Open]) -> Iterator[Message]:
     for one in known:
         if one.over:
             yield Message("over", one)
-        elif one.seen > 1 and (not one.sent or seconds_since(one.sent) > _AGAIN):
+        elif one.seen > 1 and (not one.sent or is_ahead(one.sent) or seconds_since(one.sent) > _AGAIN):
             yield Message("still wrong" if one.sent else "wrong", one)
 
 

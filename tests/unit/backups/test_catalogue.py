@@ -123,7 +123,9 @@ def test_a_clock_that_was_set_back_delays_no_backup_and_hides_none(app: App) -> 
     make_live(app, backups=Schedule("day", 2))
     future = make(app, -99 * 24 * HOUR)
     assert catalogue.due(app)
+    assert [d.state for d in catalogue.examine(app, releases.live(app))] == ["warning"]
     present = make(app)
+    assert not list(catalogue.examine(app, releases.live(app)))
     assert [b.name for b in catalogue.listed(app)] == [present, future]
     assert catalogue.find(app).name == present
     assert not catalogue.due(app)

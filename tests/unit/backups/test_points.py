@@ -9,7 +9,7 @@ import pytest
 
 from pushrod.backups import points, wal, wal_receiving
 from pushrod.backups.points import Points
-from pushrod.backups.wal import Base, Gap, State
+from pushrod.backups.wal import Base, Gap, State, Turn
 from pushrod.cli.output import Steps
 from pushrod.core.errors import StoreError, UnknownNameError
 from pushrod.core.values import Release, Schedule
@@ -97,6 +97,18 @@ def test_a_gap_ends_what_the_base_backup_before_it_can_restore(place: Path) -> N
         ):
             points.choose(Server(), state, place, "db", until)
     assert chosen(state, place, "2026-11-22T15:00:00.000000+00:00") == ("b", [7, 8, 9])
+
+
+def test_a_time_that_the_log_has_twice_is_refused_until_there_is_a_base_backup_after_the_clock_was_set_back(
+    place: Path,
+) -> None:
+    turn = Turn(6 * SIZE, "2026-11-22T18:00:00.000000+00:00", "2026-11-22T12:00:00.000000+00:00")
+    state = msgspec.structs.replace(STATE, turn=turn)
+    assert chosen(state, place, "2026-11-22T11:59:59.000000+00:00")[0] == "a"
+    with pytest.raises(StoreError, match="set back from 2026-11-22 18:00:00 UTC to 2026-11-22 12:00:00 UTC"):
+        points.choose(Server(), state, place, "db", "2026-11-22T13:00:00.000000+00:00")
+    for until in ("2026-11-22T15:00:00.000000+00:00", ""):
+        assert chosen(state, place, until)[0] == "b"
 
 
 @pytest.mark.parametrize(

@@ -107,7 +107,7 @@ def test_a_vault_that_is_away_delays_no_copy_here(
     assert wal.state(app, "db").end == len(server.written)
     release = releases.live(app)
     assert release is not None
-    monkeypatch.setattr(wal_copies, "_LATE", -1.0)
+    monkeypatch.setattr(wal, "_LATE", -1.0)
     (diagnostic,) = wal_copies.examine(app, release)
     assert diagnostic.state == "broken" and "no repository" in diagnostic.detail
     gone.rename(far.url)

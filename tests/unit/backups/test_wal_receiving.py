@@ -217,6 +217,24 @@ def test_a_base_backup_is_due_at_first_weekly_after_much_log_and_after_a_gap(
     assert there == set(known.segments) and min(segment_number(n, SIZE) for n in there) == oldest
 
 
+def test_a_clock_that_was_set_back_is_noted_and_a_new_base_backup_follows(
+    app: App, engine: Engine, release: Release, server: Server
+) -> None:
+    wal_receiving.receive(app, engine, release)
+    wal_receiving.take_bases(app, engine, release)
+    assert not wal.base_due(app)
+    known, ahead = wal.state(app, "db"), "2199-01-01T00:00:00.000+00:00"
+    wal.save(wal.place(app, "db"), msgspec.structs.replace(known, at=ahead))  # read before it was set back
+    assert wal.late(ahead)
+    server.written += b"y" * SIZE
+    wal_receiving.receive(app, engine, release)
+    turn = wal.state(app, "db").turn
+    assert turn and (turn.position, turn.before) == (known.end, ahead) and turn.after < ahead
+    assert wal.base_due(app)
+    wal_receiving.take_bases(app, engine, release)
+    assert not wal.base_due(app)
+
+
 def test_what_the_server_removed_is_a_gap(app: App, engine: Engine, release: Release, server: Server) -> None:
     wal_receiving.receive(app, engine, release)
     end, at = wal.state(app, "db").end, wal.state(app, "db").at

@@ -83,6 +83,10 @@ def test_it_is_told_again_every_day() -> None:
     reported = msgspec.structs.replace(known, sent=long_ago)
     assert [m.state for m in messages([known])] == ["wrong"]
     assert [m.state for m in messages([reported])] == ["still wrong"]
+    ahead = msgspec.structs.replace(
+        known, sent="2199-01-01T00:00:00.000+00:00"
+    )  # the clock was set back since
+    assert [m.state for m in messages([ahead])] == ["still wrong"]
 
 
 def test_without_a_target_what_is_wrong_is_still_listed(tmp_path: Path) -> None:
