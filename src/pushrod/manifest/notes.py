@@ -7,7 +7,7 @@ and the like have no effect that could be missed.
 import sys
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
-from pushrod.manifest import connections, image_refs, keys, likelihood
+from pushrod.manifest import connections, image_refs, likelihood, named_volumes, omissions
 from pushrod.manifest.document import Key
 from pushrod.manifest.drafts import Draft
 from pushrod.stores import registry
@@ -25,6 +25,13 @@ def embedded(drafts: Sequence[Draft], versions: Mapping[str, str]) -> list[str]:
     notes += _python(stateless)
     notes += [note for d in stateless for note in _unused(d)]
     return notes
+
+
+def embedded_volumes(volumes: Key, drafts: Sequence[Draft], app: str) -> list[str]:
+    """The notes on volumes of services that run, if they are elsewhere or of another kind."""
+    running = [d for d in drafts if d.service.role != "edge"]
+    used = {name for draft in running for name in named_volumes.of(draft.key)}
+    return [*omissions.of_volumes(volumes, used, app)]
 
 
 def embedded_domains(domains: Sequence[str]) -> list[str]:
@@ -210,18 +217,7 @@ def _python(drafts: Sequence[Draft]) -> Iterable[str]:
 
 
 def _unused(draft: Draft) -> Iterable[str]:
-    words = [word for word in keys.of_services("embedded", "noted") if draft.key.get(word).value]
-    resources = draft.key.get("deploy").get("resources")
-    if draft.service.java:  # a JVM's memory has a note of its own (`engines.jvm`)
-        words = [word for word in words if word != "mem_limit"]
-        limits = resources.get("limits").mapping()
-        resources = (
-            resources
-            if resources.mapping().keys() - {"limits"} or limits.keys() - {"memory"}
-            else Key("", None)
-        )
-    if resources.value:
-        words.append("deploy.resources")
+    words = omissions.of_service(draft.key, java=draft.service.java)
     if words:
         yield f"{draft.name}: {', '.join(f'`{w}`' for w in words)} not applied on the embedded engine"
 

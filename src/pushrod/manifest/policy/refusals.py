@@ -24,6 +24,10 @@ _REFUSED = {
         "put what the build needs into the repository, or fetch it when the app starts",
     ),
     "image": ("another image's files cannot be mounted", "copy them in the Dockerfile: COPY --from=…"),
+    "subpath": (
+        "a part of a volume cannot be mounted on the embedded engine",
+        "give what is mounted a volume of its own, or deploy to a host with Docker",
+    ),
     "external": (
         "external configs and secrets need Swarm, which is not available",
         "use `environment: NAME` with `pushrod secret set NAME`, or a file of the repository",
