@@ -487,6 +487,41 @@ def test_a_requested_port_in_use_is_refused(machine: Machine, shop: App, listene
     shop.untouched(before, release)
 
 
+def test_the_apps_port_in_use_is_refused_before_a_build(machine: Machine, listener: socket.socket) -> None:
+    """The build would fail: there is no such package."""
+    files = {**apps.FILES, "requirements.txt": "no-such-package-of-anybody==1\n"}
+    app = machine.app("squatted", files, push=False)
+    port = app.settings["port"]
+    listener.bind(("127.0.0.1", port))
+    listener.listen()
+    for done in (app.pushrod("plan"), app.tree.push()):
+        error = apps.complaint(done)
+        assert error.what.startswith(f"port {port} of the app is taken by ")
+        assert f"(process {os.getpid()})" in error.what
+        assert "pushrod up --port" in error.to_do
+    listener.close()
+    assert "no-such-package-of-anybody" in app.tree.push().err
+
+
+def test_a_stores_port_in_use_is_refused_before_a_build(machine: Machine, listener: socket.socket) -> None:
+    manifest = apps.manifest({"redis": {"image": "valkey/valkey:9"}})
+    app = machine.app("kept-out", {**apps.FILES, "compose.yaml": manifest})
+    (record,) = json.loads((app.directory / "stores" / "stores.json").read_text())
+    app.must("down")
+    listener.bind((record["address"], record["port"]))
+    listener.listen()
+    app.tree.commit({"requirements.txt": "no-such-package-of-anybody==1\n"}, "cannot be built")
+    error = apps.complaint(app.tree.push())
+    assert f"port {record['port']} of the store redis is taken by " in error.what
+    assert f"(process {os.getpid()})" in error.what
+    listener.close()
+    app.tree.git("rm", "--quiet", "requirements.txt")
+    app.tree.commit({"app.py": apps.changed("again")}, "can be built")
+    done = app.tree.push()
+    assert done.ok, done.err
+    assert app.get().body == "again"
+
+
 def test_an_instance_port_in_use_fails_a_rollback(shop: App, listener: socket.socket) -> None:
     shop.push_change()
     before, release = shop.footprint(), shop.live

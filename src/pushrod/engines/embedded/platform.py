@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import os
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -14,7 +15,9 @@ from pushrod.engines import machine
 from pushrod.engines.embedded import diagnostics, ports, rooms, volumes
 from pushrod.engines.embedded.context import SYSTEM, Context
 from pushrod.engines.embedded.image_uses import Use
+from pushrod.engines.embedded.stores import group_of
 from pushrod.engines.protocols import Document
+from pushrod.ingress.certificates import tls_port
 from pushrod.state.apps import App
 from pushrod.state.secrets import Secrets
 from pushrod.system import files, locks, network, tails, waits
@@ -24,6 +27,8 @@ if TYPE_CHECKING:
 
 _LOGS = "pushrod-logs"  # a group of its own: adding it to the edge's would restart nginx
 _ROTATION = 10  # seconds between checks of the size of the edge's logs
+_PORT = "end that process, or give the app another port: pushrod up --port PORT"
+_STORES_PORT = "end that process: a store keeps its address and port"
 _EDGE = 30  # the supervisor starts lower priorities first, and stops them last
 
 
@@ -132,6 +137,7 @@ class Platform:
         """
         from pushrod.engines.embedded.builds import images
 
+        self._check_ports(app, manifest)
         may_cover, refusal = partial(rooms.may_cover, self._context), rooms.refusal(self._context)
         known = {*Secrets(app).variables(), *rooms.variables(manifest)} if refusal else set()
         lacking = list[tuple[Service, Use]]()
@@ -143,6 +149,30 @@ class Platform:
                 uses = images.uses(service, rooms.names(manifest), known, checkout)
                 lacking += [(service, use) for use in itertools.islice(uses, 1)]
         rooms.check(lacking, refusal)
+
+    def _check_ports(self, app: App, manifest: Manifest) -> None:
+        """Refuse, before anything is built, an app one of whose ports another program has: at the edge, or of a store
+        that does not run yet.
+        """
+        if not self._is_served(app):
+            port = app.settings.port
+            encrypted = (tls_port(port),) if manifest.tls.source != "off" else ()
+            for number in (port, *encrypted):
+                ports.check(number, "the app", _PORT)
+        stores, groups = {s.name for s in manifest.stores}, self._context.supervisor.groups()
+        for record in ports.store_records(app):
+            if record.name in stores and group_of(app, record.name) not in groups:
+                ports.check(record.port, f"the store {record.name}", _STORES_PORT, record.address)
+
+    def _is_served(self, app: App) -> bool:
+        """Whether the edge has the app's ports; true if that cannot be told, because its tree is damaged."""
+        edge = self._context.edge
+        if not os.path.lexists(edge.current):
+            return False
+        try:
+            return app.name in edge.sites()
+        except StateError:
+            return True
 
     def explain(self, app: App, error: PushrodError) -> None:
         """Nothing to add."""
