@@ -11,10 +11,11 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from bench import reads, rows
+from bench import page, reads, rows
 from bench.figures import Figure, document, table
 from bench.gate import Gate
 from bench.market import killed_parts, last_item, market
+from bench.page import Shown
 from bench.server import Server
 from bench.stage import BenchError, Stage
 from devtools.lab import images
@@ -30,9 +31,12 @@ ROWS = (
     (reads.reads, 5, 2),
 )
 GATE_ROWS = ((rows.through_the_edge, 240, 4), (rows.switch_among_many, 9, 3))
+PAGE_ROWS = ((page.page, 50, 10), (page.metrics_timer, 5, 2))
 ORDER_ROWS = ((killed_parts, 10_000, 300),)
 SALE_ROWS = ((last_item, 20, 3),)
 SERVER_ROWS = ((rows.push_to_server, 5, 2),)
+
+_FIRST: dict[Place, str] = {Gate: "the backends behind the edge", Shown: "many apps"}
 
 
 def main() -> int:
@@ -47,7 +51,9 @@ def main() -> int:
     parser.add_argument(
         "--row",
         action="append",
-        choices=[r.__name__ for r, _, _ in (*ROWS, *GATE_ROWS, *ORDER_ROWS, *SALE_ROWS, *SERVER_ROWS)],
+        choices=[
+            r.__name__ for r, _, _ in (*ROWS, *GATE_ROWS, *PAGE_ROWS, *ORDER_ROWS, *SALE_ROWS, *SERVER_ROWS)
+        ],
         help="measure only this row; repeatable",
     )
     options = parser.parse_args()
@@ -73,6 +79,7 @@ def measure(only: list[str] | None, *, quick: bool) -> list[Figure]:
     places: tuple[tuple[Place, tuple[Row, ...]], ...] = (
         (Stage, ROWS),
         (Gate, GATE_ROWS),
+        (Shown, PAGE_ROWS),
         *shops,
         (Server, SERVER_ROWS),
     )
@@ -86,7 +93,7 @@ def measure(only: list[str] | None, *, quick: bool) -> list[Figure]:
         if place is Gate and not only and not shutil.which("wrk"):
             _report("no figures of the edge alone: apt-get install wrk")
             continue
-        _report("the backends behind the edge" if place is Gate else "the first deployment")
+        _report(_FIRST.get(place, "the first deployment"))
         with place() as stage:
             for row, times, few in chosen:
                 _report(row.__name__.replace("_", " "))

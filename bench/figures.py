@@ -9,7 +9,7 @@ from typing import Literal
 
 from devtools.columns import columns
 
-Unit = Literal["s", "1/s", "requests", "processes", "times", "x"]
+Unit = Literal["s", "1/s", "requests", "processes", "times", "x", "MB"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,7 +67,7 @@ def _text(value: float, unit: Unit) -> str:
     if unit == "x":
         return f"{value:.3f}"
     if unit != "s":
-        return f"{value:.0f}" if unit == "1/s" else f"{value:g}"
+        return f"{value:.0f}" if unit in ("1/s", "MB") else f"{value:g}"
     if value < 0.02:
         return f"{value * 1000:.2f} ms"
     return f"{value * 1000:.0f} ms" if value < 1 else f"{value:.2f} s"

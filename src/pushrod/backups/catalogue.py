@@ -95,6 +95,16 @@ def listed(app: App) -> list[Backup]:
     return sorted((where.record(name, Backup) for name in where.names()), key=lambda b: is_ahead(b.at))
 
 
+def newest(app: App) -> Backup | None:
+    """The first of `listed`; reads no more records than that takes."""
+    where = place(app)
+    records = (where.record(name, Backup) for name in where.names())
+    first = next(records, None)
+    if first is None or not is_ahead(first.at):
+        return first
+    return next((record for record in records if not is_ahead(record.at)), first)
+
+
 def find(app: App, when: str = "") -> Backup:
     """The backup whose name begins with `when`, by default the newest; UnknownNameError unless one matches."""
     known = listed(app)
@@ -116,9 +126,8 @@ def due(app: App) -> bool:
     """Whether an app's next backup is due, by the interval in its manifest. Never if the app is down."""
     if (release := releases.up(app)) is None:
         return False
-    length = period(release)
-    newest = next(iter(listed(app)), None)
-    return length is not None and (newest is None or copies.past(newest.at, length))
+    length, last = period(release), newest(app)
+    return length is not None and (last is None or copies.past(last.at, length))
 
 
 def period(release: Release) -> float | None:
@@ -130,8 +139,8 @@ def copy_due(app: App) -> bool:
     """Whether an app's next copy to its vault is due. Never if the app is down."""
     if (release := releases.up(app)) is None:
         return False
-    newest = next(iter(listed(app)), None)
-    return copies.due(app, release, PERIODS, newest.name if newest else "")
+    last = newest(app)
+    return copies.due(app, release, PERIODS, last.name if last else "")
 
 
 def examine(app: App, release: Release | None) -> Iterator[Diagnostic]:
@@ -149,14 +158,13 @@ def _local(app: App, release: Release) -> Iterator[Diagnostic]:
 
     Without a timer (on the embedded engine), only once somebody has taken a first backup.
     """
-    known = listed(app)
-    length = period(release)
-    if length is None or (not known and not BY_NAME[release.engine].hosted):
+    length, last = period(release), newest(app)
+    if length is None or (last is None and not BY_NAME[release.engine].hosted):
         return
-    since = known[0].at if known else _first_live(app)
+    since = last.at if last else _first_live(app)
     if copies.late(since, length):
-        last = f"the last backup is from {to_the_minute(since)}" if known else "there is no backup"
-        detail = f"{last}; the manifest asks for one every {release.backups.every}"
+        what = f"the last backup is from {to_the_minute(since)}" if last else "there is no backup"
+        detail = f"{what}; the manifest asks for one every {release.backups.every}"
         remedy = f"`pushrod db backup --app {app.name}` takes one, or reports why it cannot"
         yield Diagnostic(f"app {app.name}", "warning", detail, remedy)
 

@@ -80,7 +80,7 @@ class Backups:
 
     def _copy(self, release: Release, vault: Vault, work: Path, timeout: float) -> Copy:
         with self._pipeline.locked("collecting its files for the vault", timeout=timeout):
-            newest = next(iter(catalogue.listed(self.app)), None)
+            newest = catalogue.newest(self.app)
             contents = staging.collect(
                 self.app, release.number, release.commit, newest.name if newest else "", work / "sent"
             )

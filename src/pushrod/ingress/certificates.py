@@ -335,7 +335,7 @@ def names_for(release: Release) -> tuple[str, ...]:
 
 def examine(app: App, release: Release | None) -> Iterator[Diagnostic]:
     """A diagnostic for names without a certificate, and for one that ends soon and was not renewed."""
-    if release is None or app.settings.down or release.tls.source == "off":
+    if release is None or release.tls.source == "off" or app.settings.down:
         return
     what, certificates = f"app {app.name}", Certificates(app)
     if damage := certificates.damage():

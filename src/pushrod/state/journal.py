@@ -204,6 +204,8 @@ def _is_entry(line: bytes) -> bool:
 
 def _after(story: Story, entry: Entry) -> Story:
     last = max(story.last, entry.release)
+    if entry.event == "step" and not entry.migrated and last == story.last:
+        return story
     migrated = story.migrated
     if entry.migrated and entry.release not in migrated:
         migrated = (*migrated, entry.release)

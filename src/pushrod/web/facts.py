@@ -102,8 +102,8 @@ def _waiting(app: App) -> int:
 
 
 def _recent(entries: Sequence[Entry]) -> Sequence[Entry]:
-    """The last entries: enough for the last promotion."""
-    return entries[-60:]
+    """Of the last entries those of the last one's release: enough for the last promotion."""
+    return [entry for entry in entries[-60:] if entry.release == entries[-1].release]
 
 
 def page(app: App, processes: Processes) -> Page:

@@ -121,12 +121,15 @@ def test_an_app_is_due_when_its_last_backup_is_a_period_ago(
 
 def test_a_clock_that_was_set_back_delays_no_backup_and_hides_none(app: App) -> None:
     make_live(app, backups=Schedule("day", 2))
+    assert catalogue.newest(app) is None
     future = make(app, -99 * 24 * HOUR)
     assert catalogue.due(app)
     assert [d.state for d in catalogue.examine(app, releases.live(app))] == ["warning"]
-    present = make(app)
+    assert catalogue.newest(app) == catalogue.listed(app)[0]
+    older, present = make(app, HOUR), make(app)
     assert not list(catalogue.examine(app, releases.live(app)))
-    assert [b.name for b in catalogue.listed(app)] == [present, future]
+    assert [b.name for b in catalogue.listed(app)] == [present, older, future]
+    assert catalogue.newest(app) == catalogue.listed(app)[0]
     assert catalogue.find(app).name == present
     assert not catalogue.due(app)
 

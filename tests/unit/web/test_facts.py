@@ -4,7 +4,9 @@ import pytest
 
 from pushrod.core.errors import UnknownNameError
 from pushrod.core.values import ProcessState
+from pushrod.observe import promotions
 from pushrod.state.apps import App
+from pushrod.state.journal import Journal
 from pushrod.web import facts
 from pushrod.web.access import Member
 from tests.unit.samples import make_live
@@ -39,3 +41,15 @@ def test_the_live_releases_processes_come_first_then_stores(app: App) -> None:
         (2, "change 2", True, True),
         (1, "change 1", False, True),
     ]
+
+
+def test_the_first_page_has_the_last_promotion_alone(app: App) -> None:
+    """Of an app that was rolled back, the second one of the older release."""
+    make_live(app, 1, 2)
+    journal = Journal(app.journal)
+    journal.append("promote", 1, fresh=False, by="ann")
+    journal.append("live", 1)
+    (row,) = facts.overview(app.root, ANN, lambda _: {})
+    assert row.last is not None
+    assert (row.last.release, row.last.fresh, row.last.by, row.last.result) == (1, False, "ann", "live")
+    assert row.last == promotions.of(journal.entries())[0]

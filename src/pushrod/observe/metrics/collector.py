@@ -110,7 +110,7 @@ def _facts(
         with contained():
             seen = status.of(app, states or (), records)
             kept = Certificates(app).current()
-            newest = next(iter(catalogue.listed(app)), None)
+            newest = catalogue.newest(app)
             proof, vault = copies.proved(app), copies.vault_name(app, release) if release else ""
             kept_logs = wal.stores(app) if release and wal.keeps_log(app, release) else []
             logs = {store: _timestamp(wal.state(app, store).at) for store in kept_logs}
