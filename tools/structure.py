@@ -4,6 +4,7 @@ It parses the source without importing it. The status is 1 if a figure exceeds i
 """
 
 import ast
+import functools
 import json
 import re
 import sys
@@ -29,10 +30,12 @@ class Figure(NamedTuple):
 
 def figures(source: Path = SOURCE) -> list[Figure]:
     """All figures of a source tree."""
-    trees = {_module(source, path): ast.parse(path.read_text()) for path in _files(source)}
-    lengths = {str(p.relative_to(source)): len(p.read_text().splitlines()) for p in _files(source)}
+    paths = list(_files(source))
+    trees = {_module(source, path): parsed(path) for path in paths}
+    nodes = {module: list(ast.walk(tree)) for module, tree in trees.items()}
+    lengths = {str(p.relative_to(source)): len(p.read_text().splitlines()) for p in paths}
     largest = max(lengths, key=lambda name: lengths[name])
-    loops = cycles(imports(trees))
+    loops = cycles(imports(nodes))
     protocols = {
         f"{module}.{node.name}": sum(isinstance(n, ast.FunctionDef) for n in node.body)
         for module, tree in trees.items()
@@ -43,15 +46,15 @@ def figures(source: Path = SOURCE) -> list[Figure]:
     widest = max(protocols, key=lambda name: protocols[name])
     compared = [
         f"{module}:{line}"
-        for module, tree in trees.items()
+        for module, inside in nodes.items()
         if not module.startswith("pushrod.engines")
-        for line in _compared(tree)
+        for line in _compared(inside)
     ]
     settings = [
         f"{module}:{node.lineno}"
-        for module, tree in trees.items()
+        for module, inside in nodes.items()
         if not module.startswith(_KNOW_HOSTS)
-        for node in ast.walk(tree)
+        for node in inside
         if isinstance(node, ast.Attribute) and node.attr in ("host_settings", "host_settings_path")
     ]
     return [
@@ -64,19 +67,25 @@ def figures(source: Path = SOURCE) -> list[Figure]:
     ]
 
 
-def imports(trees: dict[str, ast.Module]) -> Graph:
+@functools.cache
+def parsed(path: Path) -> ast.Module:
+    """The syntax tree of a file; each file is parsed once."""
+    return ast.parse(path.read_text())
+
+
+def imports(nodes: dict[str, list[ast.AST]]) -> Graph:
     """Which module imports which, including imports within functions."""
-    graph: Graph = {module: set() for module in trees}
-    for module, tree in trees.items():
-        for node in ast.walk(tree):
+    graph: Graph = {module: set() for module in nodes}
+    for module, inside in nodes.items():
+        for node in inside:
             if isinstance(node, ast.Import):
                 named = [alias.name for alias in node.names]
             elif isinstance(node, ast.ImportFrom) and node.module:
                 named = [f"{node.module}.{alias.name}" for alias in node.names]
-                named = [name if name in trees else node.module for name in named]
+                named = [name if name in nodes else node.module for name in named]
             else:
                 continue
-            graph[module] |= {name for name in named if name in trees and name != module}
+            graph[module] |= {name for name in named if name in nodes and name != module}
     return graph
 
 
@@ -119,9 +128,9 @@ def _module(source: Path, path: Path) -> str:
     return name.removesuffix(".__init__")
 
 
-def _compared(tree: ast.Module) -> Iterator[int]:
+def _compared(nodes: list[ast.AST]) -> Iterator[int]:
     """The lines that compare the name of something called engine with a text."""
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.Compare):
             sides = (node.left, *node.comparators)
             text = any(isinstance(side, ast.Constant) and isinstance(side.value, str) for side in sides)
