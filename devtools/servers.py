@@ -34,7 +34,7 @@ def redis_programs() -> list[Path]:
 
 
 def free_port() -> int:
-    """A port on which nothing listens now."""
+    """A free port for a server. Clients' connections have ports above 30,000, and do not take it."""
     return next(p for p in iter(lambda: random.randint(10_000, 30_000), 0) if network.port_is_free(p))
 
 

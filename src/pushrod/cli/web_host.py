@@ -113,8 +113,8 @@ def through(server: str, name: str, port: int, *, browser: bool) -> None:
         log = tuple(done.stderr.strip().splitlines()[-5:])
         raise HostError(f"{server} gives no link (status {done.status})", log=log)
     try:
-        found = json.loads(done.stdout)
-        there, link = int(found["port"]), str(found["link"])
+        answer = json.loads(done.stdout)
+        there, link = int(answer["port"]), str(answer["link"])
     except (ValueError, KeyError, TypeError) as e:
         raise HostError(f"{server} has another version of pushrod", hint="install this one there") from e
     here = port or _free(there)
@@ -159,10 +159,4 @@ def ssh(server: str) -> tuple[str, ...]:
 
 def _free(port: int) -> int:
     """That port of loopback if it is free, else another."""
-    with socket.socket() as one:
-        try:
-            one.bind(("127.0.0.1", port))
-        except OSError:
-            one.bind(("127.0.0.1", 0))
-        number: int = one.getsockname()[1]
-        return number
+    return port if network.port_is_free(port) else network.free_port()

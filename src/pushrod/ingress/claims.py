@@ -21,15 +21,10 @@ from pushrod.core.site import both_nameless, same_domain
 from pushrod.core.values import Diagnostic
 from pushrod.manifest import grants
 from pushrod.state.apps import App, Root
+from pushrod.state.releases import Releases
 from pushrod.system import files, locks
 
 _PATIENCE = 60.0  # seconds to wait for the lock, which is held only while a few small files are read
-
-
-class _Sealed(msgspec.Struct):
-    """The one field of a sealed release that is needed here."""
-
-    domains: tuple[str, ...] = ()
 
 
 def of(app: App) -> tuple[str, ...]:
@@ -141,8 +136,6 @@ def _live(app: App) -> tuple[str, ...]:
     """The names of the live release, by the pointer, so also for an app that is down; none if its file is
     damaged."""
     try:
-        raw = (app.state / "live" / "release.json").read_bytes()
-        domains = msgspec.json.decode(raw, type=_Sealed).domains
-        return domains or requested_names((), app.settings.port)
-    except (OSError, msgspec.DecodeError, StateError):
+        return requested_names(Releases(app).live_domains(), app.settings.port)
+    except StateError:
         return ()

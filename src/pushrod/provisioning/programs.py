@@ -22,6 +22,7 @@ OLDEST_COMPOSE = (2, 20)
 _PACKAGE = Path(pushrod.__file__).parent
 SCRIPTS = (
     _PACKAGE / "engines" / "health_rule.py",
+    _PACKAGE / "adapters" / "docker" / "healthcheck.py",
     _PACKAGE / "system" / "probing.py",
     _PACKAGE / "system" / "host_paths.py",
     *(_PACKAGE / "engines" / "docker" / name for name in ("calls.py", "gates.py", "hooks.py", "mounts.py")),

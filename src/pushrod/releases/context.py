@@ -43,8 +43,7 @@ class Context:
 
     def live(self) -> Release | None:
         """The live release. Raises StateError if it cannot be read."""
-        live = self.journal.story().live
-        return self.releases.read(live) if live else None
+        return self.releases.live(self.journal.story())
 
     def readable_live(self) -> Release | None:
         """The live release; None if there is none or it cannot be read."""

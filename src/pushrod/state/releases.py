@@ -28,6 +28,12 @@ def restoring(app: App, path: Path) -> str:
     return f"restore it from its own history: {command}"
 
 
+class _Sealed(msgspec.Struct):
+    """The one field of a sealed release that `live_domains` needs."""
+
+    domains: tuple[str, ...] = ()
+
+
 class Releases:
     """The releases of one app on disk."""
 
@@ -62,6 +68,20 @@ class Releases:
                 hint=f"releases kept: {known} (`pushrod releases`)",
             )
         return read_json(path, Release, restore=restoring(self.app, path))
+
+    def live(self, story: Story) -> Release | None:
+        """The live release by the journal's story; None if there is none. Raises StateError if it is unreadable."""
+        return self.read(story.live) if story.live else None
+
+    def live_domains(self) -> tuple[str, ...]:
+        """The domains of the release that `live` points to. The rest of its file is not decoded, so that another
+        damaged field does not hide them. Raises StateError if they cannot be read.
+        """
+        try:
+            raw = (self.pointer / RELEASE).read_bytes()
+            return msgspec.json.decode(raw, type=_Sealed).domains
+        except (OSError, msgspec.DecodeError) as e:
+            raise StateError("the live release cannot be read", where=str(self.pointer)) from e
 
     def all(self) -> list[Release]:
         """Every sealed release, oldest first."""
@@ -132,13 +152,12 @@ class Snapshot(NamedTuple):
     def of(cls, app: App) -> "Snapshot":
         """Read both once. Raises StateError if one is unreadable."""
         entries, story = Journal(app.journal).read()
-        return cls(entries, story, Releases(app).read(story.live) if story.live else None)
+        return cls(entries, story, Releases(app).live(story))
 
 
 def live(app: App) -> Release | None:
     """The live release of an app according to its journal; None if there is none. StateError if it is unreadable."""
-    number = Journal(app.journal).story().live
-    return Releases(app).read(number) if number else None
+    return Releases(app).live(Journal(app.journal).story())
 
 
 def up(app: App) -> Release | None:

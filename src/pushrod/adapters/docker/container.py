@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from pushrod.adapters.docker import healthcheck
 from pushrod.adapters.docker.commands import QUICK, docker, environment, failed, filters
 from pushrod.core.values import Value
 from pushrod.system import files, processes
@@ -97,7 +98,7 @@ def _container(described: dict[str, Any]) -> Container:
         labels=described["Config"].get("Labels") or {},
         image=described["Image"],
         state=state["Status"],
-        health=(state.get("Health") or {}).get("Status", "").replace("none", ""),
+        health=healthcheck.status(described),
         exit_code=state["ExitCode"],
         pid=state["Pid"],
         restarts=described.get("RestartCount", 0),
@@ -106,22 +107,13 @@ def _container(described: dict[str, Any]) -> Container:
         error=state.get("Error", ""),
         policy=described["HostConfig"]["RestartPolicy"]["Name"],
         out_of_memory=state.get("OOMKilled", False),
-        check=_check(described["Config"]),
+        check=healthcheck.argv(described),
         patience=_patience(described["Config"].get("Healthcheck") or {}),
         grace=float(described["Config"].get("StopTimeout") or _GRACE),
         memory=described["HostConfig"].get("Memory") or 0,
         slice=described["HostConfig"].get("CgroupParent") or "",
         networks={name: (n or {}).get("IPAddress", "") for name, n in networks.items()},
     )
-
-
-def _check(config: dict[str, Any]) -> tuple[str, ...]:
-    match (config.get("Healthcheck") or {}).get("Test") or []:
-        case ["CMD", *argv]:
-            return tuple(argv)
-        case ["CMD-SHELL", script]:
-            return (*(config.get("Shell") or ["/bin/sh", "-c"]), script)
-    return ()
 
 
 def _patience(check: dict[str, Any]) -> float:

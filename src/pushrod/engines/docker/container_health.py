@@ -10,12 +10,14 @@ from concurrent import futures
 from pathlib import Path
 
 try:
+    from pushrod.adapters.docker import healthcheck
     from pushrod.engines import health_rule
     from pushrod.engines.docker import calls
 except ImportError:  # the copy below ROOT has its modules in its own directory
     sys.path.insert(0, str(Path(__file__).resolve().parent))
     import calls  # type: ignore[import-not-found, no-redef, unused-ignore]
     import health_rule  # type: ignore[import-not-found, no-redef, unused-ignore]
+    import healthcheck  # type: ignore[import-not-found, no-redef, unused-ignore]
 
 _CHECK = 10.0  # seconds for one run of a container's own health check
 _LOOP = 5  # restarts while waiting: about 4 s, as Docker doubles the delay from 0.1 s
@@ -49,11 +51,11 @@ def healthy(names: list[str], deadline: float) -> None:
 def problem(container: calls.Fields) -> str:
     """Why a container is not healthy now; empty if it is, or has ended as it should."""
     state, policy = container["State"], container["HostConfig"]["RestartPolicy"]["Name"]
-    if ended_well(state["Status"], state["ExitCode"], state["StartedAt"], policy):
+    if healthcheck.ended_well(state["Status"], state["ExitCode"], state["StartedAt"], policy):
         return ""
     if state["Status"] != "running":
         return f"is {state['Status']}"
-    asked, health = health_rule.of_labels(container["Config"]["Labels"]), own_health(container)
+    asked, health = health_rule.of_labels(container["Config"]["Labels"]), healthcheck.status(container)
     if health_rule.way(asked, health) == "check":
         well = health == "healthy" or (health == "starting" and checked(container))
         return "" if well else f"is {health}"
@@ -61,17 +63,9 @@ def problem(container: calls.Fields) -> str:
     return f"does not prove its health: {why}" if why else ""
 
 
-def own_health(container: calls.Fields) -> str:
-    """Docker's result of a container's own health check; empty if it has none."""
-    status: str = (container["State"].get("Health") or {}).get("Status", "")
-    return "" if status == "none" else status
-
-
 def checked(container: calls.Fields) -> bool:
     """Run a container's own health check now: Docker first runs it after a whole interval."""
-    test = (container["Config"].get("Healthcheck") or {}).get("Test") or ["NONE"]
-    shell = container["Config"].get("Shell") or ["/bin/sh", "-c"]
-    argv = test[1:] if test[0] == "CMD" else [*shell, *test[1:]] if test[0] == "CMD-SHELL" else []
+    argv = healthcheck.argv(container)
     words = ["docker", "exec", container["Name"].lstrip("/"), *argv]
     nothing = subprocess.DEVNULL  # it may print without end
     try:
@@ -84,9 +78,3 @@ def checked(container: calls.Fields) -> bool:
         )
     except subprocess.TimeoutExpired:
         return False
-
-
-def ended_well(status: str, exit_code: int, started: str, policy: str) -> bool:
-    """Whether a container has finished its work and is not one that must run forever. `started` is Docker's time."""
-    ended = status == "exited" and exit_code == 0 and not started.startswith("0001")
-    return ended and policy in ("no", "on-failure", "")

@@ -7,11 +7,11 @@ import msgspec
 
 from pushrod.adapters import causes, docker
 from pushrod.adapters.docker import Container
+from pushrod.adapters.docker.healthcheck import ended_well
 from pushrod.core import lines
 from pushrod.core.errors import ReadyError
 from pushrod.core.values import Health, Instance, Release
 from pushrod.engines import health, health_rule
-from pushrod.engines.docker.container_health import ended_well
 
 _POLL = 0.1  # seconds between two checks of the containers
 _CHECK = 0.5  # seconds between two runs of a container's own check; each starts a process

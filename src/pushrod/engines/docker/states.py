@@ -5,10 +5,10 @@ from typing import Literal
 
 from pushrod.adapters import docker
 from pushrod.adapters.docker import Container
+from pushrod.adapters.docker.healthcheck import ended_well
 from pushrod.adapters.nginx import Edge
 from pushrod.core.values import ProcessState
 from pushrod.engines import health_rule
-from pushrod.engines.docker.container_health import ended_well
 
 Word = Literal["starting", "running", "backoff", "failed", "stopping", "stopped"]
 _WORDS: dict[str, Word] = {

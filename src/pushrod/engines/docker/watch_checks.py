@@ -14,15 +14,16 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 try:
+    from pushrod.adapters.docker import healthcheck
     from pushrod.engines import health_rule
-    from pushrod.engines.docker import bring_up, calls, container_health, gates
+    from pushrod.engines.docker import bring_up, calls, gates
 except ImportError:  # the copy below ROOT has its modules in its own directory
     sys.path.insert(0, str(Path(__file__).resolve().parent))
     import bring_up  # type: ignore[import-not-found, no-redef, unused-ignore]
     import calls  # type: ignore[import-not-found, no-redef, unused-ignore]
-    import container_health  # type: ignore[import-not-found, no-redef, unused-ignore]
     import gates  # type: ignore[import-not-found, no-redef, unused-ignore]
     import health_rule  # type: ignore[import-not-found, no-redef, unused-ignore]
+    import healthcheck  # type: ignore[import-not-found, no-redef, unused-ignore]
 
 PATIENCE = 3
 """Consecutive checks that an instance without its own health check must fail before it is restarted."""
@@ -148,7 +149,7 @@ def diagnose(container: "calls.Fields | None", known: dict[str, Any]) -> tuple[s
     if container is None:
         return "is not there", "up"
     state, policy = container["State"], container["HostConfig"]["RestartPolicy"]["Name"]
-    if container_health.ended_well(state["Status"], state["ExitCode"], state["StartedAt"], policy):
+    if healthcheck.ended_well(state["Status"], state["ExitCode"], state["StartedAt"], policy):
         return "", ""
     if state["Status"] in ("exited", "dead") and policy in ("no", ""):
         return "", ""  # the manifest does not want it restarted
@@ -156,7 +157,7 @@ def diagnose(container: "calls.Fields | None", known: dict[str, Any]) -> tuple[s
         return f"is {state['Status']} (status {state['ExitCode']})", "start"
     asked, health = (
         health_rule.of_labels(container["Config"]["Labels"]),
-        container_health.own_health(container),
+        healthcheck.status(container),
     )
     if health_rule.way(asked, health) == "check":
         return ("is unhealthy", "restart") if health == "unhealthy" else ("", "")

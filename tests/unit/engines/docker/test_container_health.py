@@ -21,23 +21,6 @@ def inspected(status: str = "running", restarts: int = 0, **state: Any) -> dict[
     }
 
 
-@pytest.mark.parametrize(
-    ("status", "code", "started", "policy", "well"),
-    [
-        ("exited", 0, "2026", "on-failure", True),
-        ("exited", 0, "2026", "no", True),
-        ("exited", 0, "2026", "unless-stopped", False),
-        ("exited", 1, "2026", "no", False),
-        ("exited", 0, "0001-01-01T00:00:00Z", "no", False),
-        ("running", 0, "2026", "no", False),
-    ],
-)
-def test_successful_completion_is_recognized(
-    status: str, code: int, started: str, policy: str, well: bool
-) -> None:
-    assert container_health.ended_well(status, code, started, policy) is well
-
-
 def test_the_first_that_is_not_healthy_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(calls, "inspect", lambda _: {"a": inspected(), "b": inspected("exited")})
     with pytest.raises(Trouble, match=r"after 0\.3 s: b is exited, c is not there"):
