@@ -9,7 +9,7 @@ _VERSION = 'VERSION = "{}"'
 def files(version: str = "one") -> dict[str, str]:
     """Its files by their paths; the backend answers with `version`."""
     paths = sorted(path for path in _PLACE.rglob("*") if path.is_file())
-    found = {str(path.relative_to(_PLACE)): path.read_text() for path in paths}
+    texts = {str(path.relative_to(_PLACE)): path.read_text() for path in paths}
     return {
-        name: text.replace(_VERSION.format("one"), _VERSION.format(version)) for name, text in found.items()
+        name: text.replace(_VERSION.format("one"), _VERSION.format(version)) for name, text in texts.items()
     }

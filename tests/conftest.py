@@ -141,7 +141,7 @@ class Beside:
         assert self.child.stdout is not None
         return self.child.stdout.readline().rstrip("\n")
 
-    def say(self, text: str = "go") -> None:
+    def send_line(self, text: str = "go") -> None:
         """Write a line to it."""
         assert self.child.stdin is not None
         self.child.stdin.write(f"{text}\n")

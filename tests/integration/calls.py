@@ -163,7 +163,7 @@ class Calls:
         return json.loads(self._child.stdout.readline())
 
     def ended(self) -> Any:
-        """Its output when it is told to end."""
+        """Its output when it is asked to end."""
         out, _ = self._child.communicate("\n", timeout=60)
         return json.loads(out)
 

@@ -247,7 +247,7 @@ def encrypted(tmp_path: Path, bounds: Bounds, routing: Routing) -> Iterator[tupl
 
 @contextlib.contextmanager
 def spoken(port: int) -> Iterator[tuple[H2Connection, ssl.SSLSocket]]:
-    """An HTTP/2 connection that sends whatever it is told to."""
+    """An HTTP/2 connection that sends whatever it is given."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     context.set_alpn_protocols(["h2"])

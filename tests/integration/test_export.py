@@ -38,12 +38,12 @@ def test_a_commit_that_is_not_live_is_exported(shop: App, tmp_path: Path) -> Non
     assert not (tmp_path / "k").exists()
 
     words = ("export", "kubernetes", "--commit", "HEAD", "--registry", "registry.example.com/team")
-    told = shop.must(*words, str(tmp_path / "k"))
+    printed = shop.must(*words, str(tmp_path / "k"))
     texts = {str(p.relative_to(tmp_path / "k")): p.read_text() for p in (tmp_path / "k").rglob("*.yaml")}
-    assert not any("hush-hush" in text for text in (told, *texts.values()))
+    assert not any("hush-hush" in text for text in (printed, *texts.values()))
     assert any("image: registry.example.com/team/exported-web:" in text for text in texts.values())
-    assert "TOKEN" in told
-    assert "values that are not in it" in told
+    assert "TOKEN" in printed
+    assert "values that are not in it" in printed
 
     shop.must(*words, "--with-secrets", str(tmp_path / "k"))
     private = [p for p in (tmp_path / "k").rglob("*") if p.is_file() and "hush-hush" in p.read_text()]
@@ -70,15 +70,15 @@ def test_an_export_as_json_writes_nothing(shop: App, tmp_path: Path) -> None:
         "--cluster-version",
         "1.20",
     )
-    told = json.loads(shop.must("export", *words, "--json", str(tmp_path / "k")))
+    printed = json.loads(shop.must("export", *words, "--json", str(tmp_path / "k")))
     assert not (tmp_path / "k").exists()
-    assert told["app"] == "exported"
-    documents = {path: yaml.safe_load(text) for path, text in told["files"].items()}
+    assert printed["app"] == "exported"
+    documents = {path: yaml.safe_load(text) for path, text in printed["files"].items()}
     objects = [d for d in documents.values() if d["kind"] != "Kustomization"]
     assert {d["metadata"].get("namespace", "prod") for d in objects} == {"prod"}
-    assert any(image.partition("=")[2] in text for text in told["files"].values())
-    name = next(name for name in told["secrets"] if name.endswith("-web"))
-    assert {"DATABASE_URL", "TOKEN"} <= set(told["secrets"][name])
+    assert any(image.partition("=")[2] in text for text in printed["files"].values())
+    name = next(name for name in printed["secrets"] if name.endswith("-web"))
+    assert {"DATABASE_URL", "TOKEN"} <= set(printed["secrets"][name])
     refused = complaint(shop.pushrod("export", "kubernetes", "--commit", "HEAD", "--cluster-version", "1.19"))
     assert refused.what == "`1.19` is not a version of Kubernetes"
 

@@ -526,7 +526,7 @@ def test_it_answers(name: str, machine: Machine) -> None:
 @pytest.mark.parametrize("what", ["namespaces", "filters"])
 def test_where_the_kernel_refuses(what: str, new_machine: Callable[[], Machine]) -> None:
     """Stores keep their address and port. Without namespaces instances do too, but names do not resolve; without
-    filters they get ports of their own, and are told to use them.
+    filters they get ports of their own, and receive them.
     """
     machine, port = new_machine(), free_port()
     web = f'build: .\nports: ["80:{port}"]\ncommand: python app.py\nenvironment: {{CACHE_HOST: redis}}\n'

@@ -1,4 +1,4 @@
-"""Deployments are told to real webhooks, after the push and never within it."""
+"""Real webhooks receive notices of deployments, after the push and never within it."""
 
 from pathlib import Path
 

@@ -128,8 +128,8 @@ def link(shop: App, ssh: str, tmp_path: Path) -> Iterator[str]:
         below = psutil.Process(child.pid).children(recursive=True)
         assert below
         for process in below:
-            told = " ".join(process.cmdline()) + " ".join(process.environ().values())
-            assert password not in told
+            visible = " ".join(process.cmdline()) + " ".join(process.environ().values())
+            assert password not in visible
         for path in tmp_path.rglob("*"):
             assert not path.is_file() or password.encode() not in path.read_bytes(), path
         child.send_signal(signal.SIGINT)

@@ -122,7 +122,7 @@ def files(row: Row) -> dict[str, str]:
     return {name: text for name, text in (result | (row.get("files") or {})).items() if text is not None}
 
 
-class Said(Silent):
+class Collected(Silent):
     """Keeps the notes."""
 
     def __init__(self) -> None:
@@ -145,7 +145,7 @@ class Place:
 
     def plan(self, commit: str) -> tuple[dict[str, list[str]], int, list[str]]:
         """The services by role, the entry's port, and the notes. Raises as `pushrod plan` does."""
-        progress = Said()
+        progress = Collected()
         sealing = Sealing(self.app, self.engine, progress, lambda _: False)
         document, loaded = sealing.load(commit, self.app.checkout(1), planned=True)
         for service in self.engine.images.needed(loaded) if self.engine.traits.name == "embedded" else ():

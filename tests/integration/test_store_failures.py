@@ -33,7 +33,7 @@ _DISK = 1400  # MB
 
 
 class Way:
-    """A proxy in front of the S3 server that treats what passes as it is told."""
+    """A proxy in front of the S3 server that treats what passes as a test asks."""
 
     def __init__(self, server: str) -> None:
         self._host, _, port = server.removeprefix("http://").partition(":")

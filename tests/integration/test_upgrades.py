@@ -20,8 +20,8 @@ FILES = {"app.py": apps.APP, "compose.yaml": apps.manifest_with_stores()}
 def older() -> Path | None:
     """The programs of an older major version than the engine's own."""
     new = int(postgres.Programs(Parts({}).postgres).major())
-    found = (path for path in servers.postgres_programs() if int(postgres.Programs(path).major()) < new)
-    return next(found, None)
+    older = (path for path in servers.postgres_programs() if int(postgres.Programs(path).major()) < new)
+    return next(older, None)
 
 
 def sql(app: App, statement: str) -> str:

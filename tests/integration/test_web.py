@@ -85,9 +85,9 @@ def test_a_push_is_watched_and_rolled_back_and_a_viewer_only_looks(
     app.tree.commit({"app.py": changed("two")}, "say <b>two</b>")
     push = threading.Thread(target=app.tree.push)
     push.start()
-    expect(page.locator(".told.end", has_text="release 2 at")).to_be_visible(timeout=60_000)
+    expect(page.locator(".shown.end", has_text="release 2 at")).to_be_visible(timeout=60_000)
     push.join()
-    expect(page.locator(".told.begin")).to_have_count(0)
+    expect(page.locator(".shown.begin")).to_have_count(0)
     screenshot(page, "web-live")
     assert app.get().body == "two"
 

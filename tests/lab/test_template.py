@@ -34,8 +34,8 @@ def test_nginx_serves_the_page_and_passes_on_only_the_api(shop: Stack) -> None:
 
 def test_the_worker_processes_an_order(shop: Stack) -> None:
     shop.log_in()
-    wanted = {"items": [{"product_id": 3, "quantity": 1}]}
-    placed = shop.send("POST", "/api/orders", wanted, **{"Idempotency-Key": "one"})
+    order = {"items": [{"product_id": 3, "quantity": 1}]}
+    placed = shop.send("POST", "/api/orders", order, **{"Idempotency-Key": "one"})
     assert (placed.status, placed.body["status"]) == (201, "placed")
     path = f"/api/orders/{placed.body['id']}"
     eventually(lambda: shop.get(path).body["status"] == "shipped", "the order is shipped", 60.0)

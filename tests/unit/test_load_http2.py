@@ -34,7 +34,7 @@ class Asked:
         self.path = ""
         self.body = b""
 
-    def say(
+    def answer(
         self, status: str = "200", body: bytes = b"ok", *, end: bool = True, length: int | None = None
     ) -> None:
         headers = [(":status", status), ("x-pushrod-release", "7"), ("x-instance", "me")]
@@ -147,7 +147,7 @@ def drive(
 
 
 async def fine(asked: Asked) -> None:
-    asked.say()
+    asked.answer()
 
 
 def test_counts_a_healthy_server_as_healthy(place: Path) -> None:
@@ -170,9 +170,9 @@ def test_counts_a_healthy_server_as_healthy(place: Path) -> None:
 def test_an_upload_and_a_stream_share_a_connection(place: Path) -> None:
     async def answer(asked: Asked) -> None:
         if asked.body:
-            asked.say()
+            asked.answer()
             return
-        asked.say(body=b"data: 0\n\n", end=False)
+        asked.answer(body=b"data: 0\n\n", end=False)
         await asyncio.sleep(0.1)
         asked.machine.send_data(asked.stream, END.encode(), end_stream=True)
         asked.flush()
@@ -190,7 +190,7 @@ def test_an_upload_and_a_stream_share_a_connection(place: Path) -> None:
 
 def test_data_that_arrives_during_other_requests_is_read_in_order(place: Path) -> None:
     async def answer(asked: Asked) -> None:
-        asked.say(body=b"data: 0\n\n", end=False)
+        asked.answer(body=b"data: 0\n\n", end=False)
         for number in range(1, 6):
             await asyncio.sleep(0.001)
             asked.machine.send_data(asked.stream, f"data: {number}\n\n".encode())
@@ -213,18 +213,18 @@ async def refuses(asked: Asked) -> None:
 
 
 async def half(asked: Asked) -> None:
-    asked.say(body=b"ha", end=False)
+    asked.answer(body=b"ha", end=False)
     asked.reset(ErrorCodes.INTERNAL_ERROR)
 
 
 async def half_and_closes(asked: Asked) -> None:
-    asked.say(body=b"ha", end=False)
+    asked.answer(body=b"ha", end=False)
     await asked.writer.drain()
     asked.writer.close()
 
 
 async def too_short(asked: Asked) -> None:
-    asked.say(body=b"ha", length=10)
+    asked.answer(body=b"ha", length=10)
 
 
 async def closes(asked: Asked) -> None:
@@ -246,7 +246,7 @@ async def not_http(asked: Asked) -> None:
 
 
 async def bad_gateway(asked: Asked) -> None:
-    asked.say("502")
+    asked.answer("502")
 
 
 @pytest.mark.parametrize(
@@ -279,7 +279,7 @@ def test_after_goaway_open_requests_complete_and_new_ones_move_on(place: Path) -
         if asked.n == 3:
             asked.go_away(asked.stream)
         await asyncio.sleep(0.05)
-        asked.say()
+        asked.answer()
         if asked.n == 3:
             await asked.writer.drain()
             asked.writer.close()
@@ -293,7 +293,7 @@ def test_after_goaway_open_requests_complete_and_new_ones_move_on(place: Path) -
 
 def test_a_request_sent_after_goaway_is_unprocessed_and_not_repeated(place: Path) -> None:
     async def answer(asked: Asked) -> None:
-        asked.say()
+        asked.answer()
         if asked.n == 3:
             asked.go_away(asked.stream)
 

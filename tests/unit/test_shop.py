@@ -7,8 +7,8 @@ import pytest
 
 from devtools.shop import STEPS, STOCK, wrong
 
-TOLD = {"a": 1, "b": 2}
-FOUND: dict[str, Any] = {
+ORDERED = {"a": 1, "b": 2}
+SEEN: dict[str, Any] = {
     "keys": {"a": 1, "b": 2},
     "steps": [[order, status] for status in STEPS for order in (1, 2)],
     "statuses": ["shipped", "shipped"],
@@ -21,7 +21,7 @@ FOUND: dict[str, Any] = {
 
 
 def test_correct_orders_give_no_findings() -> None:
-    assert wrong(TOLD, FOUND) == []
+    assert wrong(ORDERED, SEEN) == []
 
 
 @pytest.mark.parametrize(
@@ -30,8 +30,8 @@ def test_correct_orders_give_no_findings() -> None:
         ({"keys": {"a": 1}}, "orders lost: 1"),
         ({"keys": {"a": 1, "b": 2, "c": 3}}, "invented: 1"),
         ({"keys": {"a": 1, "b": 1}}, "another id"),
-        ({"steps": FOUND["steps"][:-1]}, "not each step once"),
-        ({"steps": [*FOUND["steps"], [2, "paid"]]}, "not each step once"),
+        ({"steps": SEEN["steps"][:-1]}, "not each step once"),
+        ({"steps": [*SEEN["steps"], [2, "paid"]]}, "not each step once"),
         ({"events": {"1": STEPS, "2": STEPS[:3]}}, "not each event once: 1"),
         ({"events": {"1": STEPS, "2": [*STEPS, "paid"]}}, "not each event once: 1"),
         ({"events": {"1": STEPS}}, "not each event once: 1"),
@@ -43,9 +43,9 @@ def test_correct_orders_give_no_findings() -> None:
     ids=str,
 )
 def test_every_defect_is_reported(damage: dict[str, Any], message: str) -> None:
-    assert message in " ".join(wrong(TOLD, copy.deepcopy(FOUND) | damage))
+    assert message in " ".join(wrong(ORDERED, copy.deepcopy(SEEN) | damage))
 
 
 def test_two_orders_with_one_id_are_detected() -> None:
     orders = {"a": 1, "b": 1}
-    assert "two orders with one id" in wrong(orders, FOUND | {"keys": orders})
+    assert "two orders with one id" in wrong(orders, SEEN | {"keys": orders})

@@ -158,12 +158,12 @@ def _is_grant(word: str) -> bool:
 
 def messages(app: App, allowed: Sequence[str], left: Sequence[str]) -> list[str]:
     """What the owner has to know: which grants came with the app, and what was not taken."""
-    told = []
+    lines = []
     if allowed:
         words = " ".join(allowed)
-        told.append(
+        lines.append(
             f"it may have, as on the lost machine: {words} (`pushrod apps allow {app.name} … --remove` revokes)"
         )
     if left:
-        told.append(f"{len(left)} files of the copy were not taken: {', '.join(left[:3])}")
-    return told
+        lines.append(f"{len(left)} files of the copy were not taken: {', '.join(left[:3])}")
+    return lines

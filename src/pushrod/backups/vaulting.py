@@ -25,7 +25,7 @@ from pushrod.system import files, locks
 
 _PATIENCE = 3600.0  # seconds to wait for another app's copy
 LOGS, BASES = "wal:{}", "wal-base:{}"
-"""The tags of snapshots with an app's logs, and of those that were made for a base backup while the log went on."""
+"""The tags of snapshots with an app's logs, and of snapshots made for a base backup while the log went on."""
 
 _BACKUP = "backup:"  # begins the tag with the name of the stores' backup
 _KEPT = 14  # copies of the host's own files
@@ -123,22 +123,22 @@ def copied(root: Root, vault: Vault, app: str, when: str = "") -> tuple[str, str
     """The newest of this machine's snapshots with the backup of an app whose name begins with `when` (empty: with its
     newest), and that name. Raises UnknownNameError unless exactly one backup matches.
     """
-    found = dict[str, str]()
+    names = dict[str, str]()
     for snapshot in repository(root, vault).snapshots(_tag(app), os.uname().nodename):
         for tag in (t for t in snapshot.tags if t.startswith(_BACKUP)):
             name = tag.removeprefix(_BACKUP)
-            found.pop(name, None)  # the newest comes last
-            found[name] = snapshot.id
-    matching = [name for name in found if name.startswith(when)]
+            names.pop(name, None)  # the newest comes last
+            names[name] = snapshot.id
+    matching = [name for name in names if name.startswith(when)]
     if not matching or (when and len(matching) > 1):
         raise UnknownNameError(
             f"{len(matching) or 'no'} backups in the vault begin with `{when}`"
             if when
             else "no backup in the vault",
             where=f"vault {vault.name} ({vault.url})",
-            hint=f"it has: {', '.join(sorted(found)) or 'none'}",
+            hint=f"it has: {', '.join(sorted(names)) or 'none'}",
         )
-    return found[matching[-1]], matching[-1]
+    return names[matching[-1]], matching[-1]
 
 
 def prune(root: Root, vault: Vault, app: str, keep: int) -> None:

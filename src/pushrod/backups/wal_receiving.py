@@ -259,13 +259,13 @@ class _StoreLog:
         self._write(bases=bases, gaps=gaps)
         self._keep(lambda number: number >= oldest)
 
-    def _keep(self, wanted: Callable[[int], bool]) -> None:
+    def _keep(self, is_kept: Callable[[int], bool]) -> None:
         """Keep these segments, by their numbers, and the base backups of the record."""
         known = self._state
         segments = {
             name: digest
             for name, digest in known.segments.items()
-            if wanted(self._log.number(name, known.segment_size))
+            if is_kept(self._log.number(name, known.segment_size))
         }
         self._write(segments=segments)
         kept = {*segments, *(f"{base.name}.tar" for base in known.bases)}

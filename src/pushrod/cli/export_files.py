@@ -55,8 +55,8 @@ def _check(directory: Path, path: str, known: str, text: str | None) -> None:
     if wrong is None and not place.is_symlink() and not place.exists():
         return
     if wrong is None and place.is_file() and not place.is_symlink():
-        found = _digest(place.read_bytes())
-        if found == known or (text is not None and found == _digest(text.encode())):
+        digest = _digest(place.read_bytes())
+        if digest == known or (text is not None and digest == _digest(text.encode())):
             return
     raise UnknownNameError(
         "no export has written this file as it is",

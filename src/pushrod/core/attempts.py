@@ -7,7 +7,7 @@ from pushrod.core.errors import PushrodError
 
 
 class Attempts:
-    """Runs steps and collects the reasons of those that fail, in order."""
+    """Runs steps and collects the reasons of failures, in order."""
 
     def __init__(self) -> None:
         self.failed: list[str] = []

@@ -18,6 +18,6 @@ class _Lazy:
         self._text, self._flags = text, flags
 
     def __getattr__(self, name: str) -> Any:
-        found = getattr(re.compile(self._text, self._flags), name)
-        setattr(self, name, found)  # the next use finds it without coming here
-        return found
+        method = getattr(re.compile(self._text, self._flags), name)
+        setattr(self, name, method)  # the next use finds it without coming here
+        return method

@@ -86,15 +86,15 @@ class Exported(NamedTuple):
     def ports(self, service: Service) -> list[tuple[int, str]]:
         """Every port on which the manifest says that instances of a service listen, with its protocol."""
         raw = containers.raw_of(self.document, service.name)
-        found = [(port, "TCP")] if (port := self.port(service)) else []
+        ports = [(port, "TCP")] if (port := self.port(service)) else []
         for published in raw.get("ports") or []:
             if isinstance(published, dict) and published.get("target"):
-                found.append((int(published["target"]), str(published.get("protocol") or "tcp").upper()))
+                ports.append((int(published["target"]), str(published.get("protocol") or "tcp").upper()))
         for word in raw.get("expose") or []:
             number, _, protocol = str(word).partition("/")
             if number.isdecimal():
-                found.append((int(number), (protocol or "tcp").upper()))
-        return list(dict.fromkeys(found))
+                ports.append((int(number), (protocol or "tcp").upper()))
+        return list(dict.fromkeys(ports))
 
     def port(self, service: Service) -> int:
         """Where instances of a service listen; 0 if nothing says so."""
@@ -125,11 +125,13 @@ def image_names(
             f"`{prefix}` is not a place in a registry",
             hint="for example --registry registry.example.com/team",
         )
-    found = {s.name: given.get(s.name) or s.image for s in services if s.build is None or s.name in given}
-    for service in (s for s in services if s.name not in found):
+    references = {
+        s.name: given.get(s.name) or s.image for s in services if s.build is None or s.name in given
+    }
+    for service in (s for s in services if s.name not in references):
         owner = (service.build and service.build.of) or service.name
         if not prefix and built:
-            found[service.name] = f"{app}-{names.path(owner)}"
+            references[service.name] = f"{app}-{names.path(owner)}"
             continue
         if not prefix:
             raise UnknownNameError(
@@ -137,8 +139,8 @@ def image_names(
                 where=f"services.{service.name}.build",
                 hint="--registry PREFIX names the place of all of them, --image SERVICE=REFERENCE one image",
             )
-        found[service.name] = f"{prefix}/{app}-{names.path(owner)}:{commit[:12]}"
-    return found
+        references[service.name] = f"{prefix}/{app}-{names.path(owner)}:{commit[:12]}"
+    return references
 
 
 def covered(path: str, targets: Collection[str]) -> bool:

@@ -86,15 +86,15 @@ def secrets(x: Exported) -> dict[str, str]:
 
 def needed(x: Exported) -> dict[str, tuple[str, ...]]:
     """The names of the values in each file of secrets."""
-    found: dict[str, tuple[str, ...]] = dict.fromkeys(secrets(x), ("the whole file",))
+    result: dict[str, tuple[str, ...]] = dict.fromkeys(secrets(x), ("the whole file",))
     for name, given in _environments(x).items():
         if closed := tuple(sorted(n for n, v in given.items() if not x.is_open(n, v))):
-            found[_file(name)] = closed
+            result[_file(name)] = closed
     if x.site.tls:
-        found |= dict.fromkeys(
+        result |= dict.fromkeys(
             (f"{SECRETS}/certificate/{name}" for name in (CHAIN, KEY)), ("the whole file",)
         )
-    return dict(sorted(found.items()))
+    return dict(sorted(result.items()))
 
 
 def _environments(x: Exported) -> dict[str, Mapping[str, str]]:

@@ -139,7 +139,7 @@ class Resources(Protocol):
         """Remove the app's images and logs that no kept release needs."""
 
     def remove_stale_builds(self) -> list[PushrodError]:
-        """Remove old leftovers of any app's builds; returns the errors of those that failed."""
+        """Remove old leftovers of any app's builds; returns the errors of failed removals."""
 
     def remove_release_volumes(self, app: App, number: int) -> None:
         """Remove the volumes that were created for a release which was never live."""

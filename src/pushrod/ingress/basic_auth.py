@@ -51,15 +51,15 @@ class Passwords:
 
     def texts(self, routing: Routing) -> dict[str, str]:
         """The text of each of these files."""
-        found = {}
+        rendered = {}
         for name, route in self._named(routing).items():
             generation, pairs = (
                 self._generation(name),
                 _lines(self._text(name), f"routes.{route}.auth.basic", name),
             )
             salt = bytes.fromhex(self.secrets.digest([generation])[:16])
-            found[generation] = "".join(f"{user}:{_hashed(password, salt)}\n" for user, password in pairs)
-        return found
+            rendered[generation] = "".join(f"{user}:{_hashed(password, salt)}\n" for user, password in pairs)
+        return rendered
 
     def _generation(self, name: str) -> str:
         return self.secrets.digest([name, self._text(name)])[:16]

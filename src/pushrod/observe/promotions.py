@@ -38,22 +38,22 @@ class Promotion(Value, frozen=True):
 
 def of(entries: Iterable[Entry]) -> list[Promotion]:
     """The promotions of a journal, newest first. One without an end, followed by another, was interrupted."""
-    found: list[list[Entry]] = []
+    groups: list[list[Entry]] = []
     for entry in entries:
-        begins = entry.event == "prepare" or (entry.event == "promote" and not _continues(found, entry))
+        begins = entry.event == "prepare" or (entry.event == "promote" and not _continues(groups, entry))
         if begins:
-            found.append([entry])
-        elif found and found[-1][0].release == entry.release:
-            found[-1].append(entry)
-    return [_promotion(own, last=own is found[-1]) for own in reversed(found)]
+            groups.append([entry])
+        elif groups and groups[-1][0].release == entry.release:
+            groups[-1].append(entry)
+    return [_promotion(own, last=own is groups[-1]) for own in reversed(groups)]
 
 
-def _continues(found: Sequence[Sequence[Entry]], entry: Entry) -> bool:
+def _continues(groups: Sequence[Sequence[Entry]], entry: Entry) -> bool:
     """Whether a `promote` belongs to the `prepare` before it."""
-    if not found or found[-1][0].release != entry.release:
+    if not groups or groups[-1][0].release != entry.release:
         return False
-    return found[-1][0].event == "prepare" and not any(
-        e.event in ("promote", "done", "failed") for e in found[-1]
+    return groups[-1][0].event == "prepare" and not any(
+        e.event in ("promote", "done", "failed") for e in groups[-1]
     )
 
 

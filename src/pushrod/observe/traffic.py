@@ -49,7 +49,7 @@ def of(log: Path, app: str, *, until: float, length: float, count: int) -> Traff
     The values in the log come from clients: a line that cannot be read is skipped.
     """
     first = until - length * count
-    found: list[list[tuple[int, float]]] = [[] for _ in range(count)]
+    requests: list[list[tuple[int, float]]] = [[] for _ in range(count)]
     needle = f'"app":"{app}"'.encode()
     decoder = msgspec.json.Decoder(_Line)
     for raw in _lines(log):
@@ -59,9 +59,9 @@ def of(log: Path, app: str, *, until: float, length: float, count: int) -> Traff
             line = decoder.decode(raw)
             place = int((datetime.datetime.fromisoformat(line.time).timestamp() - first) // length)
             if line.app == app and 0 <= place < count:
-                found[place].append((line.status, line.seconds))
-    intervals = tuple(_interval(first + n * length, own) for n, own in enumerate(found))
-    return Traffic(length, intervals, _interval(first, [one for own in found for one in own]))
+                requests[place].append((line.status, line.seconds))
+    intervals = tuple(_interval(first + n * length, own) for n, own in enumerate(requests))
+    return Traffic(length, intervals, _interval(first, [one for own in requests for one in own]))
 
 
 def _interval(begin: float, requests: Sequence[tuple[int, float]]) -> Interval:

@@ -93,7 +93,7 @@ def _take(directory: Path, key: str) -> int:
 
 def allot(key: str) -> None:
     """Give a key its unit, permanently. Root activates it at once; otherwise the path unit does."""
-    files.point(systemd.WANTED / unit(key), "../pushrod-gate@.service")
+    files.point(systemd.WANTS / unit(key), "../pushrod-gate@.service")
     if os.geteuid() == 0:
         systemd.call("daemon-reload")
         systemd.call("start", unit(key))
@@ -101,7 +101,7 @@ def allot(key: str) -> None:
 
 def withdraw(key: str) -> None:
     """Remove a key's unit, which ends those of its calls that still run."""
-    (systemd.WANTED / unit(key)).unlink(missing_ok=True)
+    (systemd.WANTS / unit(key)).unlink(missing_ok=True)
     if os.geteuid() == 0:
         systemd.call("daemon-reload")
         systemd.call("stop", unit(key), timeout=120)
@@ -109,12 +109,12 @@ def withdraw(key: str) -> None:
 
 def plan(keys: Sequence[str]) -> list[Work]:
     """A unit for each key that has none, on a host older than these units."""
-    missing = [key for key in keys if not (systemd.WANTED / unit(key)).is_symlink()]
+    missing = [key for key in keys if not (systemd.WANTS / unit(key)).is_symlink()]
     if not missing:
         return []
 
     def carry_out() -> None:
         for key in missing:
-            files.point(systemd.WANTED / unit(key), "../pushrod-gate@.service")
+            files.point(systemd.WANTS / unit(key), "../pushrod-gate@.service")
 
     return [Work(Change("limits of keys", "new", ", ".join(missing)), carry_out)]

@@ -50,7 +50,7 @@ def files(root: Root, settings: HostSettings) -> list[Work]:
         *(work.file(systemd.DIRECTORY / n, text.encode()) for n, text in systemd.render(values).items()),
         *web(root, settings),
         *monitor(root, settings),
-        work.file(systemd.WANTED, None, mode=0o755, owner=account.owner),
+        work.file(systemd.WANTS, None, mode=0o755, owner=account.owner),
         work.file(TMPFILES, systemd.tmpfiles(values).encode()),
         *slices(settings),
     ]

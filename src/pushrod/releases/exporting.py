@@ -95,10 +95,10 @@ class Exporting:
             "PUSHROD_RELEASE": str(number),
             "PUSHROD_COMMIT": self._commit,
         }
-        found = {}
+        environments = {}
         for service in manifest.stateless:
             for name, migrating in ((service.name, False), (f"{service.name}:release", True)):
-                found[name] = variables.resolve(
+                environments[name] = variables.resolve(
                     service,
                     Image(id=""),
                     secrets=secrets,
@@ -106,7 +106,7 @@ class Exporting:
                     identity=identity,
                     migrating=migrating,
                 )
-        return found
+        return environments
 
     def _of_store(self, store: Service) -> dict[str, str]:
         kind = registry.of(store.store)
@@ -115,7 +115,7 @@ class Exporting:
 
     def _scripts(self, manifest: Manifest) -> dict[str, dict[str, str]]:
         ddl = not any(s.release for s in manifest.stateless)
-        found = {
+        scripts = {
             s.name: registry.of(s.store).scripts(
                 s,
                 self._app.name,
@@ -125,7 +125,7 @@ class Exporting:
             )
             for s in manifest.stores
         }
-        return {name: scripts for name, scripts in found.items() if scripts}
+        return {name: scripts for name, own in scripts.items() if own}
 
     # ---- images, files, the edge ----------------------------------------------------------------------------------
 

@@ -192,7 +192,7 @@ class LocalUpgrade:
 
 
 def plan(local: LocalStore, after: str, given: str) -> UpgradePlan:
-    """Decide about an upgrade by the programs here; `given` is the directory of those that have served the data.
+    """Decide about an upgrade by the programs here; `given` is the directory of those that served the data.
 
     Raises UnknownNameError or StoreError if it cannot be done.
     """

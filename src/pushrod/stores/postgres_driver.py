@@ -271,8 +271,8 @@ class _Contained(Database):
         """At the container's address in the app's network, which this machine alone reaches."""
         from pushrod.adapters import docker
 
-        found = docker.inspect([self._placed.container])
-        address = found[0].networks.get(self._app, "") if found else ""
+        containers = docker.inspect([self._placed.container])
+        address = containers[0].networks.get(self._app, "") if containers else ""
         if not address:
             raise StoreError(
                 "the store does not run",

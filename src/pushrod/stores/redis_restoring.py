@@ -82,10 +82,10 @@ class Snapshots:
     def restore(self, source: Source, rows: Rows) -> str:
         """Load it in a server beside the running one, which then takes the data over."""
         with self._loading(source) as beside:
-            found = replacing.lasting(beside.ask)
-            if rows and found != rows:
+            restored = replacing.lasting(beside.ask)
+            if rows and restored != rows:
                 raise StoreError(
-                    f"the restored keys differ from the recorded ones: {difference(rows, found)}",
+                    f"the restored keys differ from the recorded ones: {difference(rows, restored)}",
                     where=f"store {self.store}",
                     hint=f"{_UNCHANGED}; `pushrod db backups` lists other backups",
                 )

@@ -11,5 +11,5 @@ RUNTIME = Path("/run/pushrod")
 UNITS = Path("/etc/systemd/system")
 """Where an administrator's units are (systemd.unit(5))."""
 
-WANTED = UNITS / "pushrod.target.wants"
+WANTS = UNITS / "pushrod.target.wants"
 """Holds a link for each app that comes back at boot; it belongs to the account, which deploys without root."""

@@ -92,7 +92,7 @@ def port_is_free(port: int, address: str = "127.0.0.1") -> bool:
 
 
 def free_port(address: str = "127.0.0.1") -> int:
-    """A TCP port that could be bound just now, of those that the kernel gives to clients."""
+    """A TCP port of the kernel's ephemeral range that could be bound just now."""
     with socket.socket() as s:
         s.bind((address, 0))
         return int(s.getsockname()[1])

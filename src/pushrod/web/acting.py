@@ -29,9 +29,9 @@ def do(site: Site, request: Request) -> Response:
         raise UnknownNameError("there is no such action")
     if not may(who.role, action.verb):
         return message(403, "Not yours to do", f"A {who.role} may not do that.", "Ask an owner of the app.")
-    found = visit(request)
+    own = visit(request)
     if request.method == "POST":
-        asked = action.call(app.name, found.form)
+        asked = action.call(app.name, own.form)
         begun = site.runs.start(app.name, who.name, call(request, *asked.words), asked.stdin)
         return RedirectResponse(f"/apps/{app.name}/runs/{begun.id}", 303)
     page = facts.page(app, states(site, request))

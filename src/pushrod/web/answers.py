@@ -37,11 +37,11 @@ class Site(NamedTuple):
 
 def shown(request: Request, name: str, status: int = 200, /, **values: Any) -> Response:
     """An answer from a template; it has what every page shows."""
-    found = visit(request)
-    who = found.member
+    own = visit(request)
+    who = own.member
     values |= {
         "who": who,
-        "seal": found.seal,
+        "seal": own.seal,
         "may": (lambda verb: who is not None and may(who.role, verb)),
     }
     return HTMLResponse(render.page(name, values), status)
@@ -66,5 +66,5 @@ def message(status: int, title: str, text: str, hint: str = "") -> Response:
 
 def call(request: Request, *words: str) -> Call:
     """A call of a verb with the rights of the request's session."""
-    found = visit(request)
-    return Call(found.session, words, found.address)
+    own = visit(request)
+    return Call(own.session, words, own.address)

@@ -109,8 +109,8 @@ def _recent(entries: Sequence[Entry]) -> Sequence[Entry]:
 def page(app: App, processes: Processes) -> Page:
     """Everything about one app. Raises StateError if its records cannot be read."""
     records = Snapshot.of(app)
-    found = processes([app]).get(app.name)
-    states = found or ()
+    running = processes([app]).get(app.name)
+    states = running or ()
     return Page(
         app,
         status.of(app, states, records),
@@ -118,7 +118,7 @@ def page(app: App, processes: Processes) -> Page:
         _instances(states, records.release),
         history(app, records),
         _waiting(app),
-        found is not None,
+        running is not None,
     )
 
 
@@ -149,5 +149,7 @@ def _instances(states: Sequence[ProcessState], release: Release | None) -> list[
             return Instance(state, services.get(state.name, ""), store=False)
         return Instance(state, state.name if state.name in stores else "", state.name in stores)
 
-    found = [described(s) for s in states]
-    return sorted(found, key=lambda i: (i.process.group != live, i.store, i.process.group, i.process.name))
+    instances = [described(s) for s in states]
+    return sorted(
+        instances, key=lambda i: (i.process.group != live, i.store, i.process.group, i.process.name)
+    )

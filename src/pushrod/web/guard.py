@@ -2,7 +2,7 @@
 
 - A request must name a host of ours (`Hosts`): no other name leads here, so no page of another site can (DNS
   rebinding). On loopback it is a name that only the link shows (`access.loopback_name`).
-- Everything but the log-in and the style needs a session. Who has none is told so, whatever the path.
+- Everything but the log-in and the style needs a session. Without one, every path answers that a session is missing.
 - A form needs its session's token, and an `Origin` that is ours.
 - Answers run no script and load no style but ours, are shown in no frame, and are stored nowhere.
 """
@@ -91,15 +91,15 @@ class Visit(NamedTuple):
 
 def visit(request: Request) -> Visit:
     """What the guard found out about a request."""
-    found: Visit = request.scope["pushrod.visit"]
-    return found
+    result: Visit = request.scope["pushrod.visit"]
+    return result
 
 
 def member(request: Request) -> Member:
     """Whose session a request belongs to."""
-    found = visit(request).member
-    assert found is not None  # noqa: S101  the guard lets nobody else through
-    return found
+    result = visit(request).member
+    assert result is not None  # noqa: S101  the guard lets nobody else through
+    return result
 
 
 def cookie_name(origin: str) -> str:
@@ -199,7 +199,7 @@ def _elsewhere(headers: Headers) -> bool:
 
 def _cookie(given: list[str], name: str) -> str:
     """The value of a cookie; empty if there is none, if it comes twice, or if none can be read."""
-    found: list[str] = []
+    values: list[str] = []
     for header in given:
         for part in header.split(";"):
             if part.partition("=")[0].strip() == name:
@@ -207,8 +207,8 @@ def _cookie(given: list[str], name: str) -> str:
                     parsed = SimpleCookie(part.strip())
                 except CookieError:
                     return ""
-                found += [morsel.value for morsel in parsed.values()]
-    return found[0] if len(found) == 1 else ""
+                values += [morsel.value for morsel in parsed.values()]
+    return values[0] if len(values) == 1 else ""
 
 
 async def _form(headers: Headers, receive: Receive) -> dict[str, str] | None:

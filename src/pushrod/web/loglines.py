@@ -62,11 +62,11 @@ class _Printed(msgspec.Struct):
 
 def parse(output: str) -> list[Line]:
     """The lines that `pushrod logs --json` printed; what is no line is left out."""
-    found = []
+    result = []
     for text in output.split("\n"):
         try:
             printed = msgspec.json.decode(text, type=_Printed)
         except msgspec.DecodeError:
             continue
-        found.append(Line(printed.process, printed.line))
-    return found
+        result.append(Line(printed.process, printed.line))
+    return result

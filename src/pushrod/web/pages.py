@@ -103,14 +103,14 @@ def _enter(site: Site, request: Request) -> Response:
     """A link leads to a button, since programs that preview links open them too; the button uses the link up."""
     if request.method != "POST":
         return shown(request, "enter.html", token=request.query_params.get("link", "")[:100])
-    found = visit(request)
-    session = site.who.enter(found.form.get("link", ""))
+    own = visit(request)
+    session = site.who.enter(own.form.get("link", ""))
     if not session:
         return message(403, "This link does not work", "It was used already, or it is too old.", _AGAIN)
-    if found.session:
-        site.who.leave(found.session)
+    if own.session:
+        site.who.leave(own.session)
     response = RedirectResponse("/", 303)
-    response.headers["set-cookie"] = cookie(found.origin, session)
+    response.headers["set-cookie"] = cookie(own.origin, session)
     return response
 
 

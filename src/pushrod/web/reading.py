@@ -121,16 +121,16 @@ def requests(site: Site, request: Request) -> Response:
     hours = next((h for h in HOURS if str(h) == request.query_params.get("hours")), HOURS[1])
     log = site.root.edge / "logs" / "access.log"
     length = hours * 3600 / _INTERVALS
-    found = traffic.of(log, app.name, until=time.time(), length=length, count=_INTERVALS)
-    begins = [i.begin for i in found.intervals]
-    good = [(i.requests - i.client_errors - i.server_errors) / length for i in found.intervals]
+    measured = traffic.of(log, app.name, until=time.time(), length=length, count=_INTERVALS)
+    begins = [i.begin for i in measured.intervals]
+    good = [(i.requests - i.client_errors - i.server_errors) / length for i in measured.intervals]
     counted = (
         Series("answered", "a", good),
-        Series("4xx", "b", [i.client_errors / length for i in found.intervals]),
-        Series("5xx", "c", [i.server_errors / length for i in found.intervals]),
+        Series("4xx", "b", [i.client_errors / length for i in measured.intervals]),
+        Series("5xx", "c", [i.server_errors / length for i in measured.intervals]),
     )
     timed = tuple(
-        Series(name, style, [1000 * getattr(i, name) for i in found.intervals])
+        Series(name, style, [1000 * getattr(i, name) for i in measured.intervals])
         for name, style in (("p50", "a"), ("p95", "b"), ("p99", "c"))
     )
     done = site.calls(call(request, "logs", "--edge", "--app", app.name, "--json", "--lines", "2000"))
@@ -140,7 +140,7 @@ def requests(site: Site, request: Request) -> Response:
         tab="requests",
         app=app.name,
         page=page,
-        traffic=found,
+        traffic=measured,
         hours=hours,
         choices=HOURS,
         rate=plots.bars("Requests per second", begins, counted),
@@ -151,13 +151,13 @@ def requests(site: Site, request: Request) -> Response:
 
 
 def _logged(output: str) -> list[Logged]:
-    found = []
+    result = []
     for text in output.split("\n"):
         try:
-            found.append(msgspec.json.decode(text, type=Logged))
+            result.append(msgspec.json.decode(text, type=Logged))
         except msgspec.DecodeError:
             continue
-    return found
+    return result
 
 
 def data(site: Site, request: Request) -> Response:
@@ -191,11 +191,11 @@ def plan(site: Site, request: Request) -> Response:
     app = find(site, request)
     page = facts.page(app, states(site, request))
     commit = request.query_params.get("commit", "").strip()[:LONGEST] or page.status.commit
-    found, problem = None, list[str]()
+    plan, problem = None, list[str]()
     if _COMMIT.fullmatch(commit):
         done = site.calls(call(request, "plan", commit, "--app", app.name, "--json"), timeout=600.0)
         if done.status == 0:
-            found = msgspec.json.decode(done.stdout, type=Plan)
+            plan = msgspec.json.decode(done.stdout, type=Plan)
         else:
             problem = done.stderr.split("\n")
     elif commit:
@@ -207,7 +207,7 @@ def plan(site: Site, request: Request) -> Response:
         app=app.name,
         page=page,
         commit=commit,
-        plan=found,
+        plan=plan,
         problem=problem,
     )
 

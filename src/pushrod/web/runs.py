@@ -17,7 +17,7 @@ _LINES = 2000
 
 
 class Run:
-    """One call: of which app, by whom, its words, its output so far, and its exit status once it has ended."""
+    """One call: its app, its member, its words, its output so far, and its exit status once it has ended."""
 
     def __init__(self, app: str, by: str, words: Sequence[str]) -> None:
         self.id = secrets.token_urlsafe(12)

@@ -63,8 +63,8 @@ class HostProcesses:
 
     def _fetch(self, call: Call) -> None:
         try:
-            found = msgspec.json.decode(self._calls(call).stdout or "[]", type=list[Status])
+            answer = msgspec.json.decode(self._calls(call).stdout or "[]", type=list[Status])
         except (PushrodError, msgspec.DecodeError):
             return
         at = time.monotonic()
-        self._known |= {status.app: (at, status.processes) for status in found}
+        self._known |= {status.app: (at, status.processes) for status in answer}

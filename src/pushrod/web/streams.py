@@ -10,7 +10,7 @@ import msgspec
 
 from pushrod.core.printable import plain
 from pushrod.core.values import Line
-from pushrod.state import told
+from pushrod.state import transcript
 from pushrod.state.apps import App
 from pushrod.web import loglines
 from pushrod.web.runs import Run
@@ -50,8 +50,7 @@ def event(name: str, value: Any, mark: str = "") -> str:
 
 
 async def command(app: App, mark: str) -> AsyncIterator[str]:
-    """What is told of the app's commands from a mark on; a new command begins with `restart`."""
-    path = app.directory / "told"
+    """What the app's commands show from a mark on; a new command begins with `restart`."""
     began, offset = position(app) if not mark else _parsed(mark)
     while True:
         current, size = position(app)
@@ -59,17 +58,17 @@ async def command(app: App, mark: str) -> AsyncIterator[str]:
             began, offset = current, 0
             yield event("restart", None, f"{began}-0")
         if size > offset:
-            found, offset = told.read(path, offset)
-            for one in found:
+            events, offset = transcript.read(app, offset)
+            for one in events:
                 shown = {"kind": one.kind, "step": plain(one.step), "text": plain(one.text), "took": one.took}
-                yield event("told", shown, f"{began}-{offset}")
+                yield event("shown", shown, f"{began}-{offset}")
         yield ""
         await asyncio.sleep(_LOOK)
 
 
 def position(app: App) -> tuple[int, int]:
-    """Which command is told of an app, and how much of it."""
-    return told.position(app.directory / "told")
+    """Which command of an app is shown, and how much of it."""
+    return transcript.position(app)
 
 
 def _parsed(mark: str) -> tuple[int, int]:

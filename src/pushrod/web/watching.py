@@ -7,8 +7,8 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from pushrod.core.errors import UnknownNameError
-from pushrod.state import told
-from pushrod.state.told import Told
+from pushrod.state import transcript
+from pushrod.state.transcript import Shown
 from pushrod.web import facts, reading, streams
 from pushrod.web.answers import Site, call, find, message, shown, states
 from pushrod.web.guard import member, visit
@@ -21,30 +21,30 @@ def live(site: Site, request: Request) -> Response:
     app = find(site, request)
     page = facts.page(app, states(site, request))
     began, _ = streams.position(app)
-    found, offset = told.read(app.directory / "told")
+    events, offset = transcript.read(app)
     return shown(
         request,
         "live.html",
         tab="live",
         app=app.name,
         page=page,
-        rows=_finished(found)[-_SHOWN:],
+        rows=_finished(events)[-_SHOWN:],
         mark=f"{began}-{offset}",
     )
 
 
-def _finished(found: list[Told]) -> list[Told]:
-    """What was told, without the beginnings of steps that have ended."""
-    ended = [(n, one.step) for n, one in enumerate(found) if one.kind in ("end", "fail")]
+def _finished(events: list[Shown]) -> list[Shown]:
+    """What was shown, without the beginnings of steps that have ended."""
+    ended = [(n, one.step) for n, one in enumerate(events) if one.kind in ("end", "fail")]
     return [
         one
-        for n, one in enumerate(found)
+        for n, one in enumerate(events)
         if one.kind != "begin" or not any(m > n and step == one.step for m, step in ended)
     ]
 
 
 async def live_events(site: Site, request: Request) -> Response:
-    """What is told from where the page, or the browser's last event, left off."""
+    """What is shown from where the page, or the browser's last event, left off."""
     app = await run_in_threadpool(find, site, request)
     mark = request.headers.get("last-event-id", "") or request.query_params.get("from", "")
     return _stream(site, request, lambda: streams.command(app, mark))

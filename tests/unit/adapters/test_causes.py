@@ -9,7 +9,7 @@ BEFORE = "OCI runtime create failed: runc create failed: unable to start contain
 INIT = f"{BEFORE}error during container init: "
 MOUNTING = 'error mounting "/etc" to rootfs at "/x/y": mount /etc:/x/y (via /proc/self/fd/6), flags: 0x5000: '
 
-SAID = {
+MESSAGES = {
     f'{BEFORE}exec: "nope": executable file not found in $PATH: unknown': "`nope` is not in the image: it is in no",
     f'{TASK}{BEFORE}exec: "/x/nope": stat /x/nope: no such file or directory: unknown': "`/x/nope` is not in",
     f'{TASK}{BEFORE}exec: "/x/y": permission denied: unknown': "`/x/y` may not be run",
@@ -27,12 +27,12 @@ SAID = {
 }
 
 
-@pytest.mark.parametrize("message", SAID)
+@pytest.mark.parametrize("message", MESSAGES)
 def test_a_cause_is_found_in_dockers_message(message: str) -> None:
     for words in (message, f"shop-r2-web-1: {message}", f"Error response from daemon: {message}"):
         cause = causes.find(words)
         assert cause
-        assert cause.what.startswith(SAID[message])
+        assert cause.what.startswith(MESSAGES[message])
         assert cause.hint
 
 

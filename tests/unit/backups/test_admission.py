@@ -68,8 +68,8 @@ class Lost:
 
     def restored(self) -> dict[str, Rebuilt | PushrodError]:
         """What becomes of each app on another machine, which has only the vault's password."""
-        engine, found = Memory(self.here).engine, rebuild.newest(self.here, self.vault)
-        results = list(rebuild.rebuild(engine, self.vault, found, Steps()))
+        engine, copy = Memory(self.here).engine, rebuild.newest(self.here, self.vault)
+        results = list(rebuild.rebuild(engine, self.vault, copy, Steps()))
         return {r.app: r for r in results}
 
     @property

@@ -264,7 +264,7 @@ def test_another_cluster_begins_anew(app: App, engine: Engine, release: Release,
 def test_the_log_of_a_cluster_that_was_lost_is_kept_for_a_week(
     app: App, engine: Engine, release: Release, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An empty volume in the place of the data is a new cluster."""
+    """An empty volume instead of the data is a new cluster."""
     wal_receiving.receive(app, engine, release)
     wal_receiving.take_bases(app, engine, release)
     lost = wal.state(app, "db")

@@ -23,9 +23,9 @@ def test_files_are_written_replaced_and_removed(tmp_path: Path) -> None:
     write(tmp_path / "x", FIRST)
     (tmp_path / "x" / "overlay.yaml").write_text("mine")
     write(tmp_path / "x", {"a.yaml": "1\n", "new.yaml": "4\n"})
-    found = listed(tmp_path / "x")
-    record = json.loads(found.pop(export_files.RECORD))
-    assert found == {"a.yaml": "1\n", "new.yaml": "4\n", "overlay.yaml": "mine"}
+    files = listed(tmp_path / "x")
+    record = json.loads(files.pop(export_files.RECORD))
+    assert files == {"a.yaml": "1\n", "new.yaml": "4\n", "overlay.yaml": "mine"}
     assert set(record) == {"a.yaml", "new.yaml"}
 
 

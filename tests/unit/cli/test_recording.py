@@ -32,7 +32,7 @@ def through(app: App, monkeypatch: pytest.MonkeyPatch) -> "list[list[str]]":
         started.append(argv)
         return 0
 
-    monkeypatch.setattr(signals, "end_after", lambda _seconds, _told: None)
+    monkeypatch.setattr(signals, "end_after", lambda _seconds, _on_end: None)
     monkeypatch.setattr(processes, "attach", attach)
     monkeypatch.setenv("LOGNAME", "pushrod")  # the gate changes it: restored after the test
     monkeypatch.setenv("SSH_CONNECTION", "192.0.2.7 50000 192.0.2.1 22")

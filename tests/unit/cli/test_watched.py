@@ -3,7 +3,7 @@
 import pytest
 
 from pushrod.cli.watched import WatchedSteps
-from pushrod.state import told
+from pushrod.state import transcript
 from pushrod.state.apps import App
 
 
@@ -15,8 +15,8 @@ def test_every_step_line_and_note_is_on_both(app: App, capsys: pytest.CaptureFix
     steps.end("prepare", "release 1 from 0123456", 1.25)
     steps.begin("ready", "backend")
     steps.fail("ready", 2.0)
-    found, _ = told.read(app.directory / "told")
-    assert [(o.kind, o.step, o.text, o.took) for o in found] == [
+    copy, _ = transcript.read(app)
+    assert [(o.kind, o.step, o.text, o.took) for o in copy] == [
         ("note", "", "a note", 0.0),
         ("begin", "prepare", "release 1", 0.0),
         ("line", "", "installing", 0.0),

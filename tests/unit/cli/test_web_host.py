@@ -67,8 +67,8 @@ def test_a_link_is_for_the_owner_who_asks_and_needs_the_page(app: App) -> None:
     with pytest.raises(HostError, match="is off"):
         run(app, "link")
     app.root.host_settings_path.write_bytes(msgspec.json.encode(HostSettings(web=9181)))
-    found = json.loads(run(app, "link"))
-    assert found["port"] == 9181
+    answer = json.loads(run(app, "link"))
+    assert answer["port"] == 9181
     (member,) = Access(app.root).members()
     assert member == Member(member.name, "owner")
 

@@ -38,13 +38,13 @@ def of_document(
 ) -> Exported:
     """The same for a resolved document, and for an app with grants."""
     document, _ = policy.apply(given, Terms("docker", samples.LIMITS, allowed))
-    wanted = manifest.read(document, engine="docker", bases=bases)
-    services = (*wanted.stateless, *wanted.stores)
+    parsed = manifest.read(document, engine="docker", bases=bases)
+    services = (*parsed.stateless, *parsed.stores)
     names = image_names("shop", samples.COMMIT, services, "registry.example.com/team", {}, built=False)
     endpoints = [
         endpoint
-        for s in wanted.stores
-        if (endpoint := registry.of(s.store).endpoint(s, "shop", password, ours=wanted.ours))
+        for s in parsed.stores
+        if (endpoint := registry.of(s.store).endpoint(s, "shop", password, ours=parsed.ours))
     ]
 
     def environment(service: Service, *, migrating: bool) -> dict[str, str]:
@@ -66,24 +66,24 @@ def of_document(
             {"": top.read_bytes()} if top.is_file() else {p: (top / p).read_bytes() for p in trees.files(top)}
         )
 
-    encrypted = wanted.tls.source != "off" and bool(wanted.domains)
-    basic = {r.auth.basic for r in wanted.routing.routes if r.auth and r.auth.basic}
+    encrypted = parsed.tls.source != "off" and bool(parsed.domains)
+    basic = {r.auth.basic for r in parsed.routing.routes if r.auth and r.auth.basic}
     return Exported(
         app="shop",
         release="r7",
         number=7,
         commit=samples.COMMIT,
-        manifest=wanted,
+        manifest=parsed,
         document=document,
-        environments={s.name: environment(s, migrating=False) for s in wanted.stateless}
-        | {f"{s.name}:release": environment(s, migrating=True) for s in wanted.stateless},
+        environments={s.name: environment(s, migrating=False) for s in parsed.stateless}
+        | {f"{s.name}:release": environment(s, migrating=True) for s in parsed.stateless},
         stores={
             s.name: registry.of(s.store).first_environment(s) | registry.of(s.store).environment(s, "shop", password)
-            for s in wanted.stores
+            for s in parsed.stores
         },
         scripts={
             s.name: scripts
-            for s in wanted.stores
+            for s in parsed.stores
             if (scripts := registry.of(s.store).scripts(s, "shop", password, ddl=False))
         },
         is_open=lambda name, value: name.startswith("PUSHROD_") or tells_nothing(name) or is_trivial(name, value),
@@ -97,9 +97,9 @@ def of_document(
             release=7,
             port=80,
             backends=(),
-            domains=wanted.domains,
-            tls=Tls("00000000", wanted.domains, 443, wanted.tls.hsts) if encrypted else None,
-            routing=wanted.routing,
+            domains=parsed.domains,
+            tls=Tls("00000000", parsed.domains, 443, parsed.tls.hsts) if encrypted else None,
+            routing=parsed.routing,
             passwords=dict.fromkeys(basic, "0123456789abcdef"),
         ),
         passwords={"0123456789abcdef": "anna:{SSHA}x\n"} if basic else {},

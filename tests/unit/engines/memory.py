@@ -33,13 +33,13 @@ from pushrod.stores.backup_drivers import Archive
 from pushrod.stores.kinds import Endpoint, Server
 from tests.unit.samples import LIMITS
 
-Told = Callable[[str], None]
+Record = Callable[[str], None]
 
 
 class Ticket:
     """A drain without nginx: it records when it is waited for."""
 
-    def __init__(self, record: Told, of: str) -> None:
+    def __init__(self, record: Record, of: str) -> None:
         self._record = record
         self._of = of
 
@@ -52,7 +52,7 @@ class Ticket:
 class Gate:
     """A front gate that only records calls. `refused` are releases to which it refuses to switch."""
 
-    def __init__(self, root: Root, record: Told) -> None:
+    def __init__(self, root: Root, record: Record) -> None:
         self._root = root
         self._record = record
         self.sites: dict[str, Site] = {}
@@ -246,7 +246,7 @@ class Nothing:
 class Instances:
     """A runtime that only records which releases run. `sick` are those that never become ready."""
 
-    def __init__(self, record: Told) -> None:
+    def __init__(self, record: Record) -> None:
         self._record = record
         self.up: list[int] = []
         self.sick: set[int] = set()

@@ -1,4 +1,4 @@
-"""Which deployments are told, when, and how."""
+"""Which deployments send notices, when, and how."""
 
 from pathlib import Path
 

@@ -30,14 +30,14 @@ def test_requests_are_counted_by_interval_and_class(tmp_path: Path) -> None:
         *(line(30, app="blog"), "not JSON", '{"app":"shop","time":"never"}', '{"app":"shop","status":"x"}'),
     )
     write(tmp_path / "access.log.1", line(90, 500))
-    found = traffic.of(log, "shop", until=NOW, length=60, count=3)
-    assert [(i.requests, i.client_errors, i.server_errors) for i in found.intervals] == [
+    result = traffic.of(log, "shop", until=NOW, length=60, count=3)
+    assert [(i.requests, i.client_errors, i.server_errors) for i in result.intervals] == [
         (0, 0, 0),
         (2, 0, 1),
         (3, 1, 1),
     ]
-    assert found.intervals[1].p99 == 0.5
-    assert (found.total.requests, found.total.server_errors) == (5, 2)
+    assert result.intervals[1].p99 == 0.5
+    assert (result.total.requests, result.total.server_errors) == (5, 2)
 
 
 def test_quantiles_are_of_the_interval(tmp_path: Path) -> None:

@@ -25,9 +25,9 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Root:
 
 
 def settings(root: Root) -> HostSettings:
-    found = root.host_settings
-    assert found is not None
-    return found
+    settings = root.host_settings
+    assert settings is not None
+    return settings
 
 
 def test_the_page_is_turned_on_and_off(root: Root, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -169,7 +169,7 @@ def test_a_new_redis_is_durable_or_a_cache(
 def test_a_snapshot_from_elsewhere_is_not_passed_over(
     tmp_path: Path, there: tuple[str, ...], appends: bool
 ) -> None:
-    """The real shell, with a program in the place of the image's entrypoint."""
+    """The real shell, with a program instead of the image's entrypoint."""
     (tmp_path / "bin").mkdir()
     entry = tmp_path / "bin" / "docker-entrypoint.sh"
     entry.write_text('#!/bin/sh\necho "$@"\n')

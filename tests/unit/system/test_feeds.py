@@ -12,14 +12,14 @@ from pushrod.system import feeds, waits
 
 
 async def first(source: str, count: int, stdin: str = "") -> list[str]:
-    found = []
+    received = []
     feed = feeds.of([sys.executable, "-c", source], stdin=stdin)
     async for line in feed:
-        found.append(line)
-        if len(found) == count:
+        received.append(line)
+        if len(received) == count:
             break
     await feed.aclose()  # type: ignore[attr-defined]
-    return found
+    return received
 
 
 def test_lines_come_as_they_are_printed_and_the_program_ends_with_its_reader() -> None:
@@ -40,10 +40,10 @@ def test_lines_come_as_they_are_printed_and_the_program_ends_with_its_reader() -
 
 def test_a_last_line_without_a_newline_counts_and_a_long_one_is_cut() -> None:
     source = f"print('x' * {LONGEST * 2}); print('end', end='')"
-    found = asyncio.run(first(source, 100))
-    assert found[-1] == "end"
-    assert found[0].endswith(CUT)
-    assert max(map(len, found)) < LONGEST * 2 + 100
+    received = asyncio.run(first(source, 100))
+    assert received[-1] == "end"
+    assert received[0].endswith(CUT)
+    assert max(map(len, received)) < LONGEST * 2 + 100
 
 
 def test_a_program_that_is_missing_is_an_error() -> None:

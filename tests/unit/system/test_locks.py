@@ -37,7 +37,7 @@ def test_a_second_command_waits_and_learns_the_holder_of_the_lock(tmp_path: Path
 
         def waiting(text: str) -> None:
             holders.append(text)
-            holder.say()
+            holder.send_line()
 
         with locks.lock(path, purpose="mine", timeout=20, on_wait=waiting):
             assert f"mine (process {os.getpid()})" == path.read_text()
@@ -85,7 +85,7 @@ def test_waiting_for_a_lock_has_a_time_limit(tmp_path: Path) -> None:
             pytest.fail("two hold one lock")
         assert f"deploying 1234567 (process {holder.pid})" in e.value.what
         assert e.value.where == str(path)
-        holder.say()
+        holder.send_line()
         assert holder.end()[0] == 0
     assert not locks.locked(path)
 

@@ -39,7 +39,7 @@ def test_no_signal_interrupts_an_uninterruptible_section() -> None:
         assert program.line() == "ready"
         for number in INTERRUPTS:
             program.signal(number)
-        program.say()
+        program.send_line()
         assert program.line() == "finished"
         assert program.line() == "ready again"
         program.signal(signal.SIGTERM)
@@ -108,7 +108,7 @@ def test_the_handlers_of_the_command_line_only_spare_what_must_be_finished() -> 
         assert program.line() == "ready"
         for number in INTERRUPTS:
             program.signal(number)
-        program.say()
+        program.send_line()
         assert program.line() == "finished"
         program.signal(signal.SIGINT)
         assert program.line() == "stopped by Ctrl-C"

@@ -1,4 +1,4 @@
-"""The pages: what they show, to whom, and that nobody's text becomes markup."""
+"""The pages: what they show to which member, and that nobody's text becomes markup."""
 
 import datetime
 import json
@@ -17,7 +17,7 @@ from pushrod.provisioning.kinds import Reach
 from pushrod.state.apps import App, Settings
 from pushrod.state.journal import Journal
 from pushrod.state.releases import Releases
-from pushrod.state.told import Telling
+from pushrod.state.transcript import Transcript
 from pushrod.system import waits
 from pushrod.web import roles
 from pushrod.web.actions import ACTIONS
@@ -256,11 +256,11 @@ def test_the_value_of_a_secret_is_on_no_page(app: App, web: Web) -> None:
 
 
 def test_the_last_command_is_shown_without_a_script(app: App, web: Web) -> None:
-    telling = Telling(app)
-    telling.tell("begin", "release 1", "prepare")
-    telling.tell("line", EVIL)
-    telling.tell("end", "release 1 from 0123456", "prepare", 1.25)
-    telling.tell("begin", "backend", "ready")
+    shown = Transcript(app)
+    shown.add("begin", "release 1", "prepare")
+    shown.add("line", EVIL)
+    shown.add("end", "release 1 from 0123456", "prepare", 1.25)
+    shown.add("begin", "backend", "ready")
     text = web.visitor().get("/apps/shop/live").text
     assert re.search(r"&lt;script&gt;.*release 1 from 0123456.*1\.25 s.*ready.*backend.*…", text, re.DOTALL)
     assert ">release 1<" not in text

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from pushrod.state.apps import App
-from pushrod.state.told import Telling
+from pushrod.state.transcript import Transcript
 from pushrod.web import streams
 from pushrod.web.calls import Call
 from pushrod.web.loglines import Filter
@@ -20,30 +20,30 @@ EVIL = "<script>\n\nevent: end\ndata: x\r\n\x1b[2J"
 
 async def take(events: AsyncIterator[str], most: int = 50) -> list[tuple[str, object]]:
     """The events until the stream has nothing more to say at once, or ends."""
-    found: list[tuple[str, object]] = []
+    received: list[tuple[str, object]] = []
     async for text in events:
-        if not text or len(found) == most:
+        if not text or len(received) == most:
             break
         fields = dict(line.split(": ", 1) for line in text.strip().split("\n"))
-        found.append((fields["event"], json.loads(fields["data"])))
-    return found
+        received.append((fields["event"], json.loads(fields["data"])))
+    return received
 
 
-def test_a_new_command_restarts_the_page_and_is_told_from_its_beginning(app: App) -> None:
+def test_a_new_command_restarts_the_page_and_is_shown_from_its_beginning(app: App) -> None:
     async def run() -> None:
         events = streams.command(app, "")
         assert await take(events) == []
-        telling = Telling(app)
-        telling.tell("begin", EVIL, "prepare")
-        found = await take(streams.command(app, "0-0"))
-        assert [name for name, _ in found] == ["restart", "told"]
-        value = found[1][1]
+        shown = Transcript(app)
+        shown.add("begin", EVIL, "prepare")
+        received = await take(streams.command(app, "0-0"))
+        assert [name for name, _ in received] == ["restart", "shown"]
+        value = received[1][1]
         assert isinstance(value, dict)
         assert (value["step"], "\x1b" in value["text"], "\n" in value["text"]) == ("prepare", False, False)
         began, size = streams.position(app)
         assert await take(streams.command(app, f"{began}-{size}")) == []
-        telling.tell("end", "done", "prepare", 1.0)
-        assert [n for n, _ in await take(streams.command(app, f"{began}-{size}"))] == ["told"]
+        shown.add("end", "done", "prepare", 1.0)
+        assert [n for n, _ in await take(streams.command(app, f"{began}-{size}"))] == ["shown"]
 
     asyncio.run(run())
 
@@ -59,23 +59,23 @@ def test_a_longer_command_in_the_same_inode_is_another_one(app: App) -> None:
                 f'{{"at":"2026-01-01T00:00:09.000+00:00","kind":"begin","text":"b","step":"{step}"}}\n'
             )
     names = [name for name, _ in asyncio.run(take(streams.command(app, f"{began}-{size}")))]
-    assert names == ["restart", "told", "told", "told"]
+    assert names == ["restart", "shown", "shown", "shown"]
 
 
 @pytest.mark.parametrize("mark", ["x", "-", "1", "-1--1", "9" * 60, "1-2-3", "٣-٣"])
 def test_a_forged_mark_begins_at_the_beginning(mark: str, app: App) -> None:
-    Telling(app).tell("begin", "a", "prepare")
+    Transcript(app).add("begin", "a", "prepare")
     names = [name for name, _ in asyncio.run(take(streams.command(app, mark)))]
-    assert names == ["restart", "told"]
+    assert names == ["restart", "shown"]
 
 
 def test_the_output_of_a_run_is_continued_and_ends() -> None:
     answers = Answers()
     answers.output = f"one\n{EVIL.splitlines()[0]}\nthree"
     run = ended(Runs(answers).start("shop", "ann", Call("t", ("restart",))))
-    found = asyncio.run(take(streams.output(run, "1")))
-    assert [name for name, _ in found] == ["line", "line", "end"]
-    assert found[-1] == ("end", "done")
+    received = asyncio.run(take(streams.output(run, "1")))
+    assert [name for name, _ in received] == ["line", "line", "end"]
+    assert received[-1] == ("end", "done")
     assert len(asyncio.run(take(streams.output(run, "evil")))) == 4
 
 
@@ -96,9 +96,9 @@ def test_log_lines_are_filtered() -> None:
         yield json.dumps({"process": "backend-1", "line": f"ERROR {EVIL}"})
         yield json.dumps({"process": "backend-1", "line": "fine"})
 
-    found = asyncio.run(take(streams.log(lines(), Filter(level="error"))))
-    assert [name for name, _ in found] == ["line", "end"]
-    assert found[0][1] == {
+    received = asyncio.run(take(streams.log(lines(), Filter(level="error"))))
+    assert [name for name, _ in received] == ["line", "end"]
+    assert received[0][1] == {
         "src": "backend-1",
         "level": "error",
         "text": "ERROR <script>\\n\\nevent: end\\ndata: x\\r\\n\\x1b[2J",

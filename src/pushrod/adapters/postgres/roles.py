@@ -72,8 +72,8 @@ def ensure(
     script = ensure_sql(app, database, ddl=ddl, second="app2" in passwords, login=own)
     verifiers = {row[0]: row[1] for row in server.query(script)}
     login_passwords = {getattr(names, whose): password for whose, password in passwords.items()}
-    wanted = login_passwords | ({own: login[1]} if login else {})
-    changed = {n: p for n, p in wanted.items() if not scram.matches(verifiers[n], p)}
+    logins = login_passwords | ({own: login[1]} if login else {})
+    changed = {n: p for n, p in logins.items() if not scram.matches(verifiers[n], p)}
     if changed:
         server.query(
             "".join(f"alter role \"{n}\" password '{scram.verifier(p)}';\n" for n, p in changed.items())
@@ -125,7 +125,7 @@ _ROLES = r"""
 begin;
 select format('create role %I %s', name, kind)
   from (values (:'owner', 'nologin'), (:'migrator', 'login'), (:'app', 'login'), (:'readonly', 'login'))
-       as wanted (name, kind)
+       as required (name, kind)
  where not exists (select from pg_roles where rolname = name)
 \gexec
 select format('alter role %I nosuperuser nocreatedb nocreaterole noreplication nobypassrls', rolname)
@@ -134,7 +134,7 @@ select format('alter role %I nosuperuser nocreatedb nocreaterole noreplication n
    and (rolsuper or rolcreatedb or rolcreaterole or rolreplication or rolbypassrls)
 \gexec
 select format(case when acts then 'grant %I to %I' else 'revoke %I from %I' end, :'owner', name)
-  from (values (:'migrator', true), (:'app', :ddl), (:'readonly', false)) as wanted (name, acts)
+  from (values (:'migrator', true), (:'app', :ddl), (:'readonly', false)) as required (name, acts)
  where pg_has_role(name, :'owner', 'member') <> acts
 \gexec
 commit;
@@ -168,10 +168,10 @@ select format('grant connect on database %I to %I', current_database(), :'readon
 \gexec
 
 -- Sessions that may change the schema act as the owner, so that the owner owns everything they create.
-select case when wanted.acts
+select case when required.acts
             then format('alter role %I in database %I set role = %L', name, current_database(), :'owner')
             else format('alter role %I in database %I reset role', name, current_database()) end
-  from (values (:'migrator', true), (:'app', :ddl)) as wanted (name, acts)
+  from (values (:'migrator', true), (:'app', :ddl)) as required (name, acts)
  where acts <> exists (
        select from pg_db_role_setting s
         where s.setrole = (select oid from pg_roles where rolname = name)
@@ -215,7 +215,7 @@ select format('grant usage, create on schema public to %I', :'owner')
    and not (has_schema_privilege(:'owner', oid, 'usage') and has_schema_privilege(:'owner', oid, 'create'))
 \gexec
 select format('grant usage on schema public to %I', name)
-  from pg_namespace, (values (:'app'), (:'readonly')) as wanted (name)
+  from pg_namespace, (values (:'app'), (:'readonly')) as required (name)
  where nspname = 'public' and not has_schema_privilege(name, oid, 'usage')
 \gexec
 """
@@ -258,7 +258,7 @@ select format('create role %I login', :'app2') where not exists (select from pg_
 select format('grant %I to %I', :'app', :'app2') where not pg_has_role(:'app2', :'app', 'member')
 \gexec
 select format('alter role %I in database %I set role = %L', :'app2', current_database(), acts)
-  from (values (case when :ddl then :'owner' else :'app' end)) as wanted (acts)
+  from (values (case when :ddl then :'owner' else :'app' end)) as required (acts)
  where not exists (
        select from pg_db_role_setting s
         where s.setrole = (select oid from pg_roles where rolname = :'app2')

@@ -93,7 +93,7 @@ def carry(its: Carrying, before: int, data: str) -> Carried:
     its.remove(its.file)
     for name in databases(its.new):  # a first, rough statistic: so that no plan is made without any
         its.new.query("set default_statistics_target = 1;\nanalyze;\n", name, timeout=_LONG)
-    rows = sum(sum(found.values()) for found in counted(its.new).values())
+    rows = sum(sum(tables.values()) for tables in counted(its.new).values())
     return Carried(time.monotonic() - began, rows, before, its.measure(data), largest)
 
 

@@ -14,7 +14,7 @@ from pushrod.core.errors import HostError
 from pushrod.core.patterns import lazy
 from pushrod.system import host_paths
 
-DIRECTORY, WANTED, RUNTIME = host_paths.UNITS, host_paths.WANTED, host_paths.RUNTIME
+DIRECTORY, WANTS, RUNTIME = host_paths.UNITS, host_paths.WANTS, host_paths.RUNTIME
 TARGET = "pushrod.target"
 
 VOLUMES = Path("/var/lib/docker/volumes")
@@ -92,7 +92,7 @@ def _values(layout: Layout) -> dict[str, str]:
         "pushrod": str(layout.pushrod),
         "python": PYTHON,
         "account": layout.account,
-        "wanted": str(WANTED),
+        "wants": str(WANTS),
         "runtime": str(RUNTIME),
         "edge": " ".join(layout.edge),
         "rotation": " ".join(layout.rotation),

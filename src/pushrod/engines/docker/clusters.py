@@ -26,7 +26,7 @@ def key(store: str, major: str) -> str:
 
 
 def image_of(reference: str, after: str) -> str:
-    """The image of another major version: `postgres:15-alpine` → `postgres:17-alpine`. Empty if that cannot be told.
+    """The image of another major version: `postgres:15-alpine` → `postgres:17-alpine`. Empty if unknown.
 
     A minor version is left out, because it is another one.
     """

@@ -65,7 +65,7 @@ def described(volumes: set[str]) -> dict[str, calls.Fields]:
 
 
 def held(*filters: str) -> list[Mount]:
-    """The mounts of all containers, running or not; with filters, of those that match Docker's filters."""
+    """The mounts of all containers, running or not; with filters, of the containers that match Docker's filters."""
     return mounts(
         calls.inspect(calls.run(["docker", "ps", "--all", "--quiet", "--no-trunc", *filters]).split())
     )

@@ -23,7 +23,7 @@ they were started: the edge waits for it.
 STOPPED = gates.STOPPED
 """A file in an app's gate: the app's unit was stopped, so the watchdog leaves it alone."""
 
-UNITS = systemd.WANTED
+UNITS = systemd.WANTS
 """A link `pushrod-app@shop.service` here makes the app start at boot."""
 
 COMPOSE, STORES, ATTACHMENTS = "compose.yaml", "stores.yaml", "attachments.json"

@@ -129,7 +129,7 @@ class Resources:
         autostart.disable(app)
 
     def _blocks(self) -> dict[str, set[str]]:
-        """The blocks of every kept release of every app, and of those that are being sealed."""
+        """The blocks of every app's releases: the kept ones and those being sealed."""
         blocks: dict[str, set[str]] = {}
         for app in self._context.root.apps():
             held = blocks.setdefault(app.name, set())

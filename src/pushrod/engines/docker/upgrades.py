@@ -51,7 +51,7 @@ class _Present(NamedTuple):
 
 
 def plan(app: App, release: Release, store: Service, after: str, image: str, on_line: OnLine) -> UpgradePlan:
-    """Decide about an upgrade of a running store; changes nothing but fetches the image if it is missing.
+    """Decide about an upgrade of a running store; the only change is to fetch a missing image.
 
     Raises UnknownNameError, StoreError or BuildError if it cannot be done.
     """
@@ -71,28 +71,28 @@ def plan(app: App, release: Release, store: Service, after: str, image: str, on_
             where=f"service {store.name}",
             hint=f"name it: --image, such as postgres:{after}",
         )
-    found = images.build(
+    other = images.build(
         app,
         release.commit,
         msgspec.structs.replace(store, image=reference, build=None),
         app.directory,
         on_line,
     )
-    its = image_environment(found.location)
+    its = image_environment(other.location)
     if its.get("PG_MAJOR") != after:
         raise UnknownNameError(
             f"{reference} is PostgreSQL {its.get('PG_MAJOR', 'of an unknown version')}",
             where="--image",
             hint=f"name an image of PostgreSQL {after}, by the contract of the official one",
         )
-    target, path = _place(present, its, images.parts(found.location).data)
+    target, path = _place(present, its, images.parts(other.location).data)
     volume = rendering.volume_name(app, {}, clusters.key(store.name, after))
     _check_volume(app, store.name, volume)
     _check_space(app, store, present.facts)
     kept = OldCluster(f"PostgreSQL {before}", _source(app, present.mount), now())
     cluster = Cluster(
         major=after,
-        image=found.location,
+        image=other.location,
         volume=volume,
         target=target,
         path=path,
@@ -104,11 +104,11 @@ def plan(app: App, release: Release, store: Service, after: str, image: str, on_
 
 
 def _present(app: App, store: Service) -> _Present:
-    found = docker.inspect([names.store(app, store.name)])
-    if not found or not found[0].running:
+    containers = docker.inspect([names.store(app, store.name)])
+    if not containers or not containers[0].running:
         raise StoreError("the store does not run", where=f"store {store.name}", hint="`pushrod up` starts it")
     stores = Stores(app)
-    image, given = image_environment(found[0].image), stores.given(store.name)
+    image, given = image_environment(containers[0].image), stores.given(store.name)
     service = stores.running().get(store.name) or {}
     held = clusters.mount(service, clusters.directory(given, image))
     if held is None or held.get("type") != "volume":
@@ -118,7 +118,7 @@ def _present(app: App, store: Service) -> _Present:
             hint="an upgrade needs a volume: dump it, name one in a new service, and restore into it",
         )
     facts = Pair(names.store(app, store.name), given).facts
-    return _Present(found[0], image, given, held, facts)
+    return _Present(containers[0], image, given, held, facts)
 
 
 def _place(present: _Present, image: Mapping[str, str], volumes: tuple[str, ...]) -> tuple[str, str]:
@@ -253,8 +253,8 @@ class Upgrade:
         """Until the server itself is there: while the image makes the cluster, it answers on its socket too."""
         end = time.monotonic() + _START
         while True:
-            found = docker.inspect([self._new])
-            if not found or not found[0].running or time.monotonic() >= end:
+            containers = docker.inspect([self._new])
+            if not containers or not containers[0].running or time.monotonic() >= end:
                 raise StoreError(
                     f"PostgreSQL {self._plan.after} does not start",
                     where=f"image {self._cluster.image}",

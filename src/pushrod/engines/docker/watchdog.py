@@ -32,7 +32,7 @@ except ImportError:  # the copy below ROOT has its modules in its own directory
     import watch_checks  # type: ignore[import-not-found, no-redef, unused-ignore]
     import watch_repairs  # type: ignore[import-not-found, no-redef, unused-ignore]
 
-UNITS = host_paths.WANTED
+UNITS = host_paths.WANTS
 """Each app that should be up has a link here."""
 
 AT_ONCE = 4

@@ -61,8 +61,8 @@ def of(text: str) -> list[Location]:
     top, whole = _parse(text)
     upstreams = dict(_upstreams(top))
     servers = [b for b in top.named("server") if b.words == ("server",)]
-    found = [location for server in servers or [top] for location in _of_server(server, upstreams)]
-    return found if whole else [f for f in found if f.directory and f.prefix != "/" and not f.host]
+    locations = [location for server in servers or [top] for location in _of_server(server, upstreams)]
+    return locations if whole else [f for f in locations if f.directory and f.prefix != "/" and not f.host]
 
 
 def _upstreams(top: _Block) -> Iterator[tuple[str, str]]:
@@ -112,9 +112,9 @@ def _of_server(server: _Block, upstreams: dict[str, str]) -> Iterator[Location]:
         elif prefix:
             yield from _files(block, prefix, root, others)
         elif first in (("~",), ("~*",)) and len(block.words) == 3:
-            found = [*_by_expression(block.words[2], block.value("root") or root)]
-            endings += [f for f in found if f.suffixes]
-            yield from (f for f in found if not f.suffixes)
+            locations = [*_by_expression(block.words[2], block.value("root") or root)]
+            endings += [f for f in locations if f.suffixes]
+            yield from (f for f in locations if not f.suffixes)
     if rest:
         yield from (e._replace(host=rest) for e in endings)
     elif root and inside and not any(_prefix(b.words) == "/" for b in inside) and not _does_more(server):

@@ -127,13 +127,13 @@ def _lines(directory: Path, others: Sequence[Path], checkout: Path) -> Iterator[
 
 
 def _files(directory: Path) -> list[Path]:
-    found = list[Path]()
+    scripts = list[Path]()
     for place, directories, files in os.walk(directory):
         directories[:] = sorted(d for d in directories if d not in _OTHERS and not d.startswith("."))
-        found += [Path(place, name) for name in sorted(files) if _is_code(name)]
-        if len(found) >= _MOST:
+        scripts += [Path(place, name) for name in sorted(files) if _is_code(name)]
+        if len(scripts) >= _MOST:
             break
-    return found[:_MOST]
+    return scripts[:_MOST]
 
 
 def _is_code(name: str) -> bool:

@@ -89,7 +89,7 @@ class Upgrades:
     def plan(
         self, app: App, release: Release, store: Service, after: str, given: str, on_line: OnLine
     ) -> UpgradePlan:
-        """By the programs here; `given` is the directory of those that have served the data so far."""
+        """By the programs here; `given` is the directory of the programs that have served the data so far."""
         from pushrod.stores import postgres_clusters
 
         return postgres_clusters.plan(self._context.stores(app).local(store.name), after, given)

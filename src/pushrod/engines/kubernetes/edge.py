@@ -47,8 +47,8 @@ def render(x: Exported, cluster: Cluster) -> list[Object]:
     for number, route in enumerate(x.site.routing.routes):
         if not route.files:
             continue
-        found = x.tree(route.files) or {}
-        shown = {path: raw for path, raw in found.items() if not is_hidden(path)}
+        tree = x.tree(route.files) or {}
+        shown = {path: raw for path, raw in tree.items() if not is_hidden(path)}
         files = objects.files(shown, f"routes.{route.prefix}.files")
         own = f"{name}-{number}"
         data = objects.without_none({"data": files.text, "binaryData": files.binary})
@@ -81,7 +81,7 @@ def render(x: Exported, cluster: Cluster) -> list[Object]:
         "resources": {"requests": {"cpu": "50m", "memory": "64Mi"}},
         "securityContext": {
             "allowPrivilegeEscalation": False,
-            # its first process opens the ports and becomes the account of the workers, to whom it gives directories
+            # its first process opens the ports, gives directories to the workers' account, and becomes that account
             "capabilities": {"drop": ["ALL"], "add": ["CHOWN", "NET_BIND_SERVICE", "SETGID", "SETUID"]},
             "readOnlyRootFilesystem": True,
         },

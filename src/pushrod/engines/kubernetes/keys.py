@@ -199,7 +199,7 @@ OURS: dict[str, Row] = {
     "x-pushrod.domains": Row("used"),
     "x-pushrod.keep": Row("ignored", "what was applied stays until you remove it"),
     "x-pushrod.nginx": Row("used"),
-    "x-pushrod.notify": Row("noted", "nobody is told of an exported app's releases"),
+    "x-pushrod.notify": Row("noted", "an exported app's releases send no notices"),
     "x-pushrod.redirects": Row("used"),
     "x-pushrod.trusted_proxies": Row("used"),
     "x-pushrod.tls": Row("used", "the certificate is the Secret `APP-tls`, which somebody has to renew"),
@@ -223,7 +223,7 @@ OURS: dict[str, Row] = {
 
 def notes(document: Mapping[str, Any], manifest: Manifest) -> list[str]:
     """What of a manifest is not used in exported objects. Raises ManifestError for a key that is refused."""
-    found: dict[str, list[str]] = {}
+    services: dict[str, list[str]] = {}
     for service in (*manifest.stateless, *manifest.stores):
         raw = raw_of(document, service.name)
         for path, row in SERVICE.items():
@@ -233,19 +233,19 @@ def notes(document: Mapping[str, Any], manifest: Manifest) -> list[str]:
                 if row.fate == "refused" or (path == "network_mode" and _other_than_none(value)):
                     refuse(f"services.{service.name}.{path}", row.details)
                 if row.fate == "noted":
-                    found.setdefault(path, []).append(service.name)
+                    services.setdefault(path, []).append(service.name)
         if service.name in manifest.routing.sticky and service.replicas > 1:
             refuse(f"services.{service.name}.x-pushrod.sticky", "with several replicas")
     for path, row in OTHERS.items():
         for value in values(document, path):
             if row.fate == "refused" and row.asks(value):
                 refuse(path, row.details)
-    told = [f"{', '.join(dict.fromkeys(names))}: `{path}` not applied" for path, names in found.items()]
+    result = [f"{', '.join(dict.fromkeys(names))}: `{path}` not applied" for path, names in services.items()]
     if manifest.stores and manifest.backups.every != "never":
-        told.append("no backups are taken of the stores of an exported app")
+        result.append("no backups are taken of the stores of an exported app")
     if manifest.notify:
-        told.append("`x-pushrod.notify` not applied")
-    return told
+        result.append("`x-pushrod.notify` not applied")
+    return result
 
 
 def refuse(where: str, details: str = "") -> None:

@@ -124,12 +124,12 @@ def _environment(x: Exported, service: Service, name: str) -> list[Object]:
     given = x.stores[service.name] if service.role == "store" else x.environments[key]
     called = of_environment(x, service, name)
     opened = {n for n, v in given.items() if x.is_open(n, v)}
-    found: list[Object] = []
+    sources: list[Object] = []
     if opened:
-        found.append({"configMapRef": {"name": called}})
+        sources.append({"configMapRef": {"name": called}})
     if len(given) > len(opened):
-        found.append({"secretRef": {"name": called}})
-    return found
+        sources.append({"secretRef": {"name": called}})
+    return sources
 
 
 def of_environment(x: Exported, service: Service, name: str = "") -> str:

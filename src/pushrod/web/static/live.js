@@ -32,11 +32,11 @@ for (const box of document.querySelectorAll('[data-stream]')) {
     add(row(`log ${level === 'error' || level === 'warning' ? level : ''}`, cell('src', src), cell('text', text)));
   });
   source.addEventListener('restart', () => { box.replaceChildren(); running = null; });
-  source.addEventListener('told', (e) => {
+  source.addEventListener('shown', (e) => {
     const { kind, step, text, took } = JSON.parse(e.data);
     const time = kind === 'end' || kind === 'fail' ? `${took.toFixed(2)} s` : kind === 'begin' ? '…' : '';
     const mark = kind === 'line' ? '' : kind === 'note' ? 'note' : step;
-    const made = row(`told ${['begin', 'end', 'fail', 'line', 'note'].includes(kind) ? kind : ''}`,
+    const made = row(`shown ${['begin', 'end', 'fail', 'line', 'note'].includes(kind) ? kind : ''}`,
       cell('src', mark), cell('text', text), cell('num', time));
     if (running && running.dataset.step === step && (kind === 'end' || kind === 'fail')) running.remove();
     made.dataset.step = step;

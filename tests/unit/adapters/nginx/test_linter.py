@@ -23,12 +23,12 @@ EXPLAINED = {
 """Its findings, and why they are accepted."""
 
 
-class Found(msgspec.Struct):
+class Remark(msgspec.Struct):
     plugin: str
     config: str = ""
 
 
-def lint(place: Path, *sites: Site) -> list[Found]:
+def lint(place: Path, *sites: Site) -> list[Remark]:
     tree = "3-00c0ffee"
     made = {site.app: site for site in sites}
     texts = render_tree(tree, made, listening=EVERYWHERE, directory=place, socket=SOCKET, known=NEWEST)
@@ -42,7 +42,7 @@ def lint(place: Path, *sites: Site) -> list[Found]:
     ]
     done = processes.run(argv, timeout=60)
     assert "error" not in done.stderr, done.stderr
-    return msgspec.json.decode(done.stdout, type=list[Found])
+    return msgspec.json.decode(done.stdout, type=list[Remark])
 
 
 @pytest.mark.slow

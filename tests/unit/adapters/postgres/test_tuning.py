@@ -54,8 +54,8 @@ def test_missing_settings_are_set_and_those_of_the_start_wait() -> None:
 def test_what_somebody_else_has_set_stays() -> None:
     theirs = ("work_mem", "99MB", "user", "configuration file", "f")
     option = ("shared_buffers", "", "postmaster", "command line", "f")
-    wanted = {"work_mem": "8MB", "shared_buffers": "64MB"}
-    assert tuning.difference(Server([theirs, option]), wanted, {"work_mem": ["4MB"]}) == ({}, (), ())
+    settings = {"work_mem": "8MB", "shared_buffers": "64MB"}
+    assert tuning.difference(Server([theirs, option]), settings, {"work_mem": ["4MB"]}) == ({}, (), ())
 
 
 def test_our_own_values_are_replaced_and_reset() -> None:

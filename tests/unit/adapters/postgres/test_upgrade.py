@@ -78,8 +78,8 @@ def counts(rows: dict[str, str], *, roles: str = "x") -> Server:
             return [("shop",), ("template1",)]
         if "rolpassword" in sql:
             return [("app", roles)]
-        found: list[tuple[str, ...]] = [*rows.items()]
-        return found if database == "shop" else []
+        result: list[tuple[str, ...]] = [*rows.items()]
+        return result if database == "shop" else []
 
     return Server(answer)
 

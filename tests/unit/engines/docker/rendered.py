@@ -28,7 +28,7 @@ class Rendered(NamedTuple):
     stores: str
     attachments: str
     sealed: Release
-    wanted: Manifest
+    parsed: Manifest
     document: Mapping[str, Any]
 
     def service(self, name: str) -> dict[str, Any]:
@@ -53,22 +53,22 @@ def render_document(
 ) -> Rendered:
     """The same for a resolved document, and for an app with grants."""
     document, _ = policy.apply(given, Terms("docker", samples.LIMITS, allowed))
-    wanted = manifest.read(document, engine="docker", bases=bases)
-    result = {s.name: images.get(s.name, OWN) for s in wanted.services}
+    parsed = manifest.read(document, engine="docker", bases=bases)
+    result = {s.name: images.get(s.name, OWN) for s in parsed.services}
     network = addresses.choose(
-        "10.213.0.0/16", [], sum(s.replicas for s in wanted.stateless) + len(wanted.stores)
+        "10.213.0.0/16", [], sum(s.replicas for s in parsed.stateless) + len(parsed.stores)
     )
     lower, _ = addresses.halves(network)
-    names = [(f"{s.name}-{n}", s) for s in wanted.stateless for n in range(1, s.replicas + 1)]
+    names = [(f"{s.name}-{n}", s) for s in parsed.stateless for n in range(1, s.replicas + 1)]
     sealed = samples.release(
         7,
         engine="docker",
-        entry=wanted.entry.name,
-        services=wanted.stateless,
-        stores=wanted.stores,
+        entry=parsed.entry.name,
+        services=parsed.stateless,
+        stores=parsed.stores,
         images={name: Image(id="sha256:0", location=parts.name) for name, parts in result.items()},
         instances=tuple(
-            Instance(name, s.name, addresses.port(s, result[s.name].port, wanted), lower.address(index))
+            Instance(name, s.name, addresses.port(s, result[s.name].port, parsed), lower.address(index))
             for index, (name, s) in enumerate(names)
         ),
         network=network,
@@ -81,9 +81,9 @@ def render_document(
     )
     return Rendered(
         rendering.release(place, sealed, document, result),
-        rendering.stores(place, wanted, document, result),
+        rendering.stores(place, parsed, document, result),
         rendering.attachments(APP, sealed, document),
         sealed,
-        wanted,
+        parsed,
         document,
     )

@@ -37,7 +37,7 @@ def stores(place: Path, text: str = MANIFEST, odd: str = "pushrod/shop/odd:1") -
     document = compose.load(place, project="shop", variables={})
     parts = {"odd": rendered.OWN._replace(name=odd), "redis": rendered.REDIS}
     result = rendered.render_document(document, parts, compose.bases(document, place))
-    return definitions.recorded(result.stores, result.document, result.wanted, repr)
+    return definitions.recorded(result.stores, result.document, result.parsed, repr)
 
 
 def otherwise(text: str) -> str:

@@ -18,7 +18,7 @@ CHOWN = {
     "working_dir": "/",
     "environment": {"A": "1 #x", "B": None},
 }
-SAY = {"command": ["echo", "bye"]}
+ECHO = {"command": ["echo", "bye"]}
 
 
 @pytest.fixture
@@ -28,10 +28,10 @@ def app(tmp_path: Path) -> App:
 
 def services(**changes: object) -> Manifest:
     given = {
-        "web": {"build": ".", "ports": ["80:80"], "depends_on": ["api", "db"], "pre_stop": [SAY]},
-        "api": {"build": ".", "expose": ["81"], "depends_on": ["queue"], "post_start": [SAY], "scale": 2},
-        "queue": {"build": ".", "post_start": [CHOWN, SAY], "pre_stop": [CHOWN]},
-        "db": {"image": "postgres:16", "post_start": [{**SAY, "environment": ["A=b"]}]},
+        "web": {"build": ".", "ports": ["80:80"], "depends_on": ["api", "db"], "pre_stop": [ECHO]},
+        "api": {"build": ".", "expose": ["81"], "depends_on": ["queue"], "post_start": [ECHO], "scale": 2},
+        "queue": {"build": ".", "post_start": [CHOWN, ECHO], "pre_stop": [CHOWN]},
+        "db": {"image": "postgres:16", "post_start": [{**ECHO, "environment": ["A=b"]}]},
         **changes,
     }
     return manifest.read({"services": given}, engine="docker")
@@ -96,7 +96,7 @@ def test_a_hook_environment_that_a_file_cannot_hold_is_refused(
     app: App, environment: dict[str, str | None]
 ) -> None:
     parsed = services(
-        web={"build": ".", "ports": ["80:80"], "post_start": [{**SAY, "environment": environment}]}
+        web={"build": ".", "ports": ["80:80"], "post_start": [{**ECHO, "environment": environment}]}
     )
     with pytest.raises(ManifestError, match="cannot be in a hook's environment"):
         hooking.texts(app, release(parsed), parsed, {"B": "a\nb"})

@@ -49,23 +49,23 @@ def running(service: str, pid: int, **labels: str) -> Container:
 
 BACKEND = samples.service(build=Build(), replicas=2)
 JOB = samples.service("job", role="job", replicas=0, build=Build())
-WANTED = Manifest(services=(BACKEND, JOB, samples.store()))
+MANIFEST = Manifest(services=(BACKEND, JOB, samples.store()))
 
 
 def test_without_measurements_the_needs_are_estimated(app: App, engine: Engine) -> None:
-    assert needs(app, WANTED) == {"memory": 3 * 128 + 64, "disk": 3 * 600 + 300}
+    assert needs(app, MANIFEST) == {"memory": 3 * 128 + 64, "disk": 3 * 600 + 300}
 
 
 def test_running_instances_determine_the_estimate(app: App, engine: Engine) -> None:
     engine.containers = [running("backend", 50, **{"pushrod.release": "1"}), running("postgres", 99)]
     engine.containers.append(running("backend", 70, **{"pushrod.release": "1"}))
-    assert needs(app, WANTED)["memory"] == 2 * 70 + 64
+    assert needs(app, MANIFEST)["memory"] == 2 * 70 + 64
 
 
 def test_reservations_in_the_manifest_are_counted(app: App, engine: Engine) -> None:
     reserved = {"deploy": {"resources": {"reservations": {"memory": str(300 * MB)}}}}
-    assert needs(app, WANTED, backend=reserved)["memory"] == 2 * 300 + 128 + 64
-    assert needs(app, WANTED, backend={"mem_reservation": str(10 * MB)})["memory"] == 2 * 10 + 128 + 64
+    assert needs(app, MANIFEST, backend=reserved)["memory"] == 2 * 300 + 128 + 64
+    assert needs(app, MANIFEST, backend={"mem_reservation": str(10 * MB)})["memory"] == 2 * 10 + 128 + 64
     small = Manifest(services=(samples.service(memory=32 * MB, build=Build()),))
     assert needs(app, small)["memory"] == 32 + 64
 
@@ -78,8 +78,8 @@ def test_present_images_need_no_disk_and_others_as_much_as_before(app: App, engi
     engine.images["pushrod/shop/backend:old"] = {"Size": 200 * MB}
     engine.images["pushrod/shop/backend-2:old"] = {"Size": 900 * MB}
     docker.image = engine.images.get  # type: ignore[assignment]  # undone by the fixture
-    assert needs(app, WANTED)["disk"] == 200 + 300
-    changes = {c.name: (c.action, c.detail) for c in preflight.image_changes(app, "abc", WANTED)}
+    assert needs(app, MANIFEST)["disk"] == 200 + 300
+    changes = {c.name: (c.action, c.detail) for c in preflight.image_changes(app, "abc", MANIFEST)}
     assert changes["backend"] == ("new", "built: pushrod/shop/backend:abc")
     assert changes["job"][0] == changes["postgres"][0] == "same"
 
@@ -91,7 +91,7 @@ def test_a_full_disk_is_no_obstacle_if_every_image_is_present(
     here = {"Id": "sha256:1", "Size": MB, "RepoTags": ["postgres:17"]}
     engine.images |= {"postgres:17": here, "pushrod/shop/backend:abc": here, "pushrod/shop/job:abc": here}
     monkeypatch.setattr(files, "free_space", lambda _path: 0)
-    needed = {n.what: (n.required, n.met) for n in preflight.needs(app, "abc", WANTED, {"services": {}})}
+    needed = {n.what: (n.required, n.met) for n in preflight.needs(app, "abc", MANIFEST, {"services": {}})}
     assert needed["disk"] == (0, True)
 
 
@@ -106,7 +106,7 @@ def test_doctor_reports_the_disk_of_the_images(
 
 
 def test_a_need_reports_free_space_and_whether_it_is_met(app: App, engine: Engine) -> None:
-    disk = next(n for n in preflight.needs(app, "abc", WANTED, {"services": {}}) if n.what == "disk")
+    disk = next(n for n in preflight.needs(app, "abc", MANIFEST, {"services": {}}) if n.what == "disk")
     assert (disk.free, disk.met) == (1000 * MB, False)
     assert Path("/var/lib/docker").name in disk.why
 

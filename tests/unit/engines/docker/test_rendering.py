@@ -237,7 +237,7 @@ def test_data_of_a_store_always_has_a_volume_with_a_name(tmp_path: Path) -> None
     def sources(volumes: str) -> list[str]:
         text = f"{WEB}  postgres: {{image: 'postgres:16', volumes: {volumes}}}\nvolumes: {{pg: {{}}}}\n"
         result = from_text(tmp_path, text)
-        declared = rendering.volumes(APP, result.document, STORES | {"web": NGINX}, result.wanted)
+        declared = rendering.volumes(APP, result.document, STORES | {"web": NGINX}, result.parsed)
         mounts = result.service("postgres")["volumes"]
         assert all(f"shop_{m['source']}" in declared for m in mounts)
         return [f"{m['source']}:{m['target']}" for m in mounts]
@@ -397,7 +397,7 @@ def test_stores_resolve_without_dockers_name_server(tmp_path: Path) -> None:
     """By /etc/hosts, at the store's address in the release's network, unless the manifest has the name."""
     result = MADE["seed"](tmp_path)
     rows = {row["aliases"][0]: row["address"] for row in json.loads(result.attachments)}
-    wanted = [f"{name}:{address}" for name, address in rows.items()]
+    hosts = [f"{name}:{address}" for name, address in rows.items()]
     services = yaml.safe_load(result.release)["services"]
-    assert wanted
-    assert {name: s["extra_hosts"] for name, s in services.items()} == dict.fromkeys(services, wanted)
+    assert hosts
+    assert {name: s["extra_hosts"] for name, s in services.items()} == dict.fromkeys(services, hosts)

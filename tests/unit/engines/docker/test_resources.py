@@ -15,7 +15,7 @@ from pushrod.state.apps import App, HostSettings, Root
 from pushrod.state.releases import Releases
 from tests.unit import samples
 
-WANTED = Manifest(
+MANIFEST = Manifest(
     services=(
         samples.service(),
         *(samples.service(n, role="worker", port=0) for n in ("api", "judge", "job")),
@@ -26,15 +26,15 @@ WANTED = Manifest(
 
 @pytest.mark.parametrize("without", ["backend", "api", "judge"])
 def test_a_service_behind_the_edge_needs_a_port(without: str) -> None:
-    instances = [Instance(f"{s.name}-1", s.name, 0 if s.name == without else 8080) for s in WANTED.services]
+    instances = [Instance(f"{s.name}-1", s.name, 0 if s.name == without else 8080) for s in MANIFEST.services]
     with pytest.raises(ManifestError, match=f"the port of {without} is unknown") as refused:
-        _check_ports(WANTED, instances)
+        _check_ports(MANIFEST, instances)
     assert refused.value.where == f"services.{without}"
 
 
 def test_a_worker_needs_no_port() -> None:
-    instances = [Instance(f"{s.name}-1", s.name, 0 if s.name == "job" else 8080) for s in WANTED.services]
-    _check_ports(WANTED, instances)
+    instances = [Instance(f"{s.name}-1", s.name, 0 if s.name == "job" else 8080) for s in MANIFEST.services]
+    _check_ports(MANIFEST, instances)
 
 
 def host_of(root: Path, pool: str = "10.0.0.0/20") -> Resources:

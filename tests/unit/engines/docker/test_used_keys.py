@@ -217,11 +217,11 @@ def made(document: dict[str, Any], directory: Path) -> tuple[object, ...]:
         for kind in ("configs", "secrets")
         for reference in web.get(kind) or []
     ]
-    parts = {s.name: rendered.OWN for s in result.wanted.services}
-    volumes = rendering.volumes(app, result.document, parts, result.wanted)
-    rows = [hooking._row("c", s.name, s, directory) for s in result.wanted.services]
-    given = [(h.environment, h.command) for s in result.wanted.services for _, _, h in hooking._named(s)]
-    return (result.release, result.stores, result.wanted, kept, volumes, rows, given)
+    parts = {s.name: rendered.OWN for s in result.parsed.services}
+    volumes = rendering.volumes(app, result.document, parts, result.parsed)
+    rows = [hooking._row("c", s.name, s, directory) for s in result.parsed.services]
+    given = [(h.environment, h.command) for s in result.parsed.services for _, _, h in hooking._named(s)]
+    return (result.release, result.stores, result.parsed, kept, volumes, rows, given)
 
 
 ROWS = [row for row in keys.rows() if row.docker in ("used", "bounded", "word")]

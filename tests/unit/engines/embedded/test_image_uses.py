@@ -42,8 +42,8 @@ def names(place: Path) -> list[str]:
 )
 def test_lines_that_use_a_name(line: str, tmp_path: Path) -> None:
     written(tmp_path, app__main_dot_py=f"import os\n{line}\n")
-    (found,) = names(tmp_path)
-    assert found.endswith(" app/main.py:2")
+    (uses,) = names(tmp_path)
+    assert uses.endswith(" app/main.py:2")
 
 
 @pytest.mark.parametrize(
@@ -101,8 +101,8 @@ def test_files_that_do_not_run_in_the_service(tmp_path: Path) -> None:
 )
 def test_paths_of_the_image(line: str, used: str, tmp_path: Path) -> None:
     written(tmp_path, data__names_dot_txt="", app_dot_py=f"{line}\n")
-    found = list(image_uses.paths(("/code", "/data"), Layout("/code", tmp_path), (), tmp_path))
-    assert [(use.word, use.where) for use in found] == ([(used, "app.py:1")] if used else [])
+    uses = list(image_uses.paths(("/code", "/data"), Layout("/code", tmp_path), (), tmp_path))
+    assert [(use.word, use.where) for use in uses] == ([(used, "app.py:1")] if used else [])
 
 
 def test_paths_in_scripts_and_words(tmp_path: Path) -> None:

@@ -31,8 +31,8 @@ def layout(checkout: Path) -> Layout:
 
 def places(app: App, layout: Layout, checkout: Path, *given: Volume) -> dict[str, str]:
     mounts = volumes.of(app, service(volumes=given), layout, checkout)
-    found = volumes.places(mounts, layout, None)
-    return {target: str(Path(p).relative_to(checkout.parent)) for p, target, _ in found}
+    places = volumes.places(mounts, layout, None)
+    return {target: str(Path(p).relative_to(checkout.parent)) for p, target, _ in places}
 
 
 def test_data_are_in_the_directory_of_the_app_and_the_commits_files_in_the_checkout(

@@ -280,8 +280,8 @@ def _run(
     result = processes.run(guarded, cwd=cwd, env=env, timeout=_LONGEST, on_line=print_line, umask=0o022)
     if not result.status:
         return
-    said = [line for line in lines.split(result.stdout) if not _QUIET.match(_COLOUR.sub("", line))]
-    wrapper, log = _WRAPPERS[build.tool][0], tuple(map(committed, said[-_LOG_LINES:]))
+    printed = [line for line in lines.split(result.stdout) if not _QUIET.match(_COLOUR.sub("", line))]
+    wrapper, log = _WRAPPERS[build.tool][0], tuple(map(committed, printed[-_LOG_LINES:]))
     if wrapper in argv and (_WRAPPER_FAILS.search(result.stdout) or result.status in _NO_PROGRAM):
         raise BuildError(
             f"{service}: `{wrapper}`, the project's own wrapper, cannot start {build.tool}",

@@ -188,9 +188,9 @@ def test_a_wrapper_that_cannot_download_is_told_from_a_build_that_fails(
     write(tmp_path / "build.gradle", "")
     write(tmp_path / "gradlew", script)
     build = Jar("Gradle", ".", ("assemble",), ".", ("app.jar",))
-    kit, said = jdk.kits()[0], list[str]()
+    kit, printed = jdk.kits()[0], list[str]()
     with pytest.raises(BuildError, match=words) as refused:
-        java_builds._run("web", build, ["/bin/sh", "gradlew"], tmp_path, kit, said.append)
+        java_builds._run("web", build, ["/bin/sh", "gradlew"], tmp_path, kit, printed.append)
     assert refused.value.log
     assert ("distributionUrl" in refused.value.hint) == ("wrapper" in words)
 
@@ -204,11 +204,13 @@ def test_what_a_failing_build_says_has_the_paths_of_the_commit(tmp_path: Path) -
         f"echo '[INFO] BUILD FAILURE'\necho '[ERROR] {tmp_path}/sources/src/App.java:[4,1] cannot find symbol'\n"
         "echo '[ERROR] '\necho '[ERROR] -> [Help 1]'\necho '[ERROR] [Help 1] http://example.com'\nexit 1\n",
     )
-    build, said = Jar("Maven", ".", ("package",), "backend", ("app.jar",)), list[str]()
+    build, printed = Jar("Maven", ".", ("package",), "backend", ("app.jar",)), list[str]()
     with pytest.raises(BuildError, match="Maven cannot build it") as refused:
-        java_builds._run("web", build, ["/bin/sh", "mvnw"], tmp_path / "sources", jdk.kits()[0], said.append)
-    assert said == ["[ERROR] backend/src/App.java:[4,1] cannot find symbol"]
-    assert refused.value.log == tuple(said)
+        java_builds._run(
+            "web", build, ["/bin/sh", "mvnw"], tmp_path / "sources", jdk.kits()[0], printed.append
+        )
+    assert printed == ["[ERROR] backend/src/App.java:[4,1] cannot find symbol"]
+    assert refused.value.log == tuple(printed)
 
 
 class TestBuilt:

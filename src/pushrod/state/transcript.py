@@ -1,4 +1,4 @@
-"""What the terminal shows of an app's current or last command, for those who watch from elsewhere.
+"""The transcript of an app's current or last command: what its terminal shows, for watchers elsewhere.
 
 One JSON object per line in apps/<app>/told: a step that begins, ends or fails, a line of output, a note. It is a copy
 for watching and no record: nothing is fsynced, and a disk that is full stops nothing. Secrets are redacted before.
@@ -22,8 +22,8 @@ MOST = 2 << 20
 Kind = Literal["begin", "end", "fail", "line", "note"]
 
 
-class Told(Value, frozen=True, omit_defaults=True):
-    """One thing that was shown."""
+class Shown(Value, frozen=True, omit_defaults=True):
+    """One thing that the terminal showed."""
 
     at: str
     kind: Kind
@@ -32,19 +32,19 @@ class Told(Value, frozen=True, omit_defaults=True):
     took: float = 0.0
 
 
-class Telling:
+class Transcript:
     """The file of one app. A command begins it anew with its first step, which it reaches when it holds the app's
     lock; notes before that wait, because the file may be another command's."""
 
     def __init__(self, app: App) -> None:
-        self.path = app.directory / "told"
-        self._waiting: list[Told] = []
+        self.path = path(app)
+        self._waiting: list[Shown] = []
         self._begun = False
         self._size = 0
 
-    def tell(self, kind: Kind, text: str, step: str = "", took: float = 0.0) -> None:
+    def add(self, kind: Kind, text: str, step: str = "", took: float = 0.0) -> None:
         """Add one thing; never raises because of the file."""
-        one = Told(now(), kind, text, step, round(took, 3))
+        one = Shown(now(), kind, text, step, round(took, 3))
         if not self._begun and kind != "begin":
             self._waiting.append(one)
             return
@@ -55,7 +55,7 @@ class Telling:
                 self._append(each)
         self._waiting, self._begun = [], True
 
-    def _append(self, one: Told) -> None:
+    def _append(self, one: Shown) -> None:
         raw = msgspec.json.encode(one) + b"\n"
         if one.kind in ("line", "note") and self._size + len(raw) > MOST:
             return
@@ -64,13 +64,18 @@ class Telling:
             file.write(raw)
 
 
-def position(path: Path) -> tuple[int, int]:
-    """When the command of this file began, in milliseconds since 1970, and the file's size; zeros if there is none.
+def path(app: App) -> Path:
+    """The file of an app; the name is that of earlier versions."""
+    return app.directory / "told"
 
-    The time tells one command's file from the next one's: a new file often has the inode of the removed one.
+
+def position(app: App) -> tuple[int, int]:
+    """When an app's command began, in milliseconds since 1970, and the size of its file; zeros if there is none.
+
+    The time distinguishes the files of two commands: a new file often has the inode of the removed one.
     """
     try:
-        with path.open("rb") as file:
+        with path(app).open("rb") as file:
             first = next(_decoded(file.readline(1 << 20)), None)
             size = file.seek(0, 2)
     except OSError:
@@ -78,11 +83,11 @@ def position(path: Path) -> tuple[int, int]:
     return (int(datetime.fromisoformat(first.at).timestamp() * 1000), size) if first else (0, 0)
 
 
-def read(path: Path, offset: int = 0) -> tuple[list[Told], int]:
-    """What was told from a position on, and the position after it; a position beyond the end is another command's
-    file, which is read from its beginning."""
+def read(app: App, offset: int = 0) -> tuple[list[Shown], int]:
+    """What was shown from a position on, and the position after it. A position beyond the end belongs to another
+    command's file: the file is read from its beginning."""
     try:
-        with path.open("rb") as file:
+        with path(app).open("rb") as file:
             size = file.seek(0, 2)
             file.seek(offset if offset <= size else 0)
             start = file.tell()
@@ -93,7 +98,7 @@ def read(path: Path, offset: int = 0) -> tuple[list[Told], int]:
     return list(_decoded(whole)), start + len(whole)
 
 
-def _decoded(raw: bytes) -> Iterator[Told]:
+def _decoded(raw: bytes) -> Iterator[Shown]:
     for line in raw.split(b"\n")[:-1]:
         with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError):
-            yield msgspec.json.decode(line, type=Told)
+            yield msgspec.json.decode(line, type=Shown)
