@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from pushrod import manifest
 from pushrod.adapters import compose, dockerfile, sandbox
-from pushrod.adapters.bounds import Reading, check_yaml
+from pushrod.adapters.reading_limits import Reading, check_yaml
 from pushrod.core import limits
 from pushrod.core.errors import ManifestError, PushrodError
 from pushrod.core.limits import Machine

@@ -27,7 +27,7 @@ from pushrod.manifest import grants, policy, routing
 from pushrod.manifest.policy import Terms
 from pushrod.observe import status
 from pushrod.provisioning import gate
-from pushrod.provisioning.work import Change
+from pushrod.provisioning.changes import Change
 from pushrod.releases import renewal
 from pushrod.state.audit import Act
 from pushrod.stores import variables

@@ -17,16 +17,16 @@ from pathlib import Path
 from typing import Any
 
 from pushrod.adapters import (
-    bounds,
+    command_variables,
     compose_loader,
     dockerfile,
-    homes,
+    home_paths,
     landlock,
     manifests,
+    reading_limits,
     sandbox,
-    written,
 )
-from pushrod.adapters.bounds import Reading
+from pushrod.adapters.reading_limits import Reading
 from pushrod.core.errors import HostError, ManifestError
 from pushrod.core.patterns import lazy
 from pushrod.core.variables import NAME
@@ -59,10 +59,10 @@ def load(
     `variables` supply `${NAME}` and replace a missing `.env`: they are the loader's environment, which inherits only
     PATH; names that would control the loader itself are removed. `file` is read instead of the file (and
     its override file) that Compose would find. With `planned` nothing is deployed, and a missing `.env` needs no
-    variables. `home` is the value of `${HOME}`; by default it is this account's home, and in paths a mark (`homes`).
-    `most` limits the input before anything is expanded (`bounds`); the loader's memory, time and output are limited
-    too (`landlock`). `on_warning` receives the names of unset variables. Raises ManifestError with Compose's own
-    message, HostError if there is no loader.
+    variables. `home` is the value of `${HOME}`; by default it is this account's home, and in paths a mark
+    (`home_paths`). `most` limits the input before anything is expanded (`reading_limits`); the loader's memory, time
+    and output are limited too (`landlock`). `on_warning` receives the names of unset variables. Raises
+    ManifestError with Compose's own message, HostError if there is no loader.
     """
     directory = directory.resolve()
     files, argv = _config(directory, file, project, most)
@@ -74,7 +74,7 @@ def load(
             result = processes.run_bounded(
                 argv,
                 cwd=directory,
-                env=compose_loader.environment(variables, home or homes.MARK),
+                env=compose_loader.environment(variables, home or home_paths.MARK),
                 timeout=left,
                 most=landlock.OUTPUT,
             )
@@ -101,23 +101,23 @@ def load(
     for name in replaced:
         if on_warning and not re.fullmatch(r"\.env(?:\..+)?", name.rpartition("/")[2]):
             on_warning(f"`{name}` is not in the commit: the app's secrets take the place of its variables")
-    bounds.check_yaml(
+    reading_limits.check_yaml(
         result.stdout.encode(),
         Reading(landlock.OUTPUT, 10 * most.values),
         f"{', '.join(files)}, expanded",
     )
     document: Document = _relative(_parse(result.stdout.replace("$$", "$")), directory)
     sandbox.check_resolved(document, directory)
-    return document if home else homes.shown(document, str(Path.home()))
+    return document if home else home_paths.shown(document, str(Path.home()))
 
 
 def _ran_out(result: processes.Completed) -> bool:
     """Whether the loader reached one of its limits: by a signal, or by its runtime's message."""
     output = result.stderr[:100_000]
-    written = result.status and "file too large" in output
+    too_large = result.status and "file too large" in output
     return (
         result.status < 0
-        or bool(written)
+        or bool(too_large)
         or re.search("out of memory|cannot allocate memory", output) is not None
     )
 
@@ -142,8 +142,10 @@ def in_argvs(
     )
     if result.status:
         return {}
-    bounds.check_yaml(result.stdout.encode(), Reading(landlock.OUTPUT, 10 * most.values), ", ".join(files))
-    return written.in_argvs(_parse(result.stdout))
+    reading_limits.check_yaml(
+        result.stdout.encode(), Reading(landlock.OUTPUT, 10 * most.values), ", ".join(files)
+    )
+    return command_variables.in_argvs(_parse(result.stdout))
 
 
 def argvs_with(
@@ -171,7 +173,7 @@ def argvs_with(
         )
     except ManifestError:
         return None
-    return written.argvs_with(document, marker)
+    return command_variables.argvs_with(document, marker)
 
 
 def _config(directory: Path, file: str, project: str, most: Reading) -> tuple[list[str], list[str]]:
@@ -216,7 +218,7 @@ def bases(document: Mapping[str, Any], directory: Path, most: Reading = _READING
         path = directory / str(build.get("context") or ".") / str(build.get("dockerfile") or "Dockerfile")
         if path.is_file() and path.resolve().is_relative_to(directory.resolve()):
             arguments = {k: v for k, v in (build.get("args") or {}).items() if v is not None}
-            bounds.check_size(path.stat().st_size, most, os.path.relpath(path, directory))
+            reading_limits.check_size(path.stat().st_size, most, os.path.relpath(path, directory))
             base_images[name] = dockerfile.read(
                 path.read_text(errors="replace"),
                 target=build.get("target") or "",
@@ -269,7 +271,7 @@ def _parse(text: str) -> Document:
         return yaml.load(text, Loader=_yaml_loader(base))  # noqa: S506 (a SafeLoader, below)
 
     try:
-        document = bounds.read_yaml(read, len(text))
+        document = reading_limits.read_yaml(read, len(text))
     except yaml.YAMLError:
         raise ManifestError(
             "Compose's output for it cannot be read",

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
-from pushrod.adapters import git, homes
+from pushrod.adapters import git, home_paths
 from pushrod.core.errors import HostError
 from pushrod.system import processes
 
@@ -74,7 +74,7 @@ def _version(argv: tuple[str, ...]) -> str:
     return "" if result.status else result.stdout.strip()
 
 
-def environment(variables: Mapping[str, str], home: str = homes.MARK) -> dict[str, str]:
+def environment(variables: Mapping[str, str], home: str = home_paths.MARK) -> dict[str, str]:
     """The environment of the loader: an app's variables, except those that would control the loader itself."""
     kept = {"HOME": home, "PATH": os.environ.get("PATH", ""), **git.NOWHERE}
     given = {name: value for name, value in variables.items() if not _steers(name)}

@@ -15,8 +15,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pushrod.adapters import bounds, landlock
-from pushrod.adapters.bounds import Reading
+from pushrod.adapters import landlock, reading_limits
+from pushrod.adapters.reading_limits import Reading
 from pushrod.core.errors import HostError, ManifestError
 from pushrod.core.patterns import lazy
 
@@ -89,7 +89,7 @@ class _Named(NamedTuple):
 
 def check_named(directory: Path, file: str, most: Reading = _READING) -> None:
     """Refuse a compose file that makes the loader read files outside the directory, or that is too large: itself, or
-    one of the files it names (`bounds`).
+    one of the files it names (`reading_limits`).
 
     With Landlock this only improves the message. Without it, it is the only protection: then a path that is only
     known after interpolation, or is in a further compose file, is refused too. Raises ManifestError.
@@ -100,9 +100,9 @@ def check_named(directory: Path, file: str, most: Reading = _READING) -> None:
     while waiting:
         path = waiting.pop()
         shown = os.path.relpath(path, directory)
-        bounds.check_size(path.stat().st_size, most, shown)
+        reading_limits.check_size(path.stat().st_size, most, shown)
         data = path.read_bytes()
-        bounds.check_yaml(data, most, shown)
+        reading_limits.check_yaml(data, most, shown)
         for named in _named(data, shown, strict=strict):
             where = f"{shown}: {_path(named.key)}"
             if strict and ("$" in named.text or not {"include", "extends"}.isdisjoint(named.key)):
@@ -119,7 +119,7 @@ def check_named(directory: Path, file: str, most: Reading = _READING) -> None:
             if len(seen) > _FILES:
                 raise ManifestError(f"it reads more than {_FILES} files", where=where, hint="read fewer")
             if {"include", "extends"}.isdisjoint(named.key):
-                bounds.check_size(other.stat().st_size, most, os.path.relpath(other, directory))
+                reading_limits.check_size(other.stat().st_size, most, os.path.relpath(other, directory))
             else:
                 waiting.append(other)
 

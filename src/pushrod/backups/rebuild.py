@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pushrod.adapters.restic import Snapshot
 from pushrod.backups import admission, vaulting, wal_copies
-from pushrod.backups.points import Points
+from pushrod.backups.point_in_time import PointInTime
 from pushrod.core.errors import PushrodError, StoreError, UnknownNameError
 from pushrod.core.progress import Progress
 from pushrod.core.values import Value
@@ -140,7 +140,7 @@ def _rebuilt(app: App, engine: Engine, vault: Vault, snapshot: Snapshot, progres
         *admission.messages(app, settings.allowed, left),
         *wal_copies.fetch(app, vault, snapshot.hostname),
     ]
-    points = Points(app, engine, progress)
+    points = PointInTime(app, engine, progress)
     messages += points.revive(contents.backup, points.catch_up)
     return Rebuilt(app.name, contents.at, *_live(app, engine, progress), tuple(messages))
 

@@ -6,7 +6,8 @@
       log/<segment>          the log since the oldest base backup; the last segment grows
       former/                the same of the cluster that this one has replaced, for a week
 
-`wal_receiving` copies it from the servers, `wal_copies` sends it to the app's vault, `points` recovers a database.
+`wal_receiving` copies it from the servers, `wal_copies` sends it to the app's vault, `point_in_time` recovers a
+database.
 """
 
 from collections.abc import Iterator

@@ -3,11 +3,11 @@
 import click
 import msgspec
 
-from pushrod.backups import catalogue, copies, operations, points, wal_copies
+from pushrod.backups import catalogue, copies, operations, point_in_time, wal_copies
 from pushrod.backups.catalogue import Backup, Listed
 from pushrod.backups.copies import Copy
 from pushrod.backups.operations import Backups
-from pushrod.backups.points import Points
+from pushrod.backups.point_in_time import PointInTime
 from pushrod.cli import db_tools, remote
 from pushrod.cli.context import find_app, find_root, with_app, with_json
 from pushrod.cli.db_admin import admin_command, tunnel_command
@@ -176,7 +176,7 @@ def confirm_restore(app: App, whose: str, when: str, *, from_vault: bool, yes: b
 
 
 def _restore_to(app: App, to: str, into: str, yes: bool) -> None:
-    points.moment(to)
+    point_in_time.moment(to)
     if not into and not yes:
         echo(
             f"This replaces the data of {app.name} by what it was at {to}. The current data is kept beside it."
@@ -184,7 +184,7 @@ def _restore_to(app: App, to: str, into: str, yes: bool) -> None:
         if ask("Type the app's name to confirm") != app.name:
             raise click.Abort
     with signals.interruptible():
-        lines = Points(app, registry.of(app.root), Steps()).restore_to(to, into)
+        lines = PointInTime(app, registry.of(app.root), Steps()).restore_to(to, into)
     for line in lines:
         echo(line)
 

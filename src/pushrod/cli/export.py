@@ -13,9 +13,9 @@ import msgspec
 from pushrod.adapters import git
 from pushrod.cli import export_files, host_context, remote
 from pushrod.cli.context import find_app, with_app, with_json
-from pushrod.cli.deploy import stored
 from pushrod.cli.host_context import may_push
 from pushrod.cli.output import Steps, echo_lines, print_json
+from pushrod.cli.plan import stored
 from pushrod.cli.terminal import echo
 from pushrod.core.errors import RepositoryError, UnknownNameError
 from pushrod.core.values import Value

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from pushrod.adapters import git, reception
+from pushrod.adapters import git, git_unpacking
 from pushrod.cli import host_context, recording
 from pushrod.cli.context import find_root
 from pushrod.cli.recording import Record
@@ -136,9 +136,9 @@ def _serve(root: Root, request: gate.Git, reach: Reach, turn: int, act: int) -> 
     events.unlink(missing_ok=True)
     try:
         with signals.uninterrupted():  # Git receives the signal too, and ends itself
-            environment |= reception.events_to(events)
+            environment |= git_unpacking.events_to(events)
             status = processes.attach(argv, cwd=Path("/"), env=environment, keep=[turn])
-        outcome = reception.outcome(events)
+        outcome = git_unpacking.outcome(events)
     finally:
         events.unlink(missing_ok=True)
     if outcome.problem:

@@ -28,8 +28,8 @@ from pushrod.provisioning import (
     keys,
     shares,
 )
+from pushrod.provisioning.changes import Change, Work
 from pushrod.provisioning.server import initialise
-from pushrod.provisioning.work import Change, Work
 from pushrod.state.apps import HostSettings, Root
 
 

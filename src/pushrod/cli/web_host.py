@@ -19,7 +19,7 @@ from pushrod.core.errors import HostError
 from pushrod.engines import registry
 from pushrod.provisioning import gate, host_settings
 from pushrod.state.apps import Root
-from pushrod.system import dial, files, network, processes, relay, waits
+from pushrod.system import files, network, processes, relay, relay_client, waits
 from pushrod.web.access import LINK_MINUTES, Access
 from pushrod.web.calls import Call
 
@@ -47,7 +47,7 @@ def serve_command(root: str | None) -> None:
     listening = server.given()
     if listening is None:
         raise HostError("systemd starts this", hint="pushrod host web on")
-    door = [sys.executable, "-I", "-S", dial.__file__, str(systemd.RUNTIME / "web-call")]
+    door = [sys.executable, "-I", "-S", relay_client.__file__, str(systemd.RUNTIME / "web-call")]
     calls = Calls(door)
     runs = Runs(calls)
     traits = registry.traits(where)

@@ -1,4 +1,4 @@
-"""Proof that an instance can serve: HTTP, an open port, or having settled. `health_rule` defines the rule."""
+"""Probes of instances: HTTP or an open port, by `health_rule`. `settling` is for those that cannot be probed."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pushrod.core.values import Health, Instance, Release
 from pushrod.engines import health_rule
 from pushrod.engines.health_rule import Probe
-from pushrod.system import descendants, probing
+from pushrod.system import probing
 
 _TIMEOUT = 5.0  # seconds for one probe, from its first packet to the end of the answer's head
 # seconds in which an instance without a check, which answers with an error, may still give a better answer
@@ -79,41 +79,3 @@ def _notes(answers: Mapping[str, probing.Answer]) -> list[str]:
         for service, answer in answers.items()
         if not 200 <= answer.status < 400
     ]
-
-
-_STILL = 0.15  # seconds without any work after which a process has finished starting
-
-
-class Settling:
-    """Detects that a process that cannot be probed has started: it has come to wait for work.
-
-    A starting process uses the processor, reads files, or queues for either; a ready one sleeps until something
-    arrives. So it has settled when it and its children have slept that long without using the processor or, if it
-    finds work at once, when it has been up for `settle` seconds.
-    """
-
-    def __init__(self) -> None:
-        self._began = time.monotonic()
-        self._used = -1.0
-        self._since = 0.0
-
-    def settled(self, pid: int, settle: float) -> bool:
-        """Check the process once more; call again until it returns true."""
-        now = time.monotonic()
-        asleep, used = _activity(pid)
-        if not asleep or used != self._used:
-            self._used, self._since = used, now
-        return now - self._since >= _STILL or now - self._began >= settle
-
-
-def _activity(pid: int) -> tuple[bool, float]:
-    """Whether a process and all below it sleep, and the processor time they have used, in seconds."""
-    import psutil
-
-    asleep_states = (psutil.STATUS_SLEEPING, psutil.STATUS_IDLE)
-    try:
-        family = descendants.family(pid)
-        asleep = all(p.status() in asleep_states for p in family)
-        return asleep, sum(sum(p.cpu_times()[:2]) for p in family)
-    except psutil.NoSuchProcess:
-        return False, 0.0

@@ -29,7 +29,7 @@ from pushrod.core.values import Diagnostic, Release, Value
 from pushrod.ingress.protocol import Ingress
 from pushrod.state.apps import App
 from pushrod.state.records import read_json
-from pushrod.system import files, locks, misplaced
+from pushrod.system import damaged_paths, files, locks
 
 _RECORD = "certificate.json"
 _AGAIN = (
@@ -197,13 +197,16 @@ class Certificates:
         """Make the stored certificate readable again; returns the repairs. Unreadable files are set aside, and the
         next deployment or renewal obtains another certificate.
         """
-        aside = [misplaced.make_way(self.directory, directory=True), misplaced.make_way(self._failure)]
+        aside = [
+            damaged_paths.make_way(self.directory, directory=True),
+            damaged_paths.make_way(self._failure),
+        ]
         if os.path.lexists(self._current) and not self._current.is_symlink():
-            aside.append(misplaced.set_aside(self._current))
+            aside.append(damaged_paths.set_aside(self._current))
         try:
             self.failure()
         except StateError:
-            aside.append(misplaced.set_aside(self._failure))
+            aside.append(damaged_paths.set_aside(self._failure))
         done = [f"unreadable certificate files are kept as {path.name}" for path in aside if path]
         if not self._current.is_symlink():
             return done
@@ -215,13 +218,13 @@ class Certificates:
             raise
         except (PushrodError, OSError, UnicodeDecodeError):
             self._current.unlink()
-            kept = misplaced.set_aside(place).name if os.path.lexists(place) else ""
+            kept = damaged_paths.set_aside(place).name if os.path.lexists(place) else ""
             return [*done, "its certificate cannot be read" + (f", and is kept as {kept}" if kept else "")]
         with contextlib.suppress(StateError):
             current = self.current()
             if current and (current.generation, current.certificate) == (place.name, described):
                 return done
-        misplaced.make_way(place / _RECORD)
+        damaged_paths.make_way(place / _RECORD)
         self._record(Kept(place.name, self._source(pair), described))
         return [*done, "the record of its certificate was rebuilt"]
 

@@ -136,6 +136,6 @@ def _live(app: App) -> tuple[str, ...]:
     """The names of the live release, by the pointer, so also for an app that is down; none if its file is
     damaged."""
     try:
-        return requested_names(Releases(app).live_domains(), app.settings.port)
+        return Releases(app).live_domains() or requested_names((), app.settings.port)
     except StateError:
         return ()

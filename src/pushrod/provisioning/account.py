@@ -7,7 +7,7 @@ import pwd
 from pathlib import Path
 
 from pushrod.core.errors import HostError
-from pushrod.provisioning.work import Change, Work
+from pushrod.provisioning.changes import Change, Work
 from pushrod.system import processes
 
 NAME = "pushrod"

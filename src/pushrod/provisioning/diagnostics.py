@@ -19,7 +19,7 @@ from pushrod.provisioning import (
     sshd,
     units,
 )
-from pushrod.provisioning.work import Work
+from pushrod.provisioning.changes import Work
 from pushrod.state.apps import HostSettings, Root
 
 _AGAIN = "as root: pushrod host init"

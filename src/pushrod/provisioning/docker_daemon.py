@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from pushrod.adapters import systemd
 from pushrod.core.errors import HostError, StateError
 from pushrod.provisioning import pool
-from pushrod.provisioning.work import Action, Change, Work
+from pushrod.provisioning.changes import Action, Change, Work
 from pushrod.state.apps import HostSettings
 from pushrod.system import files, processes, waits
 

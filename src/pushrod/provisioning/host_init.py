@@ -22,7 +22,7 @@ from pushrod.provisioning import (
     system,
     units,
 )
-from pushrod.provisioning.work import Change, Work
+from pushrod.provisioning.changes import Change, Work
 from pushrod.state.apps import HostSettings, Root
 
 OnLine = Callable[[str], None]

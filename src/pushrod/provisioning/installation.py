@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pushrod.core.errors import HostError
 from pushrod.provisioning import bundle, installer
-from pushrod.provisioning.work import Change, Work
+from pushrod.provisioning.changes import Change, Work
 from pushrod.system import files, processes
 
 PREFIX = Path("/opt/pushrod")

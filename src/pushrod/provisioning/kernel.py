@@ -11,8 +11,8 @@ stays.
 from pathlib import Path
 
 from pushrod.core.errors import HostError
-from pushrod.provisioning import work
-from pushrod.provisioning.work import Change, Work
+from pushrod.provisioning import changes
+from pushrod.provisioning.changes import Change, Work
 from pushrod.system import processes
 
 SETTINGS = Path("/etc/sysctl.d/10-pushrod.conf")
@@ -37,7 +37,7 @@ def plan(places: Path = Path("/proc/sys")) -> list[Work]:
     """The file that is read at boot, and the settings that are currently too low."""
     # The dash ignores failures: the kernel may lack a setting, or a container may not change it.
     text = _HEAD + "".join(f"-{name} = {value}\n" for name, value in LEAST.items())
-    works = [work.file(SETTINGS, text.encode())]
+    works = [changes.file(SETTINGS, text.encode())]
     if names := lower(places):
         works.append(
             Work(Change("kernel settings", "changed", f"raised: {', '.join(names)}"), lambda: _set(names))

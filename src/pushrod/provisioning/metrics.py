@@ -4,7 +4,7 @@ import msgspec
 
 from pushrod.adapters import systemd
 from pushrod.adapters.templates import beside, fill
-from pushrod.provisioning import host_settings, installation, units, work
+from pushrod.provisioning import changes, host_settings, installation, units
 from pushrod.state.apps import HostSettings, Root
 from pushrod.system import files
 
@@ -29,8 +29,8 @@ def turn_on(root: Root, port: int) -> None:
         root=str(root.path),
     )
     for item in (
-        work.file(_DROP_IN.parent, None, mode=0o755),
-        work.file(_DROP_IN, text.encode()),
+        changes.file(_DROP_IN.parent, None, mode=0o755),
+        changes.file(_DROP_IN, text.encode()),
     ):
         if item.change.pending:
             item.carry_out()

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from pushrod.core.errors import HostError
+from pushrod.provisioning.changes import Change, Work
 from pushrod.provisioning.system import System
-from pushrod.provisioning.work import Change, Work
 from pushrod.system import processes
 
 _PLUGINS = (

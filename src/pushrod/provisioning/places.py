@@ -16,8 +16,8 @@ import msgspec
 
 from pushrod.adapters import docker, systemd
 from pushrod.engines.docker import containers, data, names, rendering
-from pushrod.provisioning import account, work
-from pushrod.provisioning.work import Change, Work
+from pushrod.provisioning import account, changes
+from pushrod.provisioning.changes import Change, Work
 from pushrod.state.apps import App, HostSettings, Root
 from pushrod.system import trees
 
@@ -28,8 +28,8 @@ def plan(root: Root, settings: HostSettings) -> list[Work]:
     """The directories, and the host's settings."""
     encoded = msgspec.json.format(msgspec.json.encode(settings))
     return [
-        *(work.file(path, None, mode=0o700, owner=account.owner) for path in _closed(root)),
-        work.file(root.host_settings_path, encoded, owner=account.owner, detail=f"pool {settings.pool}"),
+        *(changes.file(path, None, mode=0o700, owner=account.owner) for path in _closed(root)),
+        changes.file(root.host_settings_path, encoded, owner=account.owner, detail=f"pool {settings.pool}"),
     ]
 
 

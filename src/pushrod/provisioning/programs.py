@@ -11,8 +11,8 @@ import pushrod
 from pushrod.adapters import compose_loader
 from pushrod.adapters.binaries import Parts
 from pushrod.core.errors import HostError
-from pushrod.provisioning import account, packages, work
-from pushrod.provisioning.work import Action, Change, Work
+from pushrod.provisioning import account, changes, packages
+from pushrod.provisioning.changes import Action, Change, Work
 from pushrod.state.apps import Root
 from pushrod.system import files
 
@@ -53,9 +53,9 @@ _BIND = struct.pack("<5I", 0x02000001, 1 << 10, 0, 0, 0)
 def plan(root: Root, *, installing: bool) -> list[Work]:
     """Every program of the host, up to date. `installing` means that some come with packages that are not
     installed yet."""
-    scripts = [work.file(root.programs / path.name, path.read_bytes(), mode=0o755) for path in SCRIPTS]
+    scripts = [changes.file(root.programs / path.name, path.read_bytes(), mode=0o755) for path in SCRIPTS]
     return [
-        work.file(root.programs, None, mode=0o755),
+        changes.file(root.programs, None, mode=0o755),
         nginx(root.programs / "nginx", Parts().nginx),
         composer(root.programs / "docker-compose", installing=installing),
         *scripts,
@@ -71,7 +71,7 @@ def nginx(path: Path, source: Path) -> Work:
     The service has that right anyway; this is for `nginx -t`, which also binds, and which the account runs without
     root before every switch.
     """
-    made = work.file(path, source.read_bytes(), mode=0o750, owner=_group_owner)
+    made = changes.file(path, source.read_bytes(), mode=0o750, owner=_group_owner)
     if made.change.action == "same" and capability(path) != _BIND:
         made = Work(Change(str(path), "changed", "may bind ports below 1024"), made.carry_out)
     return Work(made.change, lambda: _install_nginx(made, path))
@@ -117,7 +117,7 @@ def composer(path: Path, *, installing: bool) -> Work:
         )
     check_compose(source)
     if source.is_relative_to(sys.prefix):  # it disappears with pushrod
-        return work.file(path, source.read_bytes(), mode=0o755)
+        return changes.file(path, source.read_bytes(), mode=0o755)
     same = path.is_symlink() and path.readlink() == source
     action: Action = "same" if same else "changed" if path.exists() else "new"
     return Work(Change(str(path), action, f"-> {source}"), lambda: files.point(path, str(source)))

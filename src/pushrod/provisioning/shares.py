@@ -15,7 +15,7 @@ from pathlib import Path
 
 from pushrod.adapters import systemd
 from pushrod.core.errors import BusyError, HostError
-from pushrod.provisioning.work import Change, Work
+from pushrod.provisioning.changes import Change, Work
 from pushrod.state.apps import Root
 from pushrod.system import files, waits
 

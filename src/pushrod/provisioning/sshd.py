@@ -11,8 +11,8 @@ from pathlib import Path
 
 from pushrod.adapters import systemd
 from pushrod.core.errors import HostError, PushrodError
-from pushrod.provisioning import account, work
-from pushrod.provisioning.work import Work
+from pushrod.provisioning import account, changes
+from pushrod.provisioning.changes import Work
 from pushrod.system import processes
 
 SETTINGS = Path("/etc/ssh/sshd_config.d/10-pushrod.conf")
@@ -37,7 +37,7 @@ def plan() -> list[Work]:
     """The file with these settings, if this machine has an sshd that may read one."""
     if not SETTINGS.parent.is_dir():
         return []
-    written = work.file(SETTINGS, _TEXT.encode())
+    written = changes.file(SETTINGS, _TEXT.encode())
 
     def carry_out() -> None:
         written.carry_out()

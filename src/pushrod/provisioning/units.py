@@ -8,8 +8,8 @@ from pushrod.adapters.systemd import Layout
 from pushrod.core.errors import HostError
 from pushrod.engines import machine
 from pushrod.engines.docker import host_edge
-from pushrod.provisioning import account, docker_daemon, installation, work
-from pushrod.provisioning.work import Action, Change, Work
+from pushrod.provisioning import account, changes, docker_daemon, installation
+from pushrod.provisioning.changes import Action, Change, Work
 from pushrod.state.apps import HostSettings, Root
 from pushrod.system import network, processes, waits
 
@@ -47,11 +47,11 @@ def files(root: Root, settings: HostSettings) -> list[Work]:
     """The files of the units, and the directory whose links say what starts at boot."""
     values = layout(root, settings)
     return [
-        *(work.file(systemd.DIRECTORY / n, text.encode()) for n, text in systemd.render(values).items()),
+        *(changes.file(systemd.DIRECTORY / n, text.encode()) for n, text in systemd.render(values).items()),
         *web(root, settings),
         *monitor(root, settings),
-        work.file(systemd.WANTS, None, mode=0o755, owner=account.owner),
-        work.file(TMPFILES, systemd.tmpfiles(values).encode()),
+        changes.file(systemd.WANTS, None, mode=0o755, owner=account.owner),
+        changes.file(TMPFILES, systemd.tmpfiles(values).encode()),
         *slices(settings),
     ]
 
@@ -62,8 +62,8 @@ def web(root: Root, settings: HostSettings) -> list[Work]:
         return []
     texts = systemd.render_web(layout(root, settings), settings.web)
     return [
-        *(work.file(systemd.DIRECTORY / n, text.encode()) for n, text in texts.items()),
-        work.file(root.path / "web", None, mode=0o700, owner=account.owner),
+        *(changes.file(systemd.DIRECTORY / n, text.encode()) for n, text in texts.items()),
+        changes.file(root.path / "web", None, mode=0o700, owner=account.owner),
     ]
 
 
@@ -86,19 +86,19 @@ def monitor(root: Root, settings: HostSettings) -> list[Work]:
     texts = systemd.render_monitor(layout(root, settings), {name: str(v) for name, v in values.items()})
     text = prometheus.configuration(str(rules), chosen.port, settings.metrics, NODE_PORT)
     return [
-        work.file(MONITOR.parent, None, mode=0o755),
-        work.file(MONITOR, None, mode=0o755),
-        work.file(rules, prometheus.rules().encode()),
-        work.file(configuration, text.encode()),
-        *(work.file(systemd.DIRECTORY / n, text.encode()) for n, text in texts.items()),
-        work.file(root.path / "targets", None, mode=0o755, owner=account.owner),
+        changes.file(MONITOR.parent, None, mode=0o755),
+        changes.file(MONITOR, None, mode=0o755),
+        changes.file(rules, prometheus.rules().encode()),
+        changes.file(configuration, text.encode()),
+        *(changes.file(systemd.DIRECTORY / n, text.encode()) for n, text in texts.items()),
+        changes.file(root.path / "targets", None, mode=0o755, owner=account.owner),
     ]
 
 
 def guard(root: Root, settings: HostSettings) -> Work:
     """The file of the unit that makes the kernel count connections."""
     text = systemd.render(layout(root, settings))[systemd.GUARD]
-    return work.file(systemd.DIRECTORY / systemd.GUARD, text.encode())
+    return changes.file(systemd.DIRECTORY / systemd.GUARD, text.encode())
 
 
 def slices(settings: HostSettings) -> list[Work]:
@@ -107,8 +107,8 @@ def slices(settings: HostSettings) -> list[Work]:
     apps = {name: machine.limits(settings, name) for name in settings.app_limits}
     texts = {systemd.DIRECTORY / name: text for name, text in systemd.slices(limits, apps).items()}
     places = dict.fromkeys(path.parent for path in texts if path.parent != systemd.DIRECTORY)
-    made = [work.file(place, None, mode=0o755) for place in places]
-    return [*made, *(work.file(path, text.encode()) for path, text in texts.items())]
+    made = [changes.file(place, None, mode=0o755) for place in places]
+    return [*made, *(changes.file(path, text.encode()) for path, text in texts.items())]
 
 
 def start(root: Root, *, load: bool, restart_edge: bool, gates: Sequence[str] = ()) -> list[Work]:

@@ -85,7 +85,7 @@ VERBS: dict[str, Verb] = {
     "up": Verb("deploy"),
     "down": Verb("deploy", Rule(_APP | {"directory": here}, _LONG)),
     "deploy": Verb("deploy"),
-    "plan": Verb("deploy", Rule(_APP | _JSON | {"ref": commit, "file": manifest}, 600, read_only=True)),
+    "plan": Verb("plan", Rule(_APP | _JSON | {"ref": commit, "file": manifest}, 600, read_only=True)),
     "rollback": Verb("deploy", Rule(_APP | {"number": number(0, 1 << 31), "across_migrations": flag}, _LONG)),
     "restart": Verb("deploy", Rule(_APP, _LONG)),
     "scale": Verb("deploy", Rule(_APP | {"counts": count}, _LONG)),

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from pushrod.adapters import compose
-from pushrod.adapters.bounds import Reading
+from pushrod.adapters.reading_limits import Reading
 from pushrod.core.errors import ManifestError
 from pushrod.core.values import Manifest, Service
 from pushrod.state.secrets import is_trivial, tells_nothing

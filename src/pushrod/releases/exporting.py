@@ -125,7 +125,7 @@ class Exporting:
             )
             for s in manifest.stores
         }
-        return {name: scripts for name, own in scripts.items() if own}
+        return {name: own for name, own in scripts.items() if own}
 
     # ---- images, files, the edge ----------------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ import msgspec
 
 from pushrod import __version__
 from pushrod.adapters import compose, git, manifests
-from pushrod.adapters.bounds import Reading
+from pushrod.adapters.reading_limits import Reading
 from pushrod.core import plan
 from pushrod.core.errors import ManifestError, PushrodError, StateError
 from pushrod.core.limits import Limits
@@ -30,7 +30,7 @@ from pushrod.state.apps import App
 from pushrod.state.releases import Releases
 from pushrod.state.secrets import Secrets, Variables
 from pushrod.stores import clients, variables
-from pushrod.system import misplaced
+from pushrod.system import damaged_paths
 
 
 class Sealing:
@@ -217,7 +217,7 @@ class Sealing:
         """
         checkout, made = self.app.checkout(release.number), list[str]()
         if not checkout.is_dir():
-            misplaced.make_way(checkout, directory=True)
+            damaged_paths.make_way(checkout, directory=True)
             self._write_tree(release.commit, checkout, self.engine.platform.terms(self.app, checkout).limits)
             made.append("the files of its commit were written again")
         try:

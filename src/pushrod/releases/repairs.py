@@ -24,7 +24,7 @@ from pushrod.state.journal import Journal
 from pushrod.state.releases import Releases
 from pushrod.state.secrets import Secrets, tells_nothing
 from pushrod.stores import registry
-from pushrod.system import misplaced
+from pushrod.system import damaged_paths
 
 
 class Repairs:
@@ -78,7 +78,7 @@ class Repairs:
                 )
             if path.exists() and not git.is_whole(path):
                 self.done.append(
-                    f"its repository lacks objects; it is kept as {misplaced.set_aside(path).name}"
+                    f"its repository lacks objects; it is kept as {damaged_paths.set_aside(path).name}"
                 )
             if not path.exists():
                 self.done.append("its repository was created again; the next push brings its commits")
@@ -98,7 +98,7 @@ class Repairs:
 
     def _places(self) -> None:
         for path in places.misplaced_paths(self.app):
-            aside = misplaced.set_aside(path)
+            aside = damaged_paths.set_aside(path)
             self._lost.add(path)
             self.done.append(f"a misplaced {path.name} is kept as {aside.name}")
 
@@ -149,7 +149,7 @@ class Repairs:
         for path in [Path(e.where) for e in secrets.damaged()]:
             self._lost.add(path)
             self.done.append(
-                f"{path.name} could not be read, and is kept as {misplaced.set_aside(path).name}"
+                f"{path.name} could not be read, and is kept as {damaged_paths.set_aside(path).name}"
             )
         with contextlib.suppress(StateError):
             live = Journal(self.app.journal).story().live

@@ -18,7 +18,7 @@ from pushrod.core.patterns import lazy
 from pushrod.core.upgrades import Cluster
 from pushrod.core.values import EngineName, Maintenance, Value
 from pushrod.state.records import read_json
-from pushrod.system import accounts, files, misplaced
+from pushrod.system import accounts, damaged_paths, files
 
 _FOLDER = r"\.?\w[\w.+@ -]{0,99}"
 _FILE = lazy(rf"(?:{_FOLDER}/){{0,9}}\.?\w[\w.+@ -]{{0,99}}\.ya?ml")
@@ -159,7 +159,7 @@ class Root:
         """
         group = None if self.hosted else accounts.children_group()
         if self.runtime.is_relative_to(self.path):
-            misplaced.make_way(self.runtime, directory=True)
+            damaged_paths.make_way(self.runtime, directory=True)
         for directory in (self.path.resolve(), self.apps_directory):
             files.make_closed(directory, group)
         if files.make_closed(self.runtime, group):

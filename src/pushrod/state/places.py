@@ -8,7 +8,7 @@ from pushrod.state.apps import App
 from pushrod.state.journal import Journal, Story
 from pushrod.state.releases import Releases
 from pushrod.state.secrets import Secrets
-from pushrod.system import misplaced
+from pushrod.system import damaged_paths
 
 _REPAIR = "`pushrod doctor --repair` fixes it"
 
@@ -41,10 +41,10 @@ def story(app: App, journal: Journal) -> Story:
 def misplaced_paths(app: App) -> Iterator[Path]:
     """The paths of an app with the wrong kind of content: a directory instead of a file, or the reverse."""
     for path in _directories(app):
-        if misplaced.is_misplaced(path, directory=True):
+        if damaged_paths.is_misplaced(path, directory=True):
             yield path
     for path in _files(app):
-        if misplaced.is_misplaced(path):
+        if damaged_paths.is_misplaced(path):
             yield path
     pointer = app.state / "live"
     if pointer.exists() and not pointer.is_symlink():

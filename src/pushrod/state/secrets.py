@@ -17,7 +17,7 @@ from pushrod.core.errors import StateError, UnknownNameError
 from pushrod.core.patterns import lazy
 from pushrod.state.apps import App
 from pushrod.state.records import read_json
-from pushrod.system import files, misplaced
+from pushrod.system import damaged_paths, files
 
 Variables = dict[str, str]
 
@@ -208,7 +208,7 @@ class Secrets:
 
     def remove(self, number: int) -> None:
         """Remove a release's environment, and the files that an engine made from it."""
-        for path in (self._sealed(number), *misplaced.kept_aside(self._sealed(number)).values()):
+        for path in (self._sealed(number), *damaged_paths.kept_aside(self._sealed(number)).values()):
             files.remove(path)
         files.remove(self._sealed(number).with_suffix(""))
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from pushrod.core.errors import HostError
-from pushrod.system import misplaced, trees
+from pushrod.system import damaged_paths, trees
 from pushrod.system.accounts import Account
 
 
@@ -38,7 +38,7 @@ def write(path: Path, data: str | bytes, *, mode: int = 0o644, owner: tuple[int,
     is set aside.
     """
     raw = data.encode() if isinstance(data, str) else data
-    misplaced.make_way(path.parent, directory=True)
+    damaged_paths.make_way(path.parent, directory=True)
     path.parent.mkdir(parents=True, exist_ok=True)
     fd, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
@@ -49,7 +49,7 @@ def write(path: Path, data: str | bytes, *, mode: int = 0o644, owner: tuple[int,
             f.write(raw)
             f.flush()
             os.fsync(f.fileno())
-        misplaced.make_way(path)
+        damaged_paths.make_way(path)
         Path(name).replace(path)
     except BaseException:
         Path(name).unlink(missing_ok=True)
@@ -127,7 +127,7 @@ def remove_link(link: Path) -> None:
 
 def _make_way_for_link(link: Path) -> None:
     if link.is_dir() and not link.is_symlink():
-        misplaced.set_aside(link)
+        damaged_paths.set_aside(link)
 
 
 def sync_directory(path: Path) -> None:
@@ -157,7 +157,7 @@ def sync_all() -> None:
 
 def make_private(path: Path) -> Path:
     """Create a directory that only its owner may enter (0700), and return it."""
-    misplaced.make_way(path, directory=True)
+    damaged_paths.make_way(path, directory=True)
     path.mkdir(parents=True, exist_ok=True)
     path.chmod(0o700)
     return path
@@ -165,7 +165,7 @@ def make_private(path: Path) -> Path:
 
 def make_open(path: Path) -> Path:
     """Create a directory and its missing parents with mode 0755, whatever the umask; return it."""
-    misplaced.make_way(path, directory=True)
+    damaged_paths.make_way(path, directory=True)
     for directory in (*reversed(path.parents), path):
         if not directory.exists():
             directory.mkdir(exist_ok=True)

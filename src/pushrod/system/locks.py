@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import IO
 
 from pushrod.core.errors import BusyError
-from pushrod.system import misplaced
+from pushrod.system import damaged_paths
 
 
 @contextlib.contextmanager
@@ -48,7 +48,7 @@ def _lock_file(path: Path) -> IO[str]:
     A directory at its path is set aside.
     """
     with contextlib.suppress(NotADirectoryError, FileNotFoundError):  # another command has already done it
-        misplaced.make_way(path)
+        damaged_paths.make_way(path)
     fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     status = os.fstat(fd)
     if status.st_uid == os.geteuid() and stat.S_IMODE(status.st_mode) != 0o600:

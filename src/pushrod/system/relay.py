@@ -1,4 +1,4 @@
-"""The other end of `dial`: runs a program with what comes from the page, and sends back what it prints."""
+"""The other end of `relay_client`: runs a program with what comes from the page, and sends back what it prints."""
 
 import os
 import select
@@ -9,8 +9,8 @@ import subprocess
 import time
 from collections.abc import Sequence
 
-from pushrod.system.dial import frame
 from pushrod.system.files import os_error
+from pushrod.system.relay_client import frame
 
 _BLOCK = 1 << 15
 _LOOK = 1000  # milliseconds between two looks at whether the page is still there

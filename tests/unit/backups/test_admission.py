@@ -14,7 +14,7 @@ import msgspec
 import pytest
 
 from pushrod.backups import rebuild, staging, vaulting, wal_copies
-from pushrod.backups.points import Points
+from pushrod.backups.point_in_time import PointInTime
 from pushrod.backups.rebuild import Rebuilt
 from pushrod.cli.output import Steps
 from pushrod.core.errors import PushrodError
@@ -89,7 +89,7 @@ class Lost:
 
 @pytest.fixture
 def lost(app: App, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lost:
-    monkeypatch.setattr(Points, "revive", lambda *_: [])
+    monkeypatch.setattr(PointInTime, "revive", lambda *_: [])
     make_live(app, backups=Schedule("day"))
     app_lifecycle.make_places(app)
     Secrets(app).password("postgres/app")

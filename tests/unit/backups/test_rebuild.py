@@ -8,7 +8,7 @@ import pytest
 
 from pushrod.adapters.restic import Snapshot
 from pushrod.backups import rebuild, staging, vaulting, wal_copies
-from pushrod.backups.points import Points
+from pushrod.backups.point_in_time import PointInTime
 from pushrod.cli.output import Steps
 from pushrod.core.errors import PushrodError, StoreError
 from pushrod.core.times import now
@@ -40,7 +40,7 @@ def test_no_timer_touches_an_app_until_its_databases_are_restored(
     seen: list[tuple[bool, object]] = []
     monkeypatch.setattr(vaulting, "fetch", fetch)
     monkeypatch.setattr(wal_copies, "fetch", lambda *_: [])
-    monkeypatch.setattr(Points, "revive", revive)
+    monkeypatch.setattr(PointInTime, "revive", revive)
     vault = Vault(name="default", url="/mnt/far", password="p", created=now())
     (result,) = rebuild.rebuild(engine, vault, {app.name: Snapshot("1", now())}, Steps())
     assert isinstance(result, PushrodError) and result.what == "the dump is damaged"

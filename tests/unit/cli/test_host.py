@@ -15,7 +15,7 @@ from pushrod.cli.host import _show
 from pushrod.core import limits
 from pushrod.core.errors import HostError, UnknownNameError
 from pushrod.provisioning import account, shares
-from pushrod.provisioning.work import Change, Work
+from pushrod.provisioning.changes import Change, Work
 from pushrod.system import processes
 
 

@@ -60,7 +60,7 @@ ALONE = {
     "engines/docker/layers.py",
     "engines/docker/bring_up.py",
     "engines/docker/watch_log.py",
-    "system/dial.py",
+    "system/relay_client.py",
     "engines/docker/watchdog.py",
     "engines/embedded/listener.py",
     "engines/embedded/namespace.py",

@@ -1,7 +1,6 @@
-"""Asking real servers, good and bad, and watching real processes."""
+"""Probes of real servers, good and bad."""
 
 import contextlib
-import os
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -11,9 +10,7 @@ import pytest
 from pushrod.core.errors import ReadyError
 from pushrod.core.values import Health, Instance
 from pushrod.engines import health
-from pushrod.engines.health import Settling, problem
-from pushrod.system import waits
-from tests.conftest import beside
+from pushrod.engines.health import problem
 from tests.unit import samples
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -203,51 +200,3 @@ def test_the_first_page_is_requested_with_the_apps_host_name(serve: Serve) -> No
     release = samples.release(7, services=(named,), instances=(server.instance,))
     assert health.first_pages(release, [server.instance], 1, bool) == []
     assert b"Host: shop.test\r\n" in server.asked[0]
-
-
-# ---- processes that cannot be asked --------------------------------------------------------------------------
-
-WAITS = "import sys; print('up'); sys.stdin.readline()"
-WORKS = "print('up')\nwhile True: pass"
-PARENT = "import subprocess, sys\nsubprocess.run([sys.executable, '-c', \"print('up')\\nwhile True: pass\"])"
-LONG = 600.0  # seconds; longer than any of these tests
-
-
-def test_a_waiting_process_has_settled() -> None:
-    with beside(WAITS) as program:
-        program.line()
-        settling = Settling()
-        assert waits.wait_until(lambda: settling.settled(program.pid, LONG), timeout=30)
-
-
-def test_one_look_is_not_enough_to_settle() -> None:
-    with beside(WAITS) as program:
-        program.line()
-        assert not Settling().settled(program.pid, LONG)
-
-
-@pytest.mark.slow
-def test_a_working_process_settles_only_after_its_time() -> None:
-    with beside(WORKS) as program:
-        program.line()
-        settling = Settling()
-        assert not waits.wait_until(lambda: settling.settled(program.pid, LONG), timeout=0.6)
-        assert waits.wait_until(lambda: settling.settled(program.pid, 0.5), timeout=30)
-
-
-@pytest.mark.slow
-def test_a_process_with_a_working_child_has_not_settled() -> None:
-    with beside(f"import os; os.setsid()\n{PARENT}") as program:
-        try:
-            program.line()
-            settling = Settling()
-            assert not waits.wait_until(lambda: settling.settled(program.pid, LONG), timeout=0.6)
-        finally:
-            os.killpg(program.pid, 9)
-
-
-def test_an_ended_process_has_not_settled() -> None:
-    with beside("") as program:
-        program.end()
-        settling = Settling()
-        assert not waits.wait_until(lambda: settling.settled(program.pid, LONG), timeout=0.4)

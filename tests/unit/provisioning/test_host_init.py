@@ -7,7 +7,7 @@ import pytest
 
 from pushrod.core.errors import StateError
 from pushrod.provisioning import docker_daemon, host_init, pool
-from pushrod.provisioning.work import Change, Work
+from pushrod.provisioning.changes import Change, Work
 from pushrod.state.apps import HostSettings, Root
 
 

@@ -8,14 +8,14 @@ import pytest
 
 from pushrod.adapters import compose_loader
 from pushrod.core.errors import HostError
-from pushrod.provisioning import packages, programs, work
+from pushrod.provisioning import changes, packages, programs
 from pushrod.system import files, processes
 
 
 @pytest.fixture(autouse=True)
 def mine(monkeypatch: pytest.MonkeyPatch) -> None:
     """Files are owned by the user who runs the tests."""
-    monkeypatch.setattr(work.file, "__kwdefaults__", {**(work.file.__kwdefaults__ or {}), "owner": _me})
+    monkeypatch.setattr(changes.file, "__kwdefaults__", {**(changes.file.__kwdefaults__ or {}), "owner": _me})
 
 
 def _me() -> tuple[int, int]:

@@ -76,7 +76,7 @@ def test_a_missing_unit_is_an_error_with_a_hint(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_existing_keys_get_a_unit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(systemd, "WANTED", tmp_path)
+    monkeypatch.setattr(systemd, "WANTS", tmp_path)
     (work,) = shares.plan(["alice", "bob+x"])
     assert (work.change.action, work.change.detail) == ("new", "alice, bob+x")
     work.carry_out()

@@ -36,7 +36,7 @@ def test_an_operating_system_error_has_a_place_and_a_hint(number: int, hint: str
 WRITER = """
 import sys
 from pathlib import Path
-from pushrod.system import misplaced, files, tails
+from pushrod.system import damaged_paths, files, tails
 from pushrod.system import processes
 while True:
     for letter in b"ab":

@@ -6,13 +6,13 @@ from pathlib import Path
 from pushrod.adapters.git.commands import IDENTITY, PLAIN, environment, git
 from pushrod.adapters.git.repositories import BRANCH
 from pushrod.core.errors import RepositoryError
-from pushrod.system import files, misplaced, processes
+from pushrod.system import damaged_paths, files, processes
 
 
 def create_state(path: Path) -> None:
     """Create an app's state repository."""
     if not (path / ".git" / "config").exists():
-        misplaced.make_way(path, directory=True)
+        damaged_paths.make_way(path, directory=True)
         path.mkdir(parents=True, exist_ok=True)
         git(path, "init", "--quiet", "--template=", f"--initial-branch={BRANCH}")
 
@@ -45,7 +45,7 @@ def restore_changed(path: Path, inside: Sequence[str]) -> list[str]:
     output = git(path, *PLAIN, "diff", "--name-only", "-z", "--no-renames", "HEAD", "--", *inside)
     changed = [name for name in output.split("\0") if name]
     for name in changed:
-        misplaced.make_way(path / name)
+        damaged_paths.make_way(path / name)
     if changed:
         git(path, *PLAIN, "checkout", "HEAD", "--", *changed)
     return changed

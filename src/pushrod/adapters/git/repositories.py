@@ -11,7 +11,7 @@ from pushrod.adapters import refs
 from pushrod.adapters.git.checkouts import write_attributes
 from pushrod.adapters.git.commands import IDENTITY, PLAIN, config, environment, git
 from pushrod.core.errors import RepositoryError
-from pushrod.system import files, misplaced, processes
+from pushrod.system import damaged_paths, files, processes
 
 if TYPE_CHECKING:
     from pushrod.core.limits import Limits
@@ -166,7 +166,7 @@ def repair_bare(path: Path) -> list[str]:
     if processes.run(argv, env=environment()).status == 0:
         return []
     damaged = [path / name for name in ("HEAD", "config") if os.path.lexists(path / name)]
-    aside = [misplaced.set_aside(p).name for p in damaged]
+    aside = [damaged_paths.set_aside(p).name for p in damaged]
     branch = path / "refs" / "heads" / BRANCH
     create_bare(path, sha256=branch.is_file() and len(branch.read_bytes().strip()) == 64)
     return aside

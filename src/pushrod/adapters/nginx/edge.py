@@ -29,7 +29,7 @@ from pushrod.core.errors import EdgeError, HostError, StateError
 from pushrod.core.patterns import lazy
 from pushrod.core.site import DRAIN_BUDGET, Site
 from pushrod.core.values import Value
-from pushrod.system import files, locks, misplaced, network, processes, waits
+from pushrod.system import damaged_paths, files, locks, network, processes, waits
 from pushrod.system.accounts import Account
 
 if TYPE_CHECKING:
@@ -208,7 +208,7 @@ class Edge:
     def _set_aside_current(self) -> None:
         """Set aside a file that is where the link `current` should be."""
         if self.current.exists() and not self.current.is_symlink():
-            misplaced.set_aside(self.current)
+            damaged_paths.set_aside(self.current)
 
     def _last_known(self) -> dict[str, Site]:
         for generation in self._generations.all():

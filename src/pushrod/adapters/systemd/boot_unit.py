@@ -9,7 +9,7 @@ from pushrod.adapters.systemd.manager import failed
 from pushrod.adapters.systemd.units import DIRECTORY, check_paths
 from pushrod.adapters.templates import fill, read
 from pushrod.core.errors import HostError
-from pushrod.system import files, misplaced, processes
+from pushrod.system import damaged_paths, files, processes
 from pushrod.system.accounts import user_name
 
 _FILES = Path(__file__).with_name("files") / "boot"
@@ -67,7 +67,7 @@ class BootUnit(NamedTuple):
         if self.user:
             _linger()
         text = self.text()
-        misplaced.make_way(self.path)
+        damaged_paths.make_way(self.path)
         files.write(self.path, text, mode=0o644)
         try:
             self._call("daemon-reload")

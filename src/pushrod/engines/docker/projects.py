@@ -2,7 +2,7 @@
 
 import re
 
-from pushrod.adapters import causes, docker
+from pushrod.adapters import docker, start_failures
 from pushrod.core.errors import ReadyError
 from pushrod.core.values import Release
 from pushrod.engines.docker import bring_up, calls, gates, names
@@ -26,7 +26,7 @@ def join(app: App, release: Release) -> None:
     try:
         bring_up.join(place(app), names.files(app, release.number))
     except calls.Trouble as e:
-        if docker.known(str(e), f"app {app.name}") is None and causes.find(str(e)):
+        if docker.known(str(e), f"app {app.name}") is None and start_failures.find(str(e)):
             raise not_started(app, release, e) from e
         raise docker.failed(str(e), f"app {app.name}") from e
 
@@ -42,11 +42,11 @@ def not_started(app: App, release: Release, trouble: calls.Trouble) -> ReadyErro
         trouble.hook if isinstance(trouble, bring_up.HookTrouble) else None
     )  # its message already names the problem with its command
     log = hook.log if hook else tuple(docker.logs(named)) if named else ()
-    cause = None if hook else causes.find(why, log)
+    cause = None if hook else start_failures.find(why, log)
     name = f"{containers[named].name} was not started: " if named and cause else ""
     return ReadyError(
-        name + (cause.what if cause else causes.plain(why)),
+        name + (cause.what if cause else start_failures.plain(why)),
         where=f"service {containers[named].service}" if named else f"release {release.number}",
         hint=f"{f'{cause.hint}; ' if cause else ''}the live release is unchanged. Fix it, commit and push again",
-        log=log or ((causes.plain(why),) if cause else ()),
+        log=log or ((start_failures.plain(why),) if cause else ()),
     )

@@ -5,13 +5,14 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
-from pushrod.adapters import causes, docker
+from pushrod.adapters import docker, start_failures
 from pushrod.adapters.docker import Container
 from pushrod.adapters.docker.healthcheck import ended_well
 from pushrod.core import lines
 from pushrod.core.errors import ReadyError
 from pushrod.core.values import Health, Instance, Release
 from pushrod.engines import health, health_rule
+from pushrod.engines.settling import Settling
 
 _POLL = 0.1  # seconds between two checks of the containers
 _CHECK = 0.5  # seconds between two runs of a container's own check; each starts a process
@@ -25,7 +26,7 @@ class Readiness:
     def __init__(self, release: Release, name: Callable[[Instance], str]) -> None:
         self._release = release
         self._name = name
-        self._settling = {i.name: health.Settling() for i in release.instances}
+        self._settling = {i.name: Settling() for i in release.instances}
         self._checked: dict[str, float] = {}
         self._restarts: dict[str, int] = {}
 
@@ -114,7 +115,7 @@ class Readiness:
 
     def _error(self, instance: Instance, why: str) -> ReadyError:
         log = tuple(docker.logs(self._name(instance)))
-        cause = causes.of_log(log) if why.startswith("ended") else None
+        cause = start_failures.of_log(log) if why.startswith("ended") else None
         reason = f"{why}: {cause.what}" if cause else why
         hint = f"{cause.hint}; " if cause else health.advice(why)
         return ReadyError(

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 from yaml import YAMLError
 
-from pushrod.adapters import causes, docker
+from pushrod.adapters import docker, start_failures
 from pushrod.core.errors import PushrodError, StoreError
 from pushrod.core.values import Manifest, Release, Service
 from pushrod.engines.docker import bring_up, calls, clusters, environment, gates, hooking, names, rendering
@@ -268,12 +268,12 @@ class Stores:
             return error
         named = next((c for c in containers if c in why), [*containers, self.app.name][0])
         log = log or tuple(docker.logs(named))
-        cause = causes.find(why, log)
+        cause = start_failures.find(why, log)
         return StoreError(
-            f"the stores do not come up: {cause.what if cause else causes.plain(why)}",
+            f"the stores do not come up: {cause.what if cause else start_failures.plain(why)}",
             where=f"container {named}",
             hint=f"{f'{cause.hint}; ' if cause else ''}its last lines are above; `docker logs` shows all of them",
-            log=log or ((causes.plain(why),) if cause else ()),
+            log=log or ((start_failures.plain(why),) if cause else ()),
         )
 
     # ---- answering ------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from pushrod.core.patterns import lazy
 from pushrod.core.values import Health, Instance, ProcessState, Release, Service
 from pushrod.engines import health
 from pushrod.engines.embedded.ports import SHARED
-from pushrod.engines.health import Settling
+from pushrod.engines.settling import Settling
 from pushrod.system import descendants, tails
 
 States = Callable[[], Iterable[ProcessState]]

@@ -36,7 +36,7 @@ from pushrod.engines.embedded.supervisor_files import (
     specification,
     specs_named,
 )
-from pushrod.system import files, locks, misplaced, processes, tails, waits
+from pushrod.system import damaged_paths, files, locks, processes, tails, waits
 from pushrod.system.accounts import Account
 
 _START_DEADLINE = 15.0  # seconds; starting takes a third of one
@@ -191,7 +191,7 @@ class Supervisor:
         self._remove_foreign()
         _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         descriptors = _DESCRIPTORS if hard == resource.RLIM_INFINITY else min(_DESCRIPTORS, hard)
-        misplaced.make_way(self.place.log)
+        damaged_paths.make_way(self.place.log)
         conf = render_daemon(self.place, descriptors=descriptors, root=os.geteuid() == 0)
         _write_changed(self.place.conf, conf)
         self._write_group(KEEPER_GROUP, (self._keeper(),))
@@ -270,7 +270,7 @@ class Supervisor:
         """
         for conf in (self.place.directory / "conf.d").glob("*.conf"):
             if not is_group(conf):
-                misplaced.set_aside(conf)
+                damaged_paths.set_aside(conf)
 
     def _make_log_directories(self) -> None:
         """supervisord refuses to start if the directory of one log is missing."""

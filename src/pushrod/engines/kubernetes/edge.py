@@ -47,13 +47,13 @@ def render(x: Exported, cluster: Cluster) -> list[Object]:
     for number, route in enumerate(x.site.routing.routes):
         if not route.files:
             continue
-        tree = x.tree(route.files) or {}
-        shown = {path: raw for path, raw in tree.items() if not is_hidden(path)}
-        files = objects.files(shown, f"routes.{route.prefix}.files")
+        files = x.tree(route.files) or {}
+        shown = {path: raw for path, raw in files.items() if not is_hidden(path)}
+        contents = objects.files(shown, f"routes.{route.prefix}.files")
         own = f"{name}-{number}"
-        data = objects.without_none({"data": files.text, "binaryData": files.binary})
+        data = objects.without_none({"data": contents.text, "binaryData": contents.binary})
         rendered.append(objects.make("ConfigMap", "v1", own, cluster, labels, **data))
-        volumes.append({"name": f"files-{number}", "configMap": {"name": own, "items": files.items}})
+        volumes.append({"name": f"files-{number}", "configMap": {"name": own, "items": contents.items}})
         target = _HOME / "static" / app / str(x.number) / str(number) / route.prefix.strip("/")
         mounts.append({"name": f"files-{number}", "mountPath": str(target), "readOnly": True})
     if x.passwords:

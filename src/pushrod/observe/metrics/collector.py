@@ -24,7 +24,7 @@ from pushrod.observe.metrics.samples import AppFacts, HostFacts, families, rende
 from pushrod.releases import queue
 from pushrod.state.apps import App, Root
 from pushrod.state.releases import Snapshot
-from pushrod.system import files, locks, misplaced
+from pushrod.system import damaged_paths, files, locks
 
 
 class _Kept(msgspec.Struct):
@@ -57,7 +57,7 @@ def text(root: Root, engine: Engine) -> str:
 def write(root: Root, engine: Engine) -> Path:
     """Write the metrics to their file, atomically; returns its path."""
     path = root.edge / METRICS
-    misplaced.make_way(path)
+    damaged_paths.make_way(path)
     files.write(path, text(root, engine), mode=0o644)
     return path
 

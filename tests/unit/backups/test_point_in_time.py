@@ -7,8 +7,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from pushrod.backups import points, wal, wal_receiving
-from pushrod.backups.points import Points
+from pushrod.backups import point_in_time, wal, wal_receiving
+from pushrod.backups.point_in_time import PointInTime
 from pushrod.backups.wal import Base, Gap, State, Turn
 from pushrod.cli.output import Steps
 from pushrod.core.errors import StoreError, UnknownNameError
@@ -47,7 +47,7 @@ def place(tmp_path: Path) -> Path:
 
 def chosen(state: State, place: Path, until: str) -> tuple[str, list[int]]:
     """The base backup, and the numbers of the segments."""
-    result = points.choose(Server(), state, place, "db", until)
+    result = point_in_time.choose(Server(), state, place, "db", until)
     return result.base.stem, [int(name[16:], 16) for name, _ in result.log]
 
 
@@ -81,9 +81,9 @@ def test_a_base_backup_that_is_not_there_is_not_chosen(place: Path) -> None:
 )
 def test_a_time_outside_the_log_is_refused(place: Path, until: str, words: str) -> None:
     with pytest.raises(StoreError, match=words):
-        points.choose(Server(), STATE, place, "db", until)
+        point_in_time.choose(Server(), STATE, place, "db", until)
     with pytest.raises(StoreError, match="no base backup"):
-        points.choose(Server(), msgspec.structs.replace(STATE, bases=()), place, "db", until)
+        point_in_time.choose(Server(), msgspec.structs.replace(STATE, bases=()), place, "db", until)
 
 
 def test_a_gap_ends_what_the_base_backup_before_it_can_restore(place: Path) -> None:
@@ -95,7 +95,7 @@ def test_a_gap_ends_what_the_base_backup_before_it_can_restore(place: Path) -> N
             StoreError,
             match="gap after the base backup, from 2026-11-22 12:00:00 UTC to 2026-11-22 13:00:00 UTC",
         ):
-            points.choose(Server(), state, place, "db", until)
+            point_in_time.choose(Server(), state, place, "db", until)
     assert chosen(state, place, "2026-11-22T15:00:00.000000+00:00") == ("b", [7, 8, 9])
 
 
@@ -106,7 +106,7 @@ def test_a_time_that_the_log_has_twice_is_refused_until_there_is_a_base_backup_a
     state = msgspec.structs.replace(STATE, turn=turn)
     assert chosen(state, place, "2026-11-22T11:59:59.000000+00:00")[0] == "a"
     with pytest.raises(StoreError, match="set back from 2026-11-22 18:00:00 UTC to 2026-11-22 12:00:00 UTC"):
-        points.choose(Server(), state, place, "db", "2026-11-22T13:00:00.000000+00:00")
+        point_in_time.choose(Server(), state, place, "db", "2026-11-22T13:00:00.000000+00:00")
     for until in ("2026-11-22T15:00:00.000000+00:00", ""):
         assert chosen(state, place, until)[0] == "b"
 
@@ -121,17 +121,17 @@ def test_a_time_that_the_log_has_twice_is_refused_until_there_is_a_base_backup_a
     ],
 )
 def test_a_time_is_in_utc_unless_it_says_otherwise(text: str, at: str) -> None:
-    assert points.moment(text) == at
+    assert point_in_time.moment(text) == at
 
 
 def test_text_that_is_no_time_and_a_time_to_come_are_refused() -> None:
     edges = ("0001-01-01 00:00:00+23:00", "9999-12-31 23:59:59-23:00")
     for text in ("yesterday", "", "14:03", "2026-13-01 00:00:00", *edges):
         with pytest.raises(UnknownNameError, match="is not a time"):
-            points.moment(text)
+            point_in_time.moment(text)
     soon = datetime.datetime.now(datetime.UTC) + datetime.timedelta(minutes=2)
     with pytest.raises(UnknownNameError, match="in the future"):
-        points.moment(f"{soon:%Y-%m-%d %H:%M:%S}")
+        point_in_time.moment(f"{soon:%Y-%m-%d %H:%M:%S}")
 
 
 # ---- recovering ---------------------------------------------------------------------------------------------------
@@ -148,7 +148,7 @@ def stores(server: Server) -> Stores:
 
 
 @pytest.fixture
-def recovery(app: App, root: Root, stores: Stores) -> tuple[Points, Release]:
+def recovery(app: App, root: Root, stores: Stores) -> tuple[PointInTime, Release]:
     """An app with a base backup and a log."""
     make_live(app, stores=(store("db"),), backups=Schedule("day", wal=True))
     release = releases.live(app)
@@ -156,11 +156,11 @@ def recovery(app: App, root: Root, stores: Stores) -> tuple[Points, Release]:
     engine = dataclasses.replace(Memory(root).engine, stores=stores)
     wal_receiving.receive(app, engine, release)
     wal_receiving.take_bases(app, engine, release)
-    return Points(app, engine, Steps()), release
+    return PointInTime(app, engine, Steps()), release
 
 
 def test_a_database_is_recovered_in_place_or_beside(
-    app: App, recovery: tuple[Points, Release], stores: Stores
+    app: App, recovery: tuple[PointInTime, Release], stores: Stores
 ) -> None:
     made, release = recovery
     at = wal.state(app, "db").at
@@ -174,7 +174,7 @@ def test_a_database_is_recovered_in_place_or_beside(
 
 
 def test_a_time_after_the_last_transaction_is_the_end_of_the_log(
-    app: App, recovery: tuple[Points, Release], stores: Stores
+    app: App, recovery: tuple[PointInTime, Release], stores: Stores
 ) -> None:
     made, release = recovery
     stores.logged.short = True
@@ -183,7 +183,7 @@ def test_a_time_after_the_last_transaction_is_the_end_of_the_log(
     assert stores.logged.targets == [at, ""]
 
 
-def test_another_major_version_is_refused(recovery: tuple[Points, Release], server: Server) -> None:
+def test_another_major_version_is_refused(recovery: tuple[PointInTime, Release], server: Server) -> None:
     made, release = recovery
     server.major = "19"
     with pytest.raises(StoreError, match="is from PostgreSQL 18, and the store runs 19"):
@@ -192,7 +192,7 @@ def test_another_major_version_is_refused(recovery: tuple[Points, Release], serv
 
 @pytest.mark.parametrize("disk", ["the root's", "the store's"])
 def test_a_recovery_that_does_not_fit_on_the_disk_is_refused(
-    recovery: tuple[Points, Release],
+    recovery: tuple[PointInTime, Release],
     stores: Stores,
     server: Server,
     monkeypatch: pytest.MonkeyPatch,
@@ -209,7 +209,7 @@ def test_a_recovery_that_does_not_fit_on_the_disk_is_refused(
 
 
 def test_a_log_that_ends_before_the_dump_does_not_replace_it(
-    app: App, recovery: tuple[Points, Release], stores: Stores
+    app: App, recovery: tuple[PointInTime, Release], stores: Stores
 ) -> None:
     made, release = recovery
     end = wal.state(app, "db").at
@@ -224,20 +224,22 @@ def test_a_restore_that_has_no_log_is_no_success(
 ) -> None:
     make_live(app, stores=(store("db"),), backups=Schedule("day", wal=True))
     monkeypatch.setattr(stores.counter, "logged", None)  # another kind of store
-    made = Points(app, dataclasses.replace(Memory(root).engine, stores=stores), Steps())
+    made = PointInTime(app, dataclasses.replace(Memory(root).engine, stores=stores), Steps())
     with pytest.raises(StoreError, match="no log of its databases is kept"):
         made.restore_to("latest")
 
 
 @pytest.mark.parametrize("name", ["shop_restoring", "shop_before_restore", "Shop", "1st"])
-def test_names_for_a_database_beside_that_are_refused(recovery: tuple[Points, Release], name: str) -> None:
+def test_names_for_a_database_beside_that_are_refused(
+    recovery: tuple[PointInTime, Release], name: str
+) -> None:
     made, _ = recovery
     with pytest.raises(UnknownNameError, match=name):
         made.restore_to("latest", name)
 
 
 def test_damage_to_the_log_leaves_the_times_before_it(
-    app: App, recovery: tuple[Points, Release], stores: Stores, server: Server
+    app: App, recovery: tuple[PointInTime, Release], stores: Stores, server: Server
 ) -> None:
     made, release = recovery
     at = wal.state(app, "db").at

@@ -3,11 +3,11 @@
 import pytest
 import yaml
 
-from pushrod.adapters import written
+from pushrod.adapters import command_variables
 
 
 def of(service: str) -> set[str]:
-    return written.in_argvs(yaml.safe_load(f"services:\n  web:\n    image: x\n{service}\n"))["web"]
+    return command_variables.in_argvs(yaml.safe_load(f"services:\n  web:\n    image: x\n{service}\n"))["web"]
 
 
 @pytest.mark.parametrize(
@@ -44,8 +44,12 @@ def test_other_text_in_a_command_is_not_a_reference(service: str) -> None:
 
 
 def test_a_document_without_services_has_no_references() -> None:
-    assert written.in_argvs({}) == written.in_argvs({"services": None}) == {}
-    assert written.argvs_with({}, "x") == written.argvs_with({"services": None}, "x") == set()
+    assert command_variables.in_argvs({}) == command_variables.in_argvs({"services": None}) == {}
+    assert (
+        command_variables.argvs_with({}, "x")
+        == command_variables.argvs_with({"services": None}, "x")
+        == set()
+    )
 
 
 def test_a_word_is_found_in_commands_only() -> None:
@@ -54,4 +58,4 @@ def test_a_word_is_found_in_commands_only() -> None:
         "job": {"environment": {"KEY": "mark"}, "command": "work"},
         "db": {"healthcheck": {"test": ["CMD", "ask", "mark"]}},
     }
-    assert written.argvs_with({"services": services}, "mark") == {"web", "db"}
+    assert command_variables.argvs_with({"services": services}, "mark") == {"web", "db"}

@@ -151,7 +151,7 @@ def _damage(path: Path, digests: Mapping[str, str]) -> StoreError | None:
 _ELSEWHERE = "choose a time before it, or one of `pushrod db backups`; the running database was not touched"
 
 
-class Points(Backups):
+class PointInTime(Backups):
     """Recovery of one app's databases."""
 
     def restore_to(self, when: str, into: str = "") -> list[str]:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pushrod.adapters import homes
+from pushrod.adapters import home_paths
 
 
 @pytest.mark.parametrize(
@@ -19,7 +19,7 @@ from pushrod.adapters import homes
 def test_texts_have_the_home_of_the_account(text: str, shown: str) -> None:
     service = {"environment": {"H": text}, "command": [text], "build": {"args": {"H": text}}}
     expected = {"environment": {"H": shown}, "command": [shown], "build": {"args": {"H": shown}}}
-    assert homes.shown({"services": {"web": service}}, "/home/ada") == {"services": {"web": expected}}
+    assert home_paths.shown({"services": {"web": service}}, "/home/ada") == {"services": {"web": expected}}
 
 
 def test_paths_keep_the_mark() -> None:
@@ -28,8 +28,8 @@ def test_paths_keep_the_mark() -> None:
         "volumes": [{"type": "bind", "source": "/~/data", "target": "/data"}],
     }
     document = {"services": {"web": service, "other": None}}
-    assert homes.shown(document, "/home/ada")["services"]["web"] == {
+    assert home_paths.shown(document, "/home/ada")["services"]["web"] == {
         "build": {"context": "/~/app"},
         "volumes": [{"type": "bind", "source": "/~/data", "target": "/data"}],
     }
-    assert homes.shown({}, "/home/ada") == {}
+    assert home_paths.shown({}, "/home/ada") == {}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pushrod.system import dial, relay
+from pushrod.system import relay, relay_client
 
 VERB = "import sys; given = sys.stdin.read(); print('out', given); print('err', file=sys.stderr); sys.exit(3)"
 
@@ -31,7 +31,7 @@ def answered(path: Path, verb: str) -> threading.Thread:
 
 
 def dialled(path: Path, given: str = "") -> "subprocess.CompletedProcess[str]":
-    argv = [sys.executable, "-I", "-S", dial.__file__, str(path)]
+    argv = [sys.executable, "-I", "-S", relay_client.__file__, str(path)]
     return subprocess.run(argv, input=given, capture_output=True, text=True, timeout=30, check=False)
 
 
@@ -60,6 +60,6 @@ def test_a_door_that_is_not_there_or_breaks_off_is_an_error(tmp_path: Path) -> N
 
 @pytest.mark.parametrize("content", [b"", b"x", b"\x00" * 70_000])
 def test_a_frame_has_its_length(content: bytes) -> None:
-    raw = dial.frame(b"o", content)
-    assert dial.HEAD.unpack(raw[: dial.HEAD.size]) == (b"o", len(content))
-    assert raw[dial.HEAD.size :] == content
+    raw = relay_client.frame(b"o", content)
+    assert relay_client.HEAD.unpack(raw[: relay_client.HEAD.size]) == (b"o", len(content))
+    assert raw[relay_client.HEAD.size :] == content

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pushrod.adapters import causes
+from pushrod.adapters import start_failures
 
 TASK = "failed to create task for container: failed to create shim task: "
 BEFORE = "OCI runtime create failed: runc create failed: unable to start container process: "
@@ -30,7 +30,7 @@ MESSAGES = {
 @pytest.mark.parametrize("message", MESSAGES)
 def test_a_cause_is_found_in_dockers_message(message: str) -> None:
     for words in (message, f"shop-r2-web-1: {message}", f"Error response from daemon: {message}"):
-        cause = causes.find(words)
+        cause = start_failures.find(words)
         assert cause
         assert cause.what.startswith(MESSAGES[message])
         assert cause.hint
@@ -45,18 +45,21 @@ def test_a_cause_is_found_in_dockers_message(message: str) -> None:
     ],
 )
 def test_a_cause_is_found_in_the_last_line_of_a_log(line: str, what: str) -> None:
-    cause = causes.of_log(("another line", line))
+    cause = start_failures.of_log(("another line", line))
     assert cause
     assert cause.what.startswith(what)
-    assert causes.of_log((line, "and the program went on")) is None
+    assert start_failures.of_log((line, "and the program went on")) is None
 
 
 def test_an_apps_own_output_is_no_cause() -> None:
-    assert causes.of_log(('Traceback: exec: "x": executable file not found in $PATH',)) is None
-    assert causes.find("web-1 ended with status 1", ("OSError: [Errno 98] Address already in use",)) is None
+    assert start_failures.of_log(('Traceback: exec: "x": executable file not found in $PATH',)) is None
+    assert (
+        start_failures.find("web-1 ended with status 1", ("OSError: [Errno 98] Address already in use",))
+        is None
+    )
 
 
 def test_an_unknown_message_is_reported_without_dockers_prefixes() -> None:
     message = f"shop-r2-web-1: {TASK}{BEFORE}something new: unknown"
-    assert causes.find(message) is None
-    assert causes.plain(message) == "shop-r2-web-1: something new"
+    assert start_failures.find(message) is None
+    assert start_failures.plain(message) == "shop-r2-web-1: something new"

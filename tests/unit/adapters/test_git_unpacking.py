@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from pushrod.adapters import git, reception
-from pushrod.adapters.reception import Outcome
+from pushrod.adapters import git, git_unpacking
+from pushrod.adapters.git_unpacking import Outcome
 from pushrod.system import files
 
 CHILD = '{"event":"child_start","sid":"a","child_id":0,"argv":["git","index-pack"]}\n'
@@ -25,11 +25,11 @@ def pushed(tmp_path: Path, *settings: str) -> tuple[int, Outcome]:
     for setting in settings:
         git.git(tmp_path / "there", "config", *setting.split("="))
     events = tmp_path / "events"
-    assignments = shlex.join(f"{name}={value}" for name, value in reception.events_to(events).items())
+    assignments = shlex.join(f"{name}={value}" for name, value in git_unpacking.events_to(events).items())
     there = f"env -u GIT_TRACE2_PARENT_SID {assignments} git receive-pack"
     argv = ["git", "-C", str(tmp_path), "push", "--quiet", f"--receive-pack={there}", "there", "HEAD:main"]
     done = subprocess.run(argv, env=git.environment(), capture_output=True, timeout=60, check=False)
-    return done.returncode, reception.outcome(events)
+    return done.returncode, git_unpacking.outcome(events)
 
 
 def test_a_received_push_is_reported(tmp_path: Path) -> None:
@@ -61,4 +61,4 @@ def test_a_push_that_is_too_large_is_refused(tmp_path: Path, limit: str) -> None
 )
 def test_the_outcome_is_read_from_the_events(tmp_path: Path, text: str, result: str) -> None:
     (tmp_path / "events").write_text(text)
-    assert reception.outcome(tmp_path / "events") == Outcome(result)
+    assert git_unpacking.outcome(tmp_path / "events") == Outcome(result)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pushrod.adapters.bounds import Reading, check_size, check_yaml
+from pushrod.adapters.reading_limits import Reading, check_size, check_yaml
 from pushrod.core.errors import ManifestError
 
 MOST = Reading(size=100_000, values=1_000)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pushrod.system import files, misplaced
+from pushrod.system import damaged_paths, files
 
 
 @pytest.mark.parametrize("write", ["write", "point"])
@@ -34,7 +34,7 @@ def test_only_the_last_copies_set_aside_are_kept(tmp_path: Path) -> None:
     path = tmp_path / "variables[1].json"
     for number in range(12):
         path.write_text(str(number))
-        misplaced.set_aside(path)
-    kept = misplaced.kept_aside(path)
+        damaged_paths.set_aside(path)
+    kept = damaged_paths.kept_aside(path)
     assert {number: p.read_text() for number, p in kept.items()} == {10: "9", 11: "10", 12: "11"}
     assert sorted(kept.values()) == sorted(tmp_path.iterdir())
