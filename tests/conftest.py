@@ -1,6 +1,7 @@
 """Fixtures for many tests: a user's Git work tree, an app's directories, and programs that run beside a test."""
 
 import contextlib
+import gc
 import os
 import signal
 import subprocess
@@ -21,6 +22,17 @@ from pushrod.system import files
 for _number, _handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
     if signal.getsignal(_number) == signal.SIG_IGN:
         signal.signal(_number, _handler)
+
+
+# Modules and collected tests are millions of objects that live to the end: the collector need not visit them again.
+gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """From here on collect garbage, but only what tests make."""
+    gc.freeze()
+    gc.set_threshold(20_000)
+    gc.enable()
 
 
 # The duration of an example shows how busy the machine is, not whether the code is right.

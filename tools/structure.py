@@ -32,7 +32,7 @@ def figures(source: Path = SOURCE) -> list[Figure]:
     """All figures of a source tree."""
     paths = list(_files(source))
     trees = {_module(source, path): parsed(path) for path in paths}
-    nodes = {module: list(ast.walk(tree)) for module, tree in trees.items()}
+    nodes = {_module(source, path): inside(path) for path in paths}
     lengths = {str(p.relative_to(source)): len(p.read_text().splitlines()) for p in paths}
     largest = max(lengths, key=lambda name: lengths[name])
     loops = cycles(imports(nodes))
@@ -46,15 +46,15 @@ def figures(source: Path = SOURCE) -> list[Figure]:
     widest = max(protocols, key=lambda name: protocols[name])
     compared = [
         f"{module}:{line}"
-        for module, inside in nodes.items()
+        for module, own in nodes.items()
         if not module.startswith("pushrod.engines")
-        for line in _compared(inside)
+        for line in _compared(own)
     ]
     settings = [
         f"{module}:{node.lineno}"
-        for module, inside in nodes.items()
+        for module, own in nodes.items()
         if not module.startswith(_KNOW_HOSTS)
-        for node in inside
+        for node in own
         if isinstance(node, ast.Attribute) and node.attr in ("host_settings", "host_settings_path")
     ]
     return [
@@ -73,11 +73,17 @@ def parsed(path: Path) -> ast.Module:
     return ast.parse(path.read_text())
 
 
+@functools.cache
+def inside(path: Path) -> list[ast.AST]:
+    """All nodes of a file's syntax tree."""
+    return list(ast.walk(parsed(path)))
+
+
 def imports(nodes: dict[str, list[ast.AST]]) -> Graph:
     """Which module imports which, including imports within functions."""
     graph: Graph = {module: set() for module in nodes}
-    for module, inside in nodes.items():
-        for node in inside:
+    for module, own in nodes.items():
+        for node in own:
             if isinstance(node, ast.Import):
                 named = [alias.name for alias in node.names]
             elif isinstance(node, ast.ImportFrom) and node.module:

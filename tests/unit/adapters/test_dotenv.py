@@ -51,6 +51,7 @@ def test_an_error_shows_no_value_of_the_file(text: str) -> None:
     assert not text.startswith("A=1") or e.value.where == "line 2 of the file"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "what", "line"),
     [

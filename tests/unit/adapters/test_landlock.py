@@ -43,6 +43,7 @@ def test_files_outside_the_directory_are_not_readable(place: Path, path: str) ->
     assert "ermission denied" in done.stderr
 
 
+@pytest.mark.slow
 @landlocked
 def test_the_directory_is_not_writable(place: Path) -> None:
     assert confined(place, "cp", str(place / "own"), str(place / "new")).status == 1

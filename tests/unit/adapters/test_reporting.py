@@ -55,6 +55,7 @@ def test_the_reporting_hook_imports_few_modules() -> None:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [[], ["-o", "ci.skip", "-o", "merge_request.create"]])
 def test_push_options_for_another_server_are_ignored(joined: Tree, options: list[str]) -> None:
     """`push.pushOption` is in the settings of people who use GitLab: it holds for every push."""

@@ -371,6 +371,7 @@ def filled(app: App, engine: Engine, release: Release, server: Server) -> None:
     server.first = len(server.written) // SIZE
 
 
+@pytest.mark.slow
 def test_log_beyond_the_share_of_an_app_is_not_copied_and_the_next_base_backup_begins_anew(
     app: App, engine: Engine, release: Release, server: Server, narrow: int
 ) -> None:
@@ -404,6 +405,7 @@ def test_log_beyond_the_share_of_an_app_is_not_copied_and_the_next_base_backup_b
     assert not list(wal.examine(app, release))
 
 
+@pytest.mark.slow
 def test_a_base_backup_during_which_too_much_is_written_fails_and_the_next_one_has_room(
     app: App, engine: Engine, release: Release, server: Server, narrow: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

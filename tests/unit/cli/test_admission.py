@@ -34,6 +34,7 @@ def check(app: App, tree: Tree) -> None:
     admission.check(app, tree.path, tree.commit())
 
 
+@pytest.mark.slow
 def test_files_that_this_version_has_passed_are_not_scanned_again(app: App, live: str, tree: Tree) -> None:
     write_record(app, secret_scan.version(), "0" * 40, live)
     check(app, tree)

@@ -46,6 +46,7 @@ def shown(app: App, *words: str) -> list[str]:
     return done.stdout.splitlines()
 
 
+@pytest.mark.slow
 def test_a_request_is_shown_as_one_line(app: App, log: Path) -> None:
     assert shown(app, "--edge") == [
         "2026-11-25 10:00:00  200    0.012 s  GET     /products/1                       backend-1     hit     "

@@ -142,6 +142,7 @@ def test_an_ended_session_calls_nothing(
     assert acts(app) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("line", [b"", b"{}\n", b"not JSON\n", b'{"session":1,"words":[]}\n', b"x" * 70_000])
 def test_what_is_no_call_is_refused(line: bytes, app: App, monkeypatch: pytest.MonkeyPatch) -> None:
     given = iter([*(bytes([b]) for b in line), b""])

@@ -27,6 +27,7 @@ def test_ordinary_text_is_unchanged(text: str) -> None:
     assert plain(text) == text
 
 
+@pytest.mark.slow
 @given(st.text())
 def test_no_text_produces_terminal_control_characters(text: str) -> None:
     assert _is_tame(plain(text))

@@ -65,6 +65,7 @@ def live(line: Pipeline) -> int:
     return line.journal.story().live
 
 
+@pytest.mark.slow
 def test_a_release_goes_live_and_the_previous_one_drains_and_stops(
     memory: Memory, shop: App, tree: Tree
 ) -> None:
@@ -122,6 +123,7 @@ def test_a_release_that_fails_is_undone(
     assert line.releases.numbers() == [1]
 
 
+@pytest.mark.slow
 def test_a_push_reads_the_journal_once(memory: Memory, shop: App, tree: Tree) -> None:
     deploy(memory, shop, tree, "one")
     with reads.counted() as paths:

@@ -38,6 +38,7 @@ def test_duration_adds_its_parts(hours: int, minutes: int, seconds: int, millise
     assert result == pytest.approx(hours * 3600 + minutes * 60 + seconds + milliseconds / 1000)
 
 
+@pytest.mark.slow
 @given(st.text())
 def test_parsing_a_duration_never_fails(text: str) -> None:
     result = duration(text)

@@ -39,6 +39,7 @@ def contents(directory: Path) -> dict[str, bytes]:
 # ---- the machine ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_healthy_machine_has_no_findings(app: App) -> None:
     result = {f.what: f for f in diagnostics.examine(app.root)}
     assert {"python", "git", "disk", "nginx", "postgres", "redis", "compose", "uv", "account"} <= set(result)

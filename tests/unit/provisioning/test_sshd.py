@@ -8,7 +8,8 @@ from pushrod.core.errors import HostError
 from pushrod.provisioning import sshd
 
 DEBIAN = "AcceptEnv LANG LC_* COLORTERM NO_COLOR\n"
-real = pytest.mark.skipif(not sshd.is_there(), reason="no sshd here")
+started = sshd.is_there() and Path("/run/sshd").is_dir()
+real = pytest.mark.skipif(not started, reason="no sshd that has been started here")
 
 
 def config(directory: Path, text: str) -> Path:

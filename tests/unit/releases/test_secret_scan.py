@@ -607,6 +607,7 @@ def test_an_identifier_of_letters_counts_beside_its_secret_key() -> None:
     assert kinds("AS" + f"IA{some(string.ascii_uppercase, 16)}\n{some(WORD, 40)}\n") == ["AWS Access Key"]
 
 
+@pytest.mark.slow
 def test_many_tokens_in_one_line_do_not_take_quadratic_time() -> None:
     tokens = " ".join("npm" + f"_{some(WORD, 36)}" for _ in range(20_000))
     assert len(kinds(tokens)) > 19_900  # some look like placeholders

@@ -89,6 +89,7 @@ LATER = (
 """What most commands do without, and what would take a large part of their time to load."""
 
 
+@pytest.mark.slow
 def test_the_registry_imports_no_driver() -> None:
     """In a separate interpreter, with everything that `pushrod status` loads."""
     lines = "import sys, pushrod.cli.inspect, pushrod.engines.embedded.engine, pushrod.stores.registry as r"

@@ -153,6 +153,7 @@ def _callers(*names: str) -> set[str]:
     return {p for p in parts if not p.startswith("template")}
 
 
+@pytest.mark.slow
 def test_handlers_are_installed_by_the_command_line_and_by_programs_of_their_own_alone() -> None:
     edge = _callers("signals.handled", "signals.interruptible", "signals.end_after")
     assert edge

@@ -205,6 +205,7 @@ def test_an_action_asks_says_what_it_will_do_and_shows_its_output(app: App, web:
     assert "/apps/shop/runs/" in client.get("/apps/shop").text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("role", "allowed"),
     [
@@ -325,6 +326,7 @@ def test_the_plan_is_of_a_commit_and_of_nothing_else(app: App, web: Web) -> None
     assert web.answers.calls == [("plan", COMMIT, "--app", "shop", "--json")]
 
 
+@pytest.mark.slow
 def test_a_release_has_the_commits_since_the_one_before(app: App, web: Web, tree: Tree) -> None:
     git.create_bare(app.repository)
     commits = [tree.commit(f"change <b> {n}", a=str(n)) for n in range(3)]

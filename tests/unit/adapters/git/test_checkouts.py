@@ -41,6 +41,7 @@ def test_a_checkout_has_the_files_of_the_commit_not_of_the_work_tree(
     assert sorted(p.name for p in out.parent.iterdir()) == ["out", "out.index"]
 
 
+@pytest.mark.slow
 def test_git_attributes_do_not_change_the_files_of_a_checkout(
     home: Path, repository: Path, tree: Tree, tmp_path: Path
 ) -> None:

@@ -98,6 +98,7 @@ def test_a_copied_commit_survives_the_quarantine_of_a_refused_push(
         assert (tmp_path / "out" / "b").read_text() == "2"
 
 
+@pytest.mark.slow
 def test_a_push_of_a_known_commit_copies_nothing_from_quarantine(repository: Path, tree: Tree) -> None:
     older, newer = tree.commit("one", a="1"), tree.commit("two", a="2")
     git.transfer(tree.path, repository, newer)

@@ -49,6 +49,7 @@ def otherwise(text: str) -> str:
     return "# as rendered by another version\n" + rendering.written(content)
 
 
+@pytest.mark.slow
 def test_another_rendering_of_the_same_manifest_keeps_the_running_definition(place: Path) -> None:
     running = stores(place)
     result = definitions.unchanged(otherwise(running), running)
@@ -62,6 +63,7 @@ def test_another_rendering_of_the_same_manifest_keeps_the_running_definition(pla
     assert definitions.unchanged(result, result) == result
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("before", "after"),
     [
@@ -79,17 +81,20 @@ def test_a_change_of_the_manifest_applies(before: str, after: str, place: Path) 
     assert definitions.unchanged(new, running) == new
 
 
+@pytest.mark.slow
 def test_another_image_of_the_same_name_applies(place: Path) -> None:
     running, new = stores(place), otherwise(stores(place, odd="pushrod/shop/odd:2"))
     assert definitions.unchanged(new, running) == new
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("running", ["", "{", "- a list", "services: {odd: {image: x}}"])
 def test_without_a_record_of_what_runs_the_new_definition_applies(running: str, place: Path) -> None:
     new = otherwise(stores(place))
     assert definitions.unchanged(new, running) == new
 
 
+@pytest.mark.slow
 def test_a_file_without_such_stores_has_no_record(place: Path) -> None:
     text = stores(place, MANIFEST.replace("    image: vendor/odd:1\n", "    build: .\n"))
     assert "x-kept" not in text

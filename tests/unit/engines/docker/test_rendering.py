@@ -188,6 +188,7 @@ services:
     assert all("links" not in result.service(n) for n in ("web-1", "web.run"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("image", "volume", "out"),
     [

@@ -114,6 +114,7 @@ def test_an_unreadable_spec_is_a_configuration_error(tmp_path: Path) -> None:
     assert run(tmp_path / "bad.json")[0] == 78
 
 
+@pytest.mark.slow
 def test_lock_is_held_as_long_as_a_child_lives(lock: Path) -> None:
     with running(spec(lock, "sh", "-c", "sleep 1000 & echo $!; exec sleep 1000")) as child:
         assert locks.locked(lock)
@@ -173,6 +174,7 @@ def test_a_process_with_a_reused_id_is_not_ended(lock: Path) -> None:
             other.kill()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("foreign", ["session", "machine"])
 def test_a_group_of_another_session_boot_or_root_is_never_touched(lock: Path, foreign: str) -> None:
     code = "import subprocess; print(subprocess.Popen(['sleep','1000'], stdout=-3).pid)"

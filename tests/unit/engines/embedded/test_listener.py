@@ -62,6 +62,7 @@ def listening(
     return [*own, kernel.PYTHON, "-I", "-c", code, *words]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("account", USERS)
 def test_where_a_socket_comes_to_be(program: str, account: Account) -> None:
     main, given, other = free_port(), free_port(), free_port()
@@ -118,6 +119,7 @@ def test_a_program_reaches_itself_at_the_loopback_address(program: str, account:
         assert second == ([f"{mapped} {mapped}"] if network.has_ipv6() else [])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("account", USERS)
 def test_two_releases_listen_on_the_same_port_of_every_address(program: str, account: Account) -> None:
     port = free_port()

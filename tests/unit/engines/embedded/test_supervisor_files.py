@@ -251,6 +251,7 @@ def test_the_specs_named_by_a_group_are_found() -> None:
     assert specs_named(others) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_programs_need_no_pushrod(tmp_path: Path, name: str) -> None:
     """Each is imported alone, by a Python that finds the standard library and `supervisor` but not us."""

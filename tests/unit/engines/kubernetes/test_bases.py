@@ -104,6 +104,7 @@ def test_objects_are_valid(app: tuple[str, Exported], version: tuple[int, int]) 
     assert [p for item in every(whole) for p in problems(version, item)] == []
 
 
+@pytest.mark.slow
 def test_the_schemas_find_a_wrong_object() -> None:
     item = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "x"}, "spec": {"prots": []}}
     assert [*problems((1, 37), item)]
