@@ -10,7 +10,6 @@ from typing import IO, NoReturn
 import click
 import msgspec
 
-from pushrod.adapters.postgres import Size, Statement
 from pushrod.backups import catalogue
 from pushrod.cli import recording, remote
 from pushrod.cli.context import chosen, find_app, pipeline, with_app, with_json, with_store
@@ -23,7 +22,7 @@ from pushrod.engines import registry
 from pushrod.state import releases
 from pushrod.state.apps import App
 from pushrod.state.releases import Releases
-from pushrod.stores.administration import Administration
+from pushrod.stores.administration import Administration, Size, Statement
 from pushrod.stores.backup_drivers import Archive
 from pushrod.system import files, processes, signals, streams
 

@@ -223,10 +223,7 @@ def _store(x: Exported, store: Service) -> Raw:
     if not raw.get("healthcheck") and (test := kind.check(store)):
         raw["healthcheck"] = {"test": test, "interval": "2s", "timeout": "5s", "retries": 150}
     if not raw.get("command") and not raw.get("entrypoint"):
-        settings = [w for n, v in sorted(store.settings.items()) for w in ("-c", f"{n}={v}")]
-        command = (
-            ["postgres", *settings] if settings else kind.first_command(store, store.memory or 1 << 30, None)
-        )
+        command = kind.exported_command(store, store.memory or 1 << 30)
         raw |= {"command": command} if command else {}
     mounted = [v for v in raw.get("volumes") or [] if not (v.get("type") == "volume" and not v.get("source"))]
     targets = {str(v.get("target")).rstrip("/") for v in mounted}

@@ -7,6 +7,7 @@ rows; a test walks the schema of the Compose loader and fails for a key without 
 from collections.abc import Iterator, Sequence
 from typing import Literal, NamedTuple
 
+from pushrod.core.traits import DOCKER, EMBEDDED
 from pushrod.core.values import EngineName
 
 Fate = Literal["used", "bounded", "noted", "ignored", "word", "refused"]
@@ -35,7 +36,7 @@ class Row(NamedTuple):
 
     def fate(self, engine: EngineName) -> Fate:
         """The treatment of the key on an engine."""
-        fates: dict[EngineName, Fate] = {"embedded": self.embedded, "docker": self.docker}
+        fates: dict[EngineName, Fate] = {EMBEDDED.name: self.embedded, DOCKER.name: self.docker}
         return fates[engine]
 
 

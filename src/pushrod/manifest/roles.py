@@ -4,16 +4,16 @@ import re
 from collections.abc import Sequence
 
 from pushrod.core.errors import ManifestError
-from pushrod.core.traits import BY_NAME
+from pushrod.core.traits import BY_NAME, DOCKER, EMBEDDED, EngineTraits
 from pushrod.core.values import EngineName, Role
 from pushrod.manifest import entry, image_refs, jobs, likelihood, named_volumes
 from pushrod.manifest.connections import called, leads_to
 from pushrod.manifest.drafts import Draft, enumerated
 from pushrod.stores import registry
 
-_SERVERS = frozenset((
-    "docker-entrypoint.sh", "mariadbd", "mongod", "mysqld", "postgres", "redis-server", "valkey-server",
-))  # fmt: skip
+_SERVERS = frozenset(
+    ("docker-entrypoint.sh", "mongod", *(name for kind in registry.KINDS for name in kind.servers))
+)
 
 
 def derive(drafts: Sequence[Draft], engine: EngineName) -> tuple[list[Draft], list[str], str]:
@@ -28,7 +28,7 @@ def derive(drafts: Sequence[Draft], engine: EngineName) -> tuple[list[Draft], li
 
 def _embedded(drafts: Sequence[Draft]) -> tuple[list[Draft], list[str], str]:
     drafts, tools = _without_tools(drafts)
-    drafts = _behind([_placed(d, "embedded") for d in drafts])
+    drafts = _behind([_placed(d, EMBEDDED) for d in drafts])
     staying, ending = jobs.split(drafts)
     site, notes, because = entry.choose(staying)
     folded, folding = jobs.fold(_with_entry(staying, site), ending)
@@ -58,7 +58,7 @@ def _without_tools(drafts: Sequence[Draft]) -> tuple[list[Draft], list[str]]:
 def _on_docker(drafts: Sequence[Draft]) -> tuple[list[Draft], list[str], str]:
     awaited = {name for d in drafts for name in d.awaits}
     drafts = [
-        d.with_(role="job", replicas=0) if d.name in awaited and not d.chosen else _placed(d, "docker")
+        d.with_(role="job", replicas=0) if d.name in awaited and not d.chosen else _placed(d, DOCKER)
         for d in drafts
     ]
     drafts = _behind(drafts)
@@ -85,19 +85,19 @@ def _with_entry(drafts: Sequence[Draft], site: Draft) -> list[Draft]:
     return [d.with_(role="entry") if d.name == site.name else d for d in drafts]
 
 
-def _placed(draft: Draft, engine: EngineName) -> Draft:
+def _placed(draft: Draft, engine: EngineTraits) -> Draft:
     """The draft with its role, except the entry's, which is decided later."""
     role: Role = "worker"
     if draft.chosen == "edge":
         role = "edge"
-    elif draft.chosen == "store" or (not draft.chosen and _is_store(draft, engine)):
+    elif draft.chosen == "store" or (not draft.chosen and _is_store(draft, containers=engine.containers)):
         role = "store"
-    elif not draft.chosen and image_refs.is_web_server(draft.reference) and not BY_NAME[engine].containers:
+    elif not draft.chosen and image_refs.is_web_server(draft.reference) and not engine.containers:
         role = "edge"
     if role != "store":
         return draft.with_(role=role)
     kind = registry.by_image(draft.reference.name)
-    if not BY_NAME[engine].containers and (kind is None or not kind.embeddable):
+    if not engine.containers and (kind is None or not kind.embeddable):
         image = draft.service.image or draft.reference.path or "what it builds"
         if draft.service.build is None and kind is None and not image_refs.is_store(draft.reference):
             what = f"{draft.name} runs the image {image}, which the embedded engine cannot pull"
@@ -113,8 +113,8 @@ def _placed(draft: Draft, engine: EngineName) -> Draft:
     return draft.with_(role=role, store=kind.name if kind else None)
 
 
-def _is_store(draft: Draft, engine: EngineName) -> bool:
-    pulled, containers = draft.service.build is None, BY_NAME[engine].containers
+def _is_store(draft: Draft, *, containers: bool) -> bool:
+    pulled = draft.service.build is None
     runtime = containers and image_refs.is_runtime(draft.reference) and bool(_argv(draft))
     other = runtime or image_refs.is_web_server(draft.reference)
     if containers and not draft.holds_data and _is_client(draft):

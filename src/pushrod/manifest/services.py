@@ -9,7 +9,7 @@ import msgspec
 from pushrod.adapters.sandbox import NOT_YOUR_HOME
 from pushrod.core.errors import ManifestError
 from pushrod.core.patterns import lazy
-from pushrod.core.traits import BY_NAME
+from pushrod.core.traits import BY_NAME, EMBEDDED
 from pushrod.core.values import Build, EngineName, Hook, Manifest, Routing, Service
 from pushrod.manifest import (
     aliases,
@@ -45,7 +45,7 @@ _GRACE = 10.0  # seconds; Compose's default for stop_grace_period
 def read(
     document: object,
     *,
-    engine: EngineName = "embedded",
+    engine: EngineName = EMBEDDED.name,
     bases: Mapping[str, str] | None = None,
     store_versions: Mapping[str, str] | None = None,
     tracked: Callable[[str], bool] = lambda _: True,

@@ -6,11 +6,11 @@ from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from pushrod.core.errors import PushrodError, ReleaseCommandError
-from pushrod.core.patterns import lazy
 from pushrod.core.times import now
 from pushrod.core.values import Release, Service
 from pushrod.releases.blockers import reported
 from pushrod.releases.context import Context
+from pushrod.stores import registry
 from pushrod.stores.kinds import Server
 from pushrod.system import signals, waits
 
@@ -18,7 +18,6 @@ TRIES = 6
 """How often a release command is run that could not get a lock."""
 
 _PAUSE = 5.0  # seconds between two tries, in which those that waited behind the command go on
-_LOCKED = lazy(r"canceling statement due to lock timeout|Lock wait timeout exceeded")  # PostgreSQL, MariaDB
 
 
 class OneShot(NamedTuple):
@@ -82,7 +81,7 @@ class OneShots:
                 self._run_once(release, program)
                 return
             except ReleaseCommandError as e:
-                if not (left and program.argv and any(_LOCKED.search(line) for line in e.log)):
+                if not (left and program.argv and any(map(registry.is_lock_timeout, e.log))):
                     raise
                 self._context.progress.note(
                     f"it could not get a lock in time; it is run again in {_PAUSE:g} s, {left} more times at most"

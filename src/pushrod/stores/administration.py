@@ -3,7 +3,8 @@
 from typing import NamedTuple, Protocol
 
 from pushrod.adapters.dumps import Rows
-from pushrod.adapters.postgres.figures import Size, Statement
+from pushrod.adapters.postgres.figures import Size as Size
+from pushrod.adapters.postgres.figures import Statement as Statement
 from pushrod.core.values import Program, Value
 from pushrod.system.streams import Source
 

@@ -192,8 +192,9 @@ class Kind:
     are features of some of them that the embedded engine lacks. `variable` contains the address of the first such
     store; a service with one of the `usual` names counts as the first. `spring` are the variables of Spring Boot,
     beginning with that of the address, and `jdbc` is the prefix of such addresses. With `numbered` an address ends in
-    the number of a database, which stays as written. `keys` are those of `x-pushrod` that only some kinds have. With
-    `embeddable` the embedded engine can run it.
+    the number of a database, which stays as written. `servers` are the names of its servers' programs, and
+    `lock_timeout` is part of the message if a statement got no lock in time. `keys` are those of `x-pushrod` that
+    only some kinds have. With `embeddable` the embedded engine can run it.
     """
 
     name: StoreKind = ""
@@ -205,6 +206,8 @@ class Kind:
     spring: tuple[str, ...] = ()
     jdbc: tuple[str, ...] = ()
     numbered: bool = False
+    servers: tuple[str, ...] = ()
+    lock_timeout: str = ""
     keys: tuple[str, ...] = ()
     embeddable: bool = False
 
@@ -233,6 +236,10 @@ class Kind:
         `before` the command of the container that exists (None: there is none).
         """
         return []
+
+    def exported_command(self, store: Service, memory: int) -> list[str]:
+        """The same for a container that pushrod does not reach: it gets the settings of the manifest here."""
+        return self.first_command(store, memory, None)
 
     def overrides(self, store: Service) -> dict[str, str]:
         """The settings in its command that the embedded engine, which runs another command, takes over."""

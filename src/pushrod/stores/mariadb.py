@@ -41,6 +41,8 @@ class _Family(Kind):
 
     prefixes: tuple[str, ...] = ()
     variable = "DATABASE_URL"
+    servers = ("mariadbd", "mysqld")
+    lock_timeout = "Lock wait timeout exceeded"
     spring = spring.DATASOURCE
 
     # ---- what a manifest gives --------------------------------------------------------------------------------

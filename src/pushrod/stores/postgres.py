@@ -51,6 +51,8 @@ class Postgres(Kind):
     usual = ("postgres", "postgresql", "db", "database")
     spring = spring.DATASOURCE
     jdbc = ("jdbc:postgresql:",)
+    servers = ("postgres",)
+    lock_timeout = "canceling statement due to lock timeout"
     keys = ("settings",)
     embeddable = True
 
@@ -87,6 +89,13 @@ class Postgres(Kind):
             return None
         place = postgres_driver.Place(store.name, _PORT, name, host=store.name)
         return postgres_driver.endpoint(place, app, password, adopts=ours, login=login)
+
+    def exported_command(self, store: Service, memory: int) -> list[str]:
+        """The manifest's settings as options of the server."""
+        settings = [
+            word for name, value in sorted(store.settings.items()) for word in ("-c", f"{name}={value}")
+        ]
+        return ["postgres", *settings] if settings else []
 
     def place(self, store: Service) -> tuple[int, str]:
         """As in the official image, which since 18 has a directory for each version in its volume."""

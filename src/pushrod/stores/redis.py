@@ -97,6 +97,7 @@ class Redis(Kind):
     usual = ("redis", "valkey")
     spring = spring.REDIS
     numbered = True
+    servers = ("redis-server", "valkey-server")
     keys = ("profile",)
     embeddable = True
 

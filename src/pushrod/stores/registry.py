@@ -27,6 +27,11 @@ def of(name: StoreKind | None) -> Kind:
     )
 
 
+def is_lock_timeout(line: str) -> bool:
+    """Whether a line of a program's output says that a statement could not get a lock in time."""
+    return any(kind.lock_timeout and kind.lock_timeout in line for kind in KINDS)
+
+
 def embedded(name: StoreKind | None) -> Embedded:
     """How the embedded engine runs a kind; the manifest's reader accepts only such kinds."""
     if (embedded_kind := of(name).embedded()) is None:

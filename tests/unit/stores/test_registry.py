@@ -205,3 +205,16 @@ def test_a_new_kind_is_backed_up(app: App, toys: Manifest) -> None:
     environment.write(names.store_environment(app, "box"), {})
     (archive,) = Stores(app).archives(release(stores=toys.stores).stores, ddl=False)
     assert (archive.store, archive.suffix) == ("box", "toy")
+
+
+@pytest.mark.parametrize(
+    ("line", "result"),
+    [
+        ("psycopg.errors.LockNotAvailable: canceling statement due to lock timeout", True),
+        ("ERROR 1205 (HY000): Lock wait timeout exceeded; try restarting transaction", True),
+        ("canceling statement due to statement timeout", False),
+        ("", False),
+    ],
+)
+def test_a_lock_that_was_not_got_in_time_is_recognised(line: str, result: bool) -> None:
+    assert registry.is_lock_timeout(line) is result

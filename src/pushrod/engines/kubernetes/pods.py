@@ -108,9 +108,7 @@ def _command(service: Service, raw: Mapping[str, Any]) -> Any:
     """The arguments: the manifest's, or what the store's kind gives its image."""
     if service.role != "store" or raw.get("command") or raw.get("entrypoint"):
         return raw.get("command")
-    if service.settings:
-        return ["postgres", *(w for n, v in sorted(service.settings.items()) for w in ("-c", f"{n}={v}"))]
-    return registry.of(service.store).first_command(service, service.memory or 1 << 30, None)
+    return registry.of(service.store).exported_command(service, service.memory or 1 << 30)
 
 
 def _words(value: Any) -> list[str] | None:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from pushrod.core.limits import Limits
-from pushrod.core.traits import BY_NAME
+from pushrod.core.traits import BY_NAME, DOCKER
 from pushrod.manifest import grants
 from pushrod.manifest.document import Key
 from pushrod.manifest.policy import amounts, lengths, mounts, rights
@@ -37,7 +37,7 @@ def paced(check: Mapping[str, float], limits: Limits) -> Document:
 
     `check` has its times in seconds, by Compose's names; 0 is Docker's default.
     """
-    reading = Reading(Terms("docker", limits), "", RULES)
+    reading = Reading(Terms(DOCKER.name, limits), "", RULES)
     given = {name: Key(name, value) for name, value in check.items() if value}
     bounded = {n: RULES[f"services.*.healthcheck.{n}"](reading, k) for n, k in given.items()}
     changed = {name: value for name, value in bounded.items() if value != given[name].value}
