@@ -12,8 +12,18 @@ from pushrod.releases import pruning
 from pushrod.state.apps import App
 from pushrod.state.journal import Journal
 from pushrod.state.releases import RELEASE, Releases
+from pushrod.system import processes
 from tests.conftest import Tree
 from tests.unit.samples import make_live
+
+KEPT = 3
+
+
+def make_old(repository: Path) -> None:
+    """Git removes what is unreachable only after a while."""
+    hours_ago = time.time() - 7200
+    for path in (repository / "objects").rglob("*"):
+        os.utime(path, (hours_ago, hours_ago))
 
 
 @pytest.mark.slow
@@ -35,9 +45,7 @@ def test_the_size_of_records_does_not_grow_with_deployments(
         releases.remove(number - 3)
         releases.record(f"release {number} is live")
         git.tag(app.repository, f"release/{number}", commit, f"release {number} is live")
-        hours_ago = time.time() - 7200  # only then does Git remove what is unreachable
-        for path in (app.repository / "objects").rglob("*"):
-            os.utime(path, (hours_ago, hours_ago))
+        make_old(app.repository)
         before = line.journal.story()
         line.pruning.shorten_records()
         assert line.journal.story() == Journal(app.journal).story() == before
@@ -60,6 +68,64 @@ def test_the_size_of_records_does_not_grow_with_deployments(
     assert {f"release/{number}" for number in releases.numbers()} <= set(tags)
     assert len(tags) <= 2 * pruning.HISTORY
     assert git.branch_commit(app.repository) == git.resolve(app.repository, "release/40") == commit
+
+
+def import_history(app: App, numbers: range, commit: str) -> None:
+    """The commits and tags of these deployments, by one process for each repository instead of five a deployment."""
+    who = "pushrod <pushrod@localhost> 1767225600 +0000"
+    changes = []
+    for number in numbers:
+        sealed = (app.state / "releases" / str(number) / RELEASE).read_text()
+        message = f"release {number} is live"
+        changes.append(
+            f"commit refs/heads/{git.BRANCH}\ncommitter {who}\ndata {len(message)}\n{message}\n"
+            + (f"from refs/heads/{git.BRANCH}^0\n" if 1 < number == numbers.start else "")
+            + f"M 644 inline releases/{number}/{RELEASE}\ndata {len(sealed.encode())}\n{sealed}\n"
+            + (f"D releases/{number - KEPT}\n" if number > KEPT else "")
+        )
+    feed(app.state, "".join(changes))
+    git.git(app.state, "reset", "--quiet")
+    tag = "tag release/{n}\nfrom {commit}\ntagger {who}\ndata 4\nlive\n"
+    feed(app.repository, "".join(tag.format(n=n, commit=commit, who=who) for n in numbers))
+
+
+def feed(directory: Path, text: str) -> None:
+    argv = ["git", "-C", str(directory), "fast-import", "--quiet"]
+    done = processes.run(argv, env=git.environment(), stdin=text)
+    assert done.status == 0, done.stderr
+
+
+@pytest.mark.slow
+def test_the_thousandth_deployment_finds_no_more_records_than_the_fiftieth(
+    app: App, tree: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thousand deployments' records, as they are written and shortened; only Git's part comes in packs."""
+    monkeypatch.setattr(os, "fsync", lambda _: None)
+    git.create_bare(app.repository)
+    commit = tree.commit("every release is of this commit", a="1")
+    git.transfer(tree.path, app.repository, commit)
+    git.move_branch(app.repository, commit)
+    releases, sizes = Releases(app), list[tuple[int, int, int]]()
+    for first in range(1, 1001, 25):
+        for number in range(first, first + 25):
+            make_live(app, number)
+        import_history(app, range(first, first + 25), commit)
+        for number in range(max(1, first - KEPT), first + 25 - KEPT):
+            releases.remove(number)
+        make_old(app.repository)
+        line = context.pipeline(app)
+        before = line.journal.story()
+        line.pruning.shorten_records()
+        assert Journal(app.journal).story() == before
+        paths = [p for top in (app.state, app.repository) for p in top.rglob("*") if p.is_file()]
+        total = sum(p.stat().st_size for p in paths) + app.journal.stat().st_size
+        sizes.append((len(line.journal.entries()), len(paths), total))
+    assert before.last == 1000
+    events, count, total = sizes[1]  # at the fiftieth
+    assert max(e for e, _, _ in sizes[2:]) <= events
+    assert max(n for _, n, _ in sizes[2:]) <= count
+    assert max(t for _, _, t in sizes[2:]) <= 1.1 * total
+    assert git.is_sound(app.state)
 
 
 @pytest.fixture
