@@ -50,7 +50,8 @@ _COLOUR = lazy(r"\x1b\[[0-9;]*m")
 # What a wrapper or its JVM says if the tool itself, or the wrapper's own jar, cannot be had.
 _WRAPPER_FAILS = lazy(
     r"(?:Gradle|Maven)WrapperMain|wrapper\.jar|(?s:Downloading https?://\S+\.zip.*Exception)"
-    r"|Exception in thread \"main\" java\.(?:net|io)\.|[Ff]ailed to (?:fetch|download)"
+    r"|Exception in thread \"main\" java\.(?:net|io)\.|[Ff]ailed to (?:fetch|download|unzip|untar)"
+    r"|distributionUrl|validate Maven distribution|Verification of Gradle distribution failed"
 )
 _NO_PROGRAM = (126, 127)
 # What says nothing about a build, or why it fails: progress, and where Maven's own manual is.

@@ -179,6 +179,16 @@ class TestCheck:
             "`gradlew`, the project's own wrapper, cannot start Gradle",
         ),
         ("no-such-java\n", "`gradlew`, the project's own wrapper, cannot start Gradle"),
+        *(
+            (f"echo '{line}' >&2; exit 1\n", "`gradlew`, the project's own wrapper, cannot start Gradle")
+            for line in (
+                "wget: Failed to fetch https://example.org/apache-maven-3.9.9-bin.zip",
+                "Error: Failed to validate Maven distribution SHA-256, your Maven distribution might be compromised.",
+                "distributionUrl is not valid, must match *-bin.zip or maven-mvnd-*.zip, but found x",
+                "failed to unzip",
+                "Verification of Gradle distribution failed!",
+            )
+        ),
         ("echo BUILD FAILED; exit 1\n", "Gradle cannot build it"),
     ],
 )
