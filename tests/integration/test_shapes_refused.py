@@ -73,7 +73,10 @@ def check_refused(app: App, words: str, where: str) -> None:
     assert planned.status == 3, planned.out
     assert words in planned.err, planned.err
     assert where in planned.err, planned.err
-    assert "the kernel of this machine refuses mount namespaces" in planned.err
+    assert (
+        "the kernel of this machine refuses mount namespaces (unshare: Operation not permitted)"
+        in planned.err
+    )
     assert "allow user namespaces" in planned.err
 
 

@@ -65,7 +65,8 @@ def move(room: dict[str, Any]) -> bool:
             _seal(room["writable"])
         os.chdir(room["cwd"])
     except OSError as e:
-        sys.stderr.write(f"namespace: names and paths are those of the machine: {e}\n")
+        why = f"{e.strerror}{f': {e.filename}' if e.filename else ''}" if e.strerror else str(e)
+        sys.stderr.write(f"namespace: names and paths are those of the machine: {why}\n")
         return False
     return True
 

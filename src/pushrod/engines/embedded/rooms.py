@@ -175,6 +175,9 @@ def _without_names(_: tuple[str, ...]) -> str:
     return _tried(entering_from(_PROGRAMS, room))
 
 
+_SAID = "namespace: names and paths are those of the machine: "  # what a program without a room says first
+
+
 @functools.cache
 def _without_addresses(python: tuple[str, ...]) -> str:
     """Try it: a socket of every address."""
@@ -187,7 +190,8 @@ def _without_addresses(python: tuple[str, ...]) -> str:
 def _tried(argv: list[str]) -> str:
     """Why a program fails; empty if it does not."""
     done = processes.run(argv, cwd=Path("/"), env=SYSTEM, timeout=_PROBE)
-    return (done.stderr.strip().splitlines() or ["the kernel refuses it"])[-1] if done.status else ""
+    last = (done.stderr.strip().splitlines() or ["the kernel refuses it"])[-1]
+    return last.removeprefix(_SAID) if done.status else ""
 
 
 def absolute(program: str) -> str:
