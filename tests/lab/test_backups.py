@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from devtools.apps import eventually
 from devtools.lab.ground import Ground, Shop, a_host, unwatched
@@ -192,6 +193,80 @@ def test_the_volumes_of_an_unknown_store_are_restored_with_owners_and_links(shop
     assert run(there) == before
     assert app.inspect("odd")["State"]["Status"] == "running"
     shop.ground.pushrod("apps", "destroy", "kept", "--yes")
+
+
+WRITER = """\
+import itertools, pathlib, signal
+signal.signal(signal.SIGTERM, lambda *_: exit(0))
+keep = pathlib.Path("/keep")
+for number in itertools.count(1):
+    for name in range(100, 200):  # one after the other: whoever sees all of them at one moment sees at most a step
+        (keep / "new").write_text(f"{number}\\n")
+        (keep / "new").rename(keep / f"{name}")
+    with (keep / "log").open("a") as out:
+        out.write(f"{number}\\n" * 100)
+"""
+IN_ARCHIVE = """\
+import json, sys, tarfile
+with tarfile.open(sys.argv[1]) as tar:
+    texts = {m.name.rpartition("/")[2]: tar.extractfile(m).read().decode() for m in tar if m.isreg()}
+print(json.dumps(texts))
+"""
+
+
+def writing(**modes: str) -> str:
+    """A manifest with a store of an unknown kind that writes all the time, for each of these modes."""
+    odd = {"image": "vendor/writer:1", "command": ["python", "-u", "-c", WRITER.replace("$", "$$")]}
+    web = {"image": "python:3.13-slim", "command": "python -m http.server 8000", "ports": ["8000:8000"]}
+    stores = {name: {**odd, "volumes": [f"{name}:/keep"]} for name in modes}
+    document = {
+        "services": {"web": web, **stores},
+        "volumes": dict.fromkeys(modes),
+        "x-pushrod": {"backups": {"volumes": modes}},
+    }
+    return yaml.safe_dump(document, sort_keys=False)
+
+
+@pytest.mark.long
+def test_volumes_that_change_while_they_are_copied(shop: Shop) -> None:
+    """Frozen and stopped stores are copied as of one moment, one that goes on as it was read, or with an error."""
+    shop.box.docker("tag", "python:3.13-slim", "vendor/writer:1")
+    modes = {"frozen": "freeze", "halted": "stop"}
+    app = shop.ground.app("writing", {"compose.yaml": writing(**modes, going="none")})
+    pushed = app.push()
+    assert pushed.ok, pushed.err
+
+    def copied() -> dict[str, dict[str, str]]:
+        newest = listed(app)[0]
+        place = f"{app.directory}/backups/{newest['name']}"
+        argv = ("python3", "-c", IN_ARCHIVE)
+        return {
+            f["store"]: json.loads(app.box.exec(*argv, f"{place}/{f['name']}").stdout)
+            for f in newest["files"]
+        }
+
+    app.ssh("db", "backup")
+    texts = copied()
+    assert set(texts) == set(modes)
+    for store, files in texts.items():
+        numbers = [int(files[str(name)]) for name in range(100, 200)]
+        assert numbers == sorted(numbers, reverse=True) and numbers[0] - numbers[-1] <= 1, store
+        assert int(files["log"].split()[-1]) == numbers[-1], store
+        assert app.inspect(store)["State"]["Status"] == "running"
+    app.tree.commit({"compose.yaml": writing(frozen="none", halted="none", going="live")})
+    pushed = app.push()
+    assert pushed.ok, pushed.err
+    done = app.at_desk("db", "backup", check=False)
+    if done.status == 0:
+        assert all(text.strip() for text in copied()["going"].values())
+    else:
+        assert (done.status, "`x-pushrod: {backups: {volumes: stop}}`, or `freeze`" in done.stderr) == (
+            6,
+            True,
+        )
+        assert set(texts) == set(copied())  # the backup before is the newest
+    app.ssh("db", "verify")
+    shop.ground.pushrod("apps", "destroy", "writing", "--yes")
 
 
 @pytest.fixture(scope="module")

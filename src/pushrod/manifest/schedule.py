@@ -1,7 +1,7 @@
 """`x-pushrod.backups`: how often an app's stores are backed up, how many backups are kept, and where they are
 copied to. Pure."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import msgspec
 
@@ -14,12 +14,14 @@ _NAME = lazy(r"[a-z][a-z0-9-]{0,30}")
 _MOST_KEPT = 10_000  # backups, a year of hourly ones: the records of all are read for metrics
 
 
-def read(key: Key, stores: Iterable[Service], *, containers: bool) -> Schedule:
-    """The schedule. The default is daily for an app with a store whose kind says so, else never. Raises ManifestError
-    for an unknown period or an invalid name."""
+def read(
+    key: Key, stores: Iterable[Service], *, containers: bool, mounting: Collection[str] = ()
+) -> Schedule:
+    """The schedule. The default is daily for an app with a store whose kind says so, or with a store of an unknown
+    kind that is `mounting` something, else never. Raises ManifestError for an unknown period or an invalid name."""
     key.only("every", "keep", "to", "volumes", "wal")
     stores = [*stores]
-    volumes = _volumes(key.get("volumes"), stores if containers else ())
+    volumes = _volumes(key.get("volumes"), stores if containers else (), mounting)
     every = key.get("every").choice("hour", "day", "week", "never")
     keep = key.get("keep").whole(Schedule().keep, least=1, most=_MOST_KEPT)
     daily = any(registry.of(store.store).period(store) == "day" for store in stores) or bool(volumes)
@@ -35,16 +37,21 @@ def read(key: Key, stores: Iterable[Service], *, containers: bool) -> Schedule:
     return msgspec.convert(values, Schedule)
 
 
-def _volumes(key: Key, stores: Iterable[Service]) -> dict[str, str]:
-    """How the volumes of each store of an unknown kind are copied; a store that is not named, not at all."""
+def _volumes(key: Key, stores: Iterable[Service], mounting: Collection[str]) -> dict[str, str]:
+    """How the volumes of each store of an unknown kind are copied. One that is not named is frozen, if it has any."""
     kept = [s.name for s in stores if s.role == "store" and s.store is None]
+
+    def usual(name: str) -> str:
+        return "freeze" if name in mounting else "none"
+
     if not isinstance(key.value, dict):
-        modes = dict.fromkeys(kept, key.choice(*_MODES) or "none")
+        given_mode = key.choice(*_MODES)
+        modes = {name: given_mode or usual(name) for name in kept}
     else:
         given = key.mapping()
         for name in given.keys() - set(kept):
             given[name].wrong("below a store of an unknown kind")
-        modes = {name: key.get(name).choice(*_MODES) or "none" for name in kept}
+        modes = {name: key.get(name).choice(*_MODES) or usual(name) for name in kept}
     return {name: mode for name, mode in modes.items() if mode != "none"}
 
 

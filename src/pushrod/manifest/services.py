@@ -125,7 +125,10 @@ def read(
         snippets=routing.snippets(own),
         notify=notify.read(own.get("notify")),
         backups=schedule.read(
-            own.get("backups"), [d.service for d in drafts], containers=BY_NAME[engine].containers
+            own.get("backups"),
+            [d.service for d in drafts],
+            containers=BY_NAME[engine].containers,
+            mounting=[d.name for d in drafts if d.key.get("volumes").given],
         ),
     )
 

@@ -22,6 +22,7 @@ def read(backups: Any = None, image: str = "postgres:18", engine: EngineName = "
         (None, "redis:7", Schedule("never", 14)),
         (None, "mysql:8", Schedule("day", 14)),
         (None, "mongo:8", Schedule("never", 14)),
+        ({"every": "day"}, "mongo:8", Schedule("day", 14)),
         ({"volumes": "freeze"}, "mongo:8", Schedule("day", 14, volumes={"db": "freeze"})),
         ({"volumes": "stop"}, "mongo:8", Schedule("day", 14, volumes={"db": "stop"})),
         ({"volumes": {"db": "live"}}, "mongo:8", Schedule("day", 14, volumes={"db": "live"})),
@@ -36,6 +37,30 @@ def read(backups: Any = None, image: str = "postgres:18", engine: EngineName = "
 )
 def test_the_schedule_and_its_default_are_read(backups: Any, image: str, expected: Schedule) -> None:
     assert read(backups, image).backups == expected
+
+
+@pytest.mark.parametrize(
+    ("volumes", "expected"),
+    [
+        (None, {"db": "freeze"}),
+        ("none", {}),
+        ("live", {"db": "live", "other": "live"}),
+        ({"other": "stop"}, {"db": "freeze", "other": "stop"}),
+        ({"db": "none"}, {}),
+    ],
+)
+def test_the_volumes_of_unknown_stores_are_frozen_unless_the_manifest_says_otherwise(
+    volumes: Any, expected: dict[str, str]
+) -> None:
+    own = {"x-pushrod": {"backups": {"volumes": volumes}}} if volumes else {}
+    services = {
+        "web": {"build": "."},
+        "db": {"image": "mongo:8", "volumes": ["data:/data/db"]},
+        "other": {"image": "mongo:8"},
+    }
+    document = {**own, "services": services, "volumes": {"data": None}}
+    backups = manifest.read(document, engine="docker").backups
+    assert (backups.volumes, backups.every) == (expected, "day" if expected or own else "never")
 
 
 @pytest.mark.parametrize(
