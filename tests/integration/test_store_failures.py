@@ -1,18 +1,16 @@
 """What goes wrong with backups, on real parts: each has a clear error and its exit code, and nothing is lost.
 
 Of the other failures the tests are elsewhere: another password, a vault that is gone or full (`test_vaults.py`), a
-damaged backup here (`test_backups.py`), a time before the first base backup (`test_points.py`), another major version
-and a clock that was moved (`tests/unit/backups`), an upgrade that fails or is killed (`tests/lab/test_upgrades.py`,
-`test_upgrades.py`), a rotation that is killed (`test_rotation.py`).
+server over SFTP (`test_sftp_failures.py`), a damaged backup here (`test_backups.py`), a time before the first base
+backup (`test_points.py`), a backup of a newer version, an upgrade that fails, is killed or ends with a power cut
+(`test_upgrades.py`, `tests/lab/test_upgrades.py`), a clock that was set back (`test_points.py`), a rotation that is
+killed (`test_rotation.py`), volumes that change while they are copied (`tests/lab/test_backups.py`).
 """
 
 import contextlib
 import os
 import shutil
-import socket
 import subprocess
-import threading
-import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -20,6 +18,7 @@ import pytest
 from devtools import apps
 from devtools.apps import App, Machine
 from tests.integration import s3
+from tests.integration.ways import Way
 
 pytestmark = [
     pytest.mark.integration,
@@ -30,53 +29,6 @@ pytestmark = [
 FILES = {"app.py": apps.APP, "compose.yaml": apps.manifest_with_stores()}
 ROWS = "select count(*), sum(id) from goods"
 _DISK = 1400  # MB
-
-
-class Way:
-    """A proxy in front of the S3 server that treats what passes as a test asks."""
-
-    def __init__(self, server: str) -> None:
-        self._host, _, port = server.removeprefix("http://").partition(":")
-        self._port = int(port)
-        self.change: Callable[[bytes], bytes] = bytes  # of the server's answers
-        self.left = 1 << 40  # bytes to the server until it disappears
-        self.pause = 0.0  # seconds before each block
-        self._listening = socket.create_server(("127.0.0.1", 0))
-        self.port = self._listening.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def reset(self) -> None:
-        self.change, self.left, self.pause = bytes, 1 << 40, 0.0
-
-    def close(self) -> None:
-        self._listening.close()
-
-    def _accept(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                client = self._listening.accept()[0]
-                threading.Thread(target=self._serve, args=(client,), daemon=True).start()
-
-    def _serve(self, client: socket.socket) -> None:
-        with client, contextlib.suppress(OSError):
-            if self.left <= 0:
-                return
-            with socket.create_connection((self._host, self._port)) as server:
-                back = threading.Thread(target=self._answers, args=(server, client), daemon=True)
-                back.start()
-                while self.left > 0 and (block := client.recv(1 << 16)):
-                    time.sleep(self.pause)
-                    self.left -= len(block)
-                    server.sendall(block)
-                for side in (server, client) if self.left <= 0 else ():
-                    side.shutdown(socket.SHUT_RDWR)
-                back.join(10)
-
-    def _answers(self, server: socket.socket, client: socket.socket) -> None:
-        with contextlib.suppress(OSError):
-            while block := server.recv(1 << 16):
-                client.sendall(self.change(block))
-            client.shutdown(socket.SHUT_WR)
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +62,7 @@ def shop(new_machine: Callable[[], Machine], tmp_path_factory: pytest.TempPathFa
 def way(shop: App, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Way]:
     """The app's vault is a bucket behind it, with one good copy."""
     with s3.s3(tmp_path_factory.mktemp("far") / "s3") as url:
-        made = Way(url)
+        made = Way(int(url.rpartition(":")[2]))
         bucket = f"s3:http://127.0.0.1:{made.port}/bucket"
         done = shop.machine.pushrod(
             "host", "backups", "set", bucket, "--credentials", "-", stdin=s3.credentials("right")

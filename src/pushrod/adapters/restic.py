@@ -3,6 +3,7 @@
 Its password and the credentials of its server are passed in its environment only. restic 0.14 (Debian 12) or newer.
 """
 
+import contextlib
 import os
 import re
 import shutil
@@ -19,9 +20,11 @@ from pushrod.system.streams import Sink
 
 _QUICK = 60.0  # seconds for a question
 _LONG = 3 * 3600.0  # seconds for an upload or a download
+_NICE = ("nice", "-n", "10")  # apps come first: it compresses and encrypts on all processors
 _HINT = "`pushrod host backups list` shows the vault; check its server, then `pushrod db backup`"
 
 _ABSENT = "there is no repository at the vault's place"
+_UNSURE = "the vault's server refuses this machine's key, or does not answer"
 
 # What restic prints, and what it means; the first match counts. The last lines of its output go with the error.
 _CAUSES: tuple[tuple[str, str, str], ...] = (
@@ -47,9 +50,8 @@ _CAUSES: tuple[tuple[str, str, str], ...] = (
         "free space there, or let the manifest keep fewer backups",
     ),
     (
-        r"connection refused|connection reset|broken pipe|dial tcp|no route to host|[Cc]ould not resolve"
-        r"|no such host|i/o timeout|[Tt]imed out|[Cc]onnection lost|Connection closed|ssh exited"
-        r"|server misbehaving",
+        r"(?i:connection (?:refused|reset|closed|lost|timed out)|broken pipe|dial tcp|no route to host|no such host"
+        r"|could not resolve|i/o timeout|timed out|ssh exited|server misbehaving|network is unreachable)",
         "the vault's server cannot be reached",
         "check the network and the server",
     ),
@@ -75,9 +77,9 @@ _CAUSES: tuple[tuple[str, str, str], ...] = (
         _ABSENT,
         "is its disk mounted, its bucket there? `pushrod host backups set` makes a new one",
     ),
-    (  # restic does not always wait for what ssh prints
+    (
         r"unable to start the sftp session",
-        "the vault's server refuses this machine's key, or does not answer",
+        _UNSURE,
         "`pushrod host backups list` shows the public key: add it to the server's ~/.ssh/authorized_keys",
     ),
 )
@@ -136,6 +138,7 @@ class Repository:
         self, url: str, secret: Mapping[str, str], cache: Path, *, ssh: Sequence[str] = (), where: str = ""
     ) -> None:
         self._where = where or url
+        self._ssh = ssh
         self._options = ["-o", f"sftp.command={' '.join(map(_quoted, ssh))}"] if ssh else []
         self._environment = {
             **{n: os.environ[n] for n in ("PATH", "LANG", "SSL_CERT_FILE", "TMPDIR") if n in os.environ},
@@ -150,7 +153,7 @@ class Repository:
         done = self._run(["cat", "config"], _QUICK)
         if done.status == 0:
             return True
-        failed = cause(done.stderr + done.stdout, self._where)
+        failed = self._cause(done.stderr + done.stdout)
         if failed.what == _ABSENT:
             return False
         raise failed
@@ -168,7 +171,7 @@ class Repository:
         done = self._run(["backup", "--json", "--ignore-ctime", *words, "."], timeout, cwd=directory)
         last = next((line for line in reversed(done.stdout.splitlines()) if '"summary"' in line), "")
         if done.status != 0 or not last:
-            raise cause(done.stderr, self._where)
+            raise self._cause(done.stderr)
         summary = msgspec.json.decode(last, type=_Summary)
         return Sent(summary.snapshot_id, summary.total_bytes_processed, summary.data_added)
 
@@ -183,10 +186,10 @@ class Repository:
 
     def read(self, snapshot: str, path: str, sink: Sink) -> None:
         """Write one file of a snapshot to the sink. Raises StoreError if it does not come back."""
-        argv = [find(), *self._options, "dump", snapshot, path]
+        argv = [*_NICE, find(), *self._options, "dump", snapshot, path]
         done = processes.drain(argv, sink, env=self._environment, timeout=_LONG)
         if done.status != 0:
-            raise cause(done.stderr, self._where)
+            raise self._cause(done.stderr)
 
     def snapshots(self, tag: str = "", host: str = "") -> list[Snapshot]:
         """The snapshots with a tag, of a host if one is given, oldest first. Those with a time in the future (the
@@ -213,14 +216,23 @@ class Repository:
     def _must(self, argv: Sequence[str], timeout: float) -> processes.Completed:
         done = self._run(argv, timeout)
         if done.status != 0:
-            raise cause(done.stderr + done.stdout, self._where)
+            raise self._cause(done.stderr + done.stdout)
         return done
+
+    def _cause(self, output: str) -> StoreError:
+        """The error for restic's output. It does not always wait for what ssh prints, so ssh is asked once more."""
+        failed = cause(output, self._where)
+        if failed.what == _UNSURE and self._ssh:
+            with contextlib.suppress(HostError):
+                done = processes.run(self._ssh, stdin="", timeout=_QUICK)
+                return cause(done.stderr if done.status else output, self._where)
+        return failed
 
     def _run(self, argv: Sequence[str], timeout: float, cwd: Path | None = None) -> processes.Completed:
         program = find()
         try:
             return processes.run(
-                [program, *self._options, *argv],
+                [*_NICE, program, *self._options, *argv],
                 cwd=cwd,
                 env=self._environment,
                 timeout=timeout,

@@ -1,5 +1,7 @@
 """What restic's messages mean. What it does is tested in tests/integration/test_vaults.py."""
 
+from pathlib import Path
+
 import pytest
 
 from pushrod.adapters import restic
@@ -31,6 +33,8 @@ from pushrod.adapters import restic
             "unable to open repository at sftp:a@b:/v: unable to start the sftp session, error: EOF",
             "does not answer",
         ),
+        ("ssh: connect to host far port 22: Connection refused", "cannot be reached"),
+        ("kex_exchange_identification: Connection closed by remote host", "cannot be reached"),
         ("anything else", "restic failed"),
     ],
 )
@@ -43,3 +47,19 @@ def test_causes(output: str, what: str) -> None:
 def test_words_that_restic_splits_again() -> None:
     assert restic._quoted("/var/lib/x y/key") == "'/var/lib/x y/key'"
     assert restic._quoted("StrictHostKeyChecking=yes") == "StrictHostKeyChecking=yes"
+
+
+@pytest.mark.parametrize(
+    ("script", "what"),
+    [
+        ("echo 'ssh: connect to host far port 22: Connection refused' >&2; exit 255", "cannot be reached"),
+        (
+            "echo 'me@far: Permission denied (publickey).' >&2; exit 255",
+            "refuses this machine's key, or is not",
+        ),
+        ("cat", "refuses this machine's key, or does not answer"),
+    ],
+)
+def test_ssh_says_why_a_session_does_not_begin(tmp_path: Path, script: str, what: str) -> None:
+    far = restic.Repository("sftp:me@far:/v", {}, tmp_path, ssh=("sh", "-c", script))
+    assert what in far._cause("unable to open repository: unable to start the sftp session, error: EOF").what
