@@ -246,7 +246,10 @@ class Backups:
     def _check(
         self, backup: Backup, file: File, archives: dict[str, Archive], place: Destination | None = None
     ) -> Archive:
-        """The driver for a file. Raises StoreError if the file has changed or the live release lacks its store."""
+        """The driver for a file. Raises StoreError if the file has changed or the live release lacks its store.
+
+        That a file without a change is complete was checked when it was written.
+        """
         place = place or self._place
         where = place.where(backup.name, file.name)
         try:
@@ -265,8 +268,11 @@ class Backups:
                 hint=f"deploy a commit with it, such as {backup.commit[:7]}, or restore the file by hand",
             )
         archive = archives[file.store]
-        with place.read(backup.name, file.name) as source:
-            archive.check(source)
+        if (
+            archive.suffix == "tar"
+        ):  # it replaces the store's files; a dump or a snapshot is restored beside its store
+            with place.read(backup.name, file.name) as source:
+                archive.check(source)
         return archive
 
     def _verify(
@@ -275,7 +281,7 @@ class Backups:
         place = place or self._place
         with self._step("verify", f"{file.name} of {backup.name}") as step:
             archive = self._check(backup, file, archives, place)
-            with place.read(backup.name, file.name) as source:
+            with _newer(file, archive), place.read(backup.name, file.name) as source:
                 rows = archive.rehearse(source)
             if rows != file.rows and (
                 file.rows or archive.suffix != "rdb"
@@ -297,6 +303,7 @@ class Backups:
     ) -> str:
         with (
             self._step("restore", f"{file.name} of {backup.name}") as step,
+            _newer(file, archives[file.store]),
             (place or self._place).read(backup.name, file.name) as source,
         ):
             kept = archives[file.store].restore(source, file.rows)
@@ -330,6 +337,30 @@ class Backups:
             if store.name not in {a.store for a in archives}:
                 self.progress.note(f"{store.name} ({store.image}) is not backed up: pushrod cannot read it")
         return archives
+
+
+@contextlib.contextmanager
+def _newer(file: File, archive: Archive) -> Iterator[None]:
+    """Where the block fails with a file of a newer major version than the store's, say so."""
+    try:
+        yield
+    except StoreError as e:
+        here = ""
+        with contextlib.suppress(StoreError):
+            here = archive.version()
+        if not here or _major(file.version) <= _major(here):
+            raise
+        raise StoreError(
+            f"{file.name} is from version {file.version}, and the store runs {here}, which cannot read it",
+            where=e.where,
+            hint="upgrade the store first (PostgreSQL: `pushrod db upgrade`); its data is unchanged",
+            log=(*e.log, e.what),
+        ) from e
+
+
+def _major(version: str) -> int:
+    number, _, rest = version.partition(".")
+    return int(number) if rest and number.isdecimal() else 0
 
 
 def all_due(

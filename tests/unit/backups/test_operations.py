@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import io
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -258,3 +259,29 @@ def test_a_store_that_says_too_much_of_itself_is_not_backed_up(
         with pytest.raises(StoreError, match="too much for the backup's record"):
             operations.Backups(app, engine, Steps()).take()
     assert catalogue.listed(app) == []
+
+
+@pytest.mark.parametrize(
+    ("taken", "here", "told"),
+    [("99.1", "18.6", True), ("18.7", "18.6", False), ("17.2", "18.6", False), ("0a1b2c", "0a1b2d", False)],
+)
+def test_a_file_of_a_newer_major_version_that_cannot_be_read_is_named_so(
+    root: Root, app: App, monkeypatch: pytest.MonkeyPatch, taken: str, here: str, told: bool
+) -> None:
+    stores = Stores()
+    make_live(app, backups=Schedule("day"))
+    backups = operations.Backups(app, dataclasses.replace(Memory(root).engine, stores=stores), Steps())
+    monkeypatch.setattr(stores.counter, "version", lambda: taken)
+    backups.take()
+    monkeypatch.setattr(stores.counter, "version", lambda: here)
+    newer = f"counter.txt is from version {taken}, and the store runs {here}, which cannot read it"
+    for command, step in ((backups.verify, "rehearse"), (partial(backups.restore, ""), "restore")):
+        with monkeypatch.context() as patch:
+            patch.setattr(stores.counter, step, _unreadable)
+            with pytest.raises(StoreError) as caught:
+                command()
+        assert caught.value.what == (newer if told else "unsupported version in file header")
+
+
+def _unreadable(*_: object) -> None:
+    raise StoreError("unsupported version in file header")

@@ -7,12 +7,14 @@ compared with the original, row count by row count.
 import contextlib
 import re
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 from pushrod.adapters import dumps
 from pushrod.adapters.dumps import Command, Rows
 from pushrod.adapters.postgres.server import FORM, Database, refusal
 from pushrod.core.errors import StoreError
 from pushrod.system import processes
+from pushrod.system.signals import signals_held
 from pushrod.system.streams import Sink, Source
 
 _LONG = 6 * 3600.0  # seconds for a dump, a restore, or one counting statement
@@ -53,15 +55,18 @@ class Copy(dumps.Copy):
     def restore(self, dump: Source, rows: Rows) -> str:
         """Replace the database by a dump; returns the name of the previous database, which is kept.
 
-        The dump is restored beside the database, its rows are counted, roles and rights are ensured, then the names
-        are swapped: sessions are ended and reconnect. Until then the database is unchanged; what an earlier restore
-        kept is dropped first.
+        The dump is restored beside the database, its rows are counted while statistics are made, roles and rights are
+        ensured, then the names are swapped: sessions are ended and reconnect. Until then the database is unchanged;
+        what an earlier restore kept is dropped first.
         """
         made, kept = self._beside("restoring"), self._beside("before_restore")
         self._load(dump, made)
-        self._prove(made, rows)
+        with ThreadPoolExecutor(1) as pool:
+            with signals_held():
+                analysed = pool.submit(self._ask, "analyze", made)
+            self._prove(made, rows)
+            analysed.result()
         self._ensure(made)
-        self._ask("analyze", made)
         self._drop(kept)
         self._swap(made, kept)
         return kept

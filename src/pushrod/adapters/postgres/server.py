@@ -174,6 +174,12 @@ def _message(output: str) -> str:
 def _hint(output: str) -> str:
     if "password authentication failed" in output:
         return "the store was created with another password: restore the app's secrets from a backup"
+    if re.search(r"input file (?:is too short|appears to be|does not)|not a valid archive", output):
+        return "give a dump by `pushrod db export`, or by pg_dump --format=custom; nothing has changed"
+    if "unsupported version" in output:
+        return (
+            "a newer pg_dump wrote it: upgrade the store first (`pushrod db upgrade`), or dump with its own"
+        )
     if "statement timeout" in output:
         return "another session may hold a lock: see pg_stat_activity"
     if re.search(r"container \S+ is not running|No such container", output):
