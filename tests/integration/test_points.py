@@ -19,6 +19,7 @@ pytestmark = [
     pytest.mark.skipif(shutil.which("restic") is None, reason="needs restic: apt-get install restic"),
 ]
 
+AHEAD = "2199-01-01T00:00:00.000+00:00"
 FILES = {"app.py": apps.APP, "compose.yaml": apps.manifest_with_stores()}
 
 
@@ -208,6 +209,42 @@ def test_a_log_that_the_server_gave_up_is_a_gap_and_a_new_base_backup_follows_it
     assert (done.status, "has a gap" in done.err) == (6, True), done.err
     shop.must("db", "restore", "--to", before, "--into", "before_gap")
     shop.must("db", "restore", "--to", "latest", "--into", "after_gap")
+
+
+@pytest.mark.long
+def test_a_clock_that_was_set_back_delays_no_backup_and_no_time_is_taken_for_another(shop: App) -> None:
+    """The records are as if it had been far ahead during the last backup, its copy and the last run."""
+    shop.must("db", "backup")
+    newest, ahead = shop.json("db", "backups")[0]["name"], "2199-01-01T00-00-00Z"
+    place = (shop.directory / "backups" / newest).rename(shop.directory / "backups" / ahead)
+    record = {**json.loads((place / "backup.json").read_text()), "name": ahead, "at": AHEAD}
+    (place / "backup.json").write_text(json.dumps(record))
+    ledger = shop.directory / "vault" / "ledger.json"
+    known = json.loads(ledger.read_text())
+    known["copies"] = [{**known["copies"][0], "at": AHEAD, "read": AHEAD, "proved": AHEAD, "backup": ahead}]
+    ledger.write_text(json.dumps(known))
+    state = log(shop).parent / "state.json"
+    state.write_text(json.dumps({**json.loads(state.read_text()), "at": AHEAD}))
+
+    (status,) = shop.json("status")
+    assert "the last proven backup is from 2199-01-01 00:00 UTC" in " ".join(status["warnings"])
+    assert "last proven backup: 2199-01-01 00:00 UTC, which is yet to come" in shop.must("status")
+    shop.must(
+        "db", "restore", "--to", now(), "--into", "before_turn"
+    )  # the log is copied now, by the clock as it is
+    time.sleep(0.01)
+    done = shop.pushrod("db", "restore", "--to", now(), "--into", "after_turn")
+    complaint = apps.complaint(done)
+    assert (done.status, "clock was set back from 2199-01-01" in complaint.what) == (6, True), complaint
+    assert "its databases were restored from there" in shop.must(
+        "db", "backup", "--all"
+    )  # as the timer runs it
+    listed = shop.json("db", "backups")
+    assert listed[0]["name"] < listed[-1]["name"] == ahead and listed[0]["copy"]["proved"]
+    assert shop.json("status")[0]["warnings"] == []
+    shop.must("db", "archive")
+    shop.must("db", "restore", "--to", now(), "--into", "after_turn")
+    assert shop.must("db", "backup", "--all") == ""  # nothing is due
 
 
 def superuser(shop: App, statement: str) -> None:

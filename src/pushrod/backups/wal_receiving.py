@@ -31,9 +31,7 @@ _BASES = 2  # base backups kept: the older one serves the times before the newer
 _HELD = 1 << 30  # bytes of log that a server keeps for us at most, or a quarter of the free space
 _MOST = 256 << 30  # bytes of log in one run
 _PATIENCE = 600.0  # seconds to wait for another run
-_SET_BACK = (
-    60.0  # seconds between two readings of a server's clock, the later one first, that set times apart
-)
+_SET_BACK = 60.0  # seconds by which a server's clock has gone back since the last run
 
 
 def receive(app: App, engine: Engine, release: Release) -> None:
