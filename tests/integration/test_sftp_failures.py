@@ -23,7 +23,8 @@ pytestmark = [
     pytest.mark.skipif(not sftp.THERE, reason=sftp.MISSING),
 ]
 
-FILES = {"app.py": apps.APP, "compose.yaml": apps.manifest_with_stores()}
+KEPT = "x-pushrod: {backups: {every: day, keep: 50}}\n"
+FILES = {"app.py": apps.APP, "compose.yaml": KEPT + apps.manifest_with_stores()}
 ROWS = "/sql?q=select+count(*),sum(id)+from+goods"
 _CHANGE = "/sql?q=update+goods+set+word=md5(word)"
 
@@ -155,7 +156,7 @@ def test_another_password(shop: App) -> None:
         record.write_text(whole)
 
 
-def test_a_server_without_room(shop: App, far: Path) -> None:
+def test_a_server_without_room(shop: App, server: Sshd, far: Path) -> None:
     """It has room for a vault, and not for the copy."""
     kept = far.with_name("kept")
     far.rename(kept)
@@ -168,12 +169,16 @@ def test_a_server_without_room(shop: App, far: Path) -> None:
         shutil.copytree(kept, far, dirs_exist_ok=True)
         left = shutil.disk_usage(far).free
         (far / "filler").write_bytes(bytes(left - 100_000))
+        server.stop()  # it sees what was mounted when it started
+        server.start()
         assert shop.get(_CHANGE).status == 200
         assert "room" in refused(shop).what
     finally:
+        server.stop()
         subprocess.run(["umount", "--lazy", far], check=True)
         far.rmdir()
         kept.rename(far)
+        server.start()
 
 
 def vault(shop: App) -> dict[str, str]:

@@ -60,13 +60,18 @@ class Copy(dumps.Copy):
         what an earlier restore kept is dropped first.
         """
         made, kept = self._beside("restoring"), self._beside("before_restore")
-        self._load(dump, made)
-        with ThreadPoolExecutor(1) as pool:
-            with signals_held():
-                analysed = pool.submit(self._ask, "analyze", made)
-            self._prove(made, rows)
-            analysed.result()
-        self._ensure(made)
+        try:
+            self._load(dump, made)
+            with ThreadPoolExecutor(1) as pool:
+                with signals_held():
+                    analysed = pool.submit(self._ask, "analyze", made)
+                self._prove(made, rows)
+                analysed.result()
+            self._ensure(made)
+        except BaseException:
+            with contextlib.suppress(StoreError):
+                self._drop(made)
+            raise
         self._drop(kept)
         self._swap(made, kept)
         return kept
