@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import psutil
+
 from pushrod.adapters import postgres
 from pushrod.adapters.dumps import Command
 from pushrod.adapters.postgres import upgrade
@@ -64,8 +66,15 @@ class _Alone(NamedTuple):
 
     def stop(self) -> None:
         """End it in order."""
-        if (self.data / "postmaster.pid").exists():
+        if self._runs():
             self._control("stop", "--wait", f"--timeout={_START:g}", "--mode=fast")
+
+    def _runs(self) -> bool:
+        """Whether the process of `postmaster.pid` is its server: after a power cut it may be any other."""
+        with contextlib.suppress(OSError, ValueError, psutil.Error):
+            first, _, _ = (self.data / "postmaster.pid").read_text().partition("\n")
+            return Path(psutil.Process(int(first)).cwd()) == self.data.resolve()
+        return False
 
     @property
     def _log(self) -> Path:
