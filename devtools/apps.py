@@ -531,11 +531,11 @@ class App:
         assert {p.stem for p in (self.directory / "secrets" / "releases").iterdir()} == kept
         assert self.state_status() == ""
 
-    def refuses(self, code: int, *words: str, push: bool = True) -> Complaint:
+    def refuses(self, code: int, *words: str, push: bool = True, then: bool = True) -> Complaint:
         """Assert that `git push` and `pushrod deploy` refuse the commit in the work tree, and that nothing changes.
 
-        `code` is the exit status of `deploy`, `words` must be in its message. Afterwards the app must accept a good
-        push.
+        `code` is the exit status of `deploy`, `words` must be in its message. With `then`, the app must accept a good
+        push afterwards.
         """
         before, release = self.footprint(), self.live
         rejection = None
@@ -551,7 +551,8 @@ class App:
         assert all(word in message for word in words), message
         assert rejection is None or all(word in rejection for word in words), rejection
         self.untouched(before, release)
-        self.push_change()
+        if then:
+            self.push_change()
         return message
 
     def untouched(self, before: dict[str, object], release: int) -> None:

@@ -277,10 +277,14 @@ GATE = (
 )
 
 
+# Most are refused before anything has begun, so that one good push after several of them is enough.
+THEN_A_GOOD_PUSH = (*BUILDS, *STARTS, MANIFESTS[-1], SECRETS[-1], GATE[-3], GATE[-1])
+
+
 @pytest.mark.parametrize("case", [*MANIFESTS, *BUILDS, *STARTS, *SECRETS, *GATE], ids=lambda c: c.name)
 def test_a_commit_that_cannot_be_deployed_is_refused(shop: App, case: Case) -> None:
     shop.tree.commit(case.files, case.name)
-    error = shop.refuses(case.code, *case.words)
+    error = shop.refuses(case.code, *case.words, then=case in THEN_A_GOOD_PUSH)
     assert "swordfish" not in str(error)
 
 
