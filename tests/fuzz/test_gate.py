@@ -36,6 +36,7 @@ ANSWERED = (("docker", "ps"), ("docker", "container"))
 DOCKER = """\
 #!/bin/sh
 case "$*" in
+"ps "*'Label "pushrod.release"'*) echo 1 ;;
 "ps "*=attacker*) echo attacker ;;
 "ps "*) echo victim ;;
 *" inspect "*) sed "s/APP/${3:-victim}/g" "$0.json" ;;
