@@ -175,7 +175,7 @@ def _without_names(_: tuple[str, ...]) -> str:
     return _tried(entering_from(_PROGRAMS, room))
 
 
-_SAID = "namespace: names and paths are those of the machine: "  # what a program without a room says first
+_PREFIX = "namespace: names and paths are those of the machine: "  # what a program without a room says first
 
 
 @functools.cache
@@ -191,7 +191,7 @@ def _tried(argv: list[str]) -> str:
     """Why a program fails; empty if it does not."""
     done = processes.run(argv, cwd=Path("/"), env=SYSTEM, timeout=_PROBE)
     last = (done.stderr.strip().splitlines() or ["the kernel refuses it"])[-1]
-    return last.removeprefix(_SAID) if done.status else ""
+    return last.removeprefix(_PREFIX) if done.status else ""
 
 
 def absolute(program: str) -> str:
