@@ -138,10 +138,10 @@ def verify_command(when: str, app_name: str | None, root: str | None) -> None:
 def restore_command(
     when: str, to: str, into: str, from_vault: bool, yes: bool, app_name: str | None, root: str | None
 ) -> None:
-    """Replace the app's databases with those of the backup WHEN, or with what they were at a time.
+    """Replace the app's databases with a backup (WHEN), or with their state at a time (--to).
 
-    The current data is kept: backed up first, or with --to, as a database beside. Instances lose their connections
-    and reconnect.
+    The current data is kept: as a backup, or with --to as a second database. Instances lose their
+    connections and reconnect.
     """
     app = find_app(root, app_name)
     if bool(when) == bool(to) or (into and not to) or (to and from_vault):

@@ -27,7 +27,11 @@ _BESIDE = 8.0  # seconds that instances and servers take to end and to start, be
     "--image", default="", help="Docker: the image of that version, if pushrod cannot derive its name."
 )
 @click.option("--programs", help="Embedded engine: the directory with the old version's programs.")
-@click.option("--rehearse", is_flag=True, help="Only try it with a copy, and tell time and disk.")
+@click.option(
+    "--rehearse",
+    is_flag=True,
+    help="Only try it with a copy, and print the time and disk space that it takes.",
+)
 @click.option("--remove-old", is_flag=True, help="Remove the old clusters that upgrades have kept.")
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @with_store
@@ -45,8 +49,8 @@ def upgrade_command(
 ) -> None:
     """Upgrade the app's PostgreSQL to another major version.
 
-    It is rehearsed with a copy first. During the upgrade itself the edge answers 503. Unless the app is healthy on
-    the new version, it returns to the old one; the old data is kept.
+    It is rehearsed with a copy first. During the upgrade itself the edge answers 503. If the app is not
+    healthy on the new version, it returns to the old one. The old data is kept.
     """
     from pushrod.releases.upgrading import Upgrading
 

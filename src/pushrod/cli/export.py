@@ -72,7 +72,7 @@ def _with_options(command: F) -> F:
             help="SERVICE=REFERENCE: the image of a service.",
         ),
         click.option(
-            "--registry", default="", help="Where the images are that are built: registry.example.com/team."
+            "--registry", default="", help="The registry of built images: registry.example.com/team."
         ),
         click.option("--commit", default="", help="Export this commit instead of the live release."),
     ):
@@ -92,7 +92,7 @@ def kubernetes_command(
 ) -> None:
     """Write a Kustomize base into DIRECTORY, by default ./kubernetes.
 
-    docs/cluster.md says how to apply it.
+    docs/cluster.md explains how to apply it.
     """
     version = _version(cluster_version)
     if namespace and not objects.is_label(namespace):

@@ -17,7 +17,7 @@ from pushrod.observe.alarms import Alarm
 
 @click.group("alarm")
 def alarm_group() -> None:
-    """Manage where alarms go when something is wrong."""
+    """Manage alarms: their recipient, and what is wrong now."""
 
 
 @alarm_group.command("set")
@@ -36,7 +36,7 @@ def set_command(target: str, root: str | None) -> None:
 @alarm_group.command("unset")
 @with_root
 def unset_command(root: str | None) -> None:
-    """Send alarms to nobody."""
+    """Send no more alarms."""
     Alarm(find_root(root)).set("")
     echo("alarms go to nobody; `pushrod doctor` still finds what is wrong")
 

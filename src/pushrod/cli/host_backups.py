@@ -36,7 +36,7 @@ def backups_group() -> None:
 def set_command(place: str, name: str, credentials: TextIO | None, root: str | None) -> None:
     """Copy backups to PLACE: a directory, sftp:user@host:/path or s3:https://host/bucket.
 
-    What is there is encrypted with a password that is shown once.
+    The copies are encrypted with a password that is shown once.
     """
     where = find_root(root)
     where.create()
@@ -71,7 +71,7 @@ def _read(credentials: TextIO) -> dict[str, str]:
     required=True,
     help="A file with RESTIC_PASSWORD and the server's credentials; - for standard input.",
 )
-@click.option("--host", default="", help="The host whose copies they are, if the vault has several.")
+@click.option("--host", default="", help="The host whose copies to use, if the vault has several.")
 @click.option("--app", "apps", multiple=True, help="Only this app; repeatable.")
 @click.argument("server", required=False)
 @with_root
@@ -80,8 +80,8 @@ def restore_command(
 ) -> None:
     """Rebuild a host from a vault: its apps with their data, secrets and certificates.
 
-    SERVER is user@server, an empty one, which becomes a host first; by default this machine, which is one. The vault
-    then becomes that host's own.
+    SERVER is an empty server (user@server), which first becomes a host; by default this machine, which must
+    be a host. The vault then belongs to that host.
     """
     # On a host, root continues as the account of the root: that process must find the credentials unread.
     where = None if server else find_root(root)
@@ -137,7 +137,7 @@ def list_command(root: str | None, as_json: bool) -> None:
 @click.argument("name", default=USUAL_VAULT)
 @with_root
 def unset_command(name: str, root: str | None) -> None:
-    """Stop copying to a vault. What is in it stays."""
+    """Stop copying to a vault; its contents stay."""
     where = find_root(root)
     vault = Vaults(where).find(name)
     if vault is None:

@@ -125,10 +125,10 @@ def test_command(name: str, root: str | None) -> None:
 
 
 @notify_group.command("check")
-@click.option("--retry", is_flag=True, help="Try again for some minutes what cannot be delivered.")
+@click.option("--retry", is_flag=True, help="Retry undelivered notices for some minutes.")
 @with_root
 def check_command(retry: bool, root: str | None) -> None:
-    """Add notices of deployments that have ended, and deliver what waits, like the unit."""
+    """Add notices of ended deployments, and deliver all that wait, like the unit."""
     where = find_root(root)
     collect(where)
     failed = Outbox(where).deliver()

@@ -55,7 +55,7 @@ def web_group() -> None:
 @_with_port(web.USUAL)
 @with_root
 def web_on(port: int, root: str | None) -> None:
-    """Have systemd start the page when somebody asks for it; it ends itself after 10 minutes without a request."""
+    """Let systemd start the page at the first request; it ends after 10 minutes without one."""
     where = as_root(root, f"web on --port {port}")
     web.turn_on(where, port)
     echo(f"the page is at 127.0.0.1:{port}; from your machine: pushrod web --on root@SERVER")
@@ -81,7 +81,7 @@ def monitor_group() -> None:
     type=click.IntRange(1, 3650),
     default=monitor.USUAL.days,
     show_default=True,
-    help="Kept samples.",
+    help="Days for which samples are kept.",
 )
 @click.option(
     "--disk",

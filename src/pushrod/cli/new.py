@@ -17,7 +17,7 @@ from pushrod.state.apps import check_name
     type=click.Choice([*scaffold.STACKS]),
     default="python",
     show_default=True,
-    help="What the backend is written with: FastAPI, or Spring Boot 3.",
+    help="The backend's framework: FastAPI, or Spring Boot 3.",
 )
 def new_command(name: str, directory: Path | None, stack: str) -> None:
     """Create a repository to start from, with its first commit.

@@ -66,7 +66,7 @@ def restore_command(
 ) -> None:
     """Replace the data of the app's Redis with that of the backup WHEN, by default the newest.
 
-    The current data is backed up first, and stays until the restored one has proved itself. Clients keep their
+    The current data is backed up first, and stays until the restored data has been checked. Clients keep their
     connections; for a moment their writes are refused.
     """
     app = find_app(root, app_name)

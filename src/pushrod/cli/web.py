@@ -40,7 +40,7 @@ class _Web(click.Group):
 
 @click.group("web", cls=_Web, short_help="Show the apps as a page in the browser.")
 def web_command() -> None:
-    """Show the apps as a page in the browser; without a further word, `open`."""
+    """Show the apps as a page in the browser; `pushrod web` alone means `open`."""
 
 
 for _part in (web_host.serve_command, web_host.door_command, web_host.link_command):
@@ -113,17 +113,18 @@ def door(root: Root) -> list[str]:
 
 @web_command.command("invite")
 @click.argument("name")
-@click.option("--app", "apps", multiple=True, help="An app that they see; repeatable. By default all.")
+@click.option("--app", "apps", multiple=True, help="An app that NAME may see; repeatable. By default all.")
 @click.option(
     "--role",
     type=click.Choice(roles.ROLES),
     default="viewer",
     show_default=True,
-    help="What they may do: look; deploy; or everything.",
+    help="What NAME may do: look, deploy, or everything.",
 )
 @with_root
 def invite_command(name: str, apps: tuple[str, ...], role: roles.Role, root: str | None) -> None:
-    """Let NAME open the page, and print a one-time link; again: another role, other apps, another link."""
+    """Let NAME open the page, and print a one-time link. A second call changes role and apps, and prints a
+    new link."""
     where = find_root(root)
     for app in apps:
         where.app(app)
