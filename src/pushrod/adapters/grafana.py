@@ -1,6 +1,6 @@
 """A dashboard for Grafana of pushrod's metrics: the machine, and one app. Pure.
 
-The format is that of dashboards with `schemaVersion` 39 (Grafana 10 and later), which Grafana imports by itself or
+The format is that of dashboards with `schemaVersion` 39 (Grafana 10 and later), which Grafana imports itself, or
 from a provisioned directory. Only fields without a sensible default of Grafana's own are written.
 """
 

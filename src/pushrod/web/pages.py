@@ -80,7 +80,7 @@ def _for(site: Site, page: Page) -> Any:
 
 
 def _error(_request: Request, error: Exception) -> Response:
-    """A PushrodError as a page: what, and what to do. Where it was is for the machine's owner, not for the page."""
+    """A PushrodError as a page: what, and what to do. Its place is shown to the machine's owner only."""
     assert isinstance(error, PushrodError)  # noqa: S101  it is registered for these alone
     if isinstance(error, UnknownNameError):
         return message(404, "Not here", error.what, error.hint)

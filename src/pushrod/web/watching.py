@@ -72,7 +72,7 @@ async def log_events(site: Site, request: Request) -> Response:
 def _stream(site: Site, request: Request, events: Callable[[], AsyncIterator[str]]) -> Response:
     who, session = member(request), visit(request).session
     if site.streams.full(who.name):
-        return message(429, "Too many", "You have too many pages open that go on by themselves.")
+        return message(429, "Too many", "You have too many live pages open; close one.")
 
     async def sent() -> AsyncIterator[str]:
         with site.streams.one(who.name):

@@ -40,7 +40,7 @@ def contents(directory: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.slow
-def test_a_healthy_machine_has_no_findings(app: App) -> None:
+def test_a_healthy_machine_has_no_diagnostics_to_fix(app: App) -> None:
     result = {f.what: f for f in diagnostics.examine(app.root)}
     assert {"python", "git", "disk", "nginx", "postgres", "redis", "compose", "uv", "account"} <= set(result)
     for name in ("python", "git", "nginx", "postgres", "redis", "compose", "uv"):

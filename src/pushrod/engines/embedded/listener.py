@@ -48,7 +48,7 @@ def become(
 
     `port` is the main port that the program is written for; its socket gets the port `given` instead, which may be
     the same. The child gets `death_signal` if the parent of this process ends. Signals that stop a process group
-    reach the child by themselves, so they are ignored here. If the kernel refuses the filter, the program runs
+    reach the child too, so they are ignored here. If the kernel refuses the filter, the program runs
     without.
     """
     ours, childs = socket.socketpair()
