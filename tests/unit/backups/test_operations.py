@@ -262,11 +262,11 @@ def test_a_store_that_says_too_much_of_itself_is_not_backed_up(
 
 
 @pytest.mark.parametrize(
-    ("taken", "here", "told"),
+    ("taken", "here", "is_newer"),
     [("99.1", "18.6", True), ("18.7", "18.6", False), ("17.2", "18.6", False), ("0a1b2c", "0a1b2d", False)],
 )
 def test_a_file_of_a_newer_major_version_that_cannot_be_read_is_named_so(
-    root: Root, app: App, monkeypatch: pytest.MonkeyPatch, taken: str, here: str, told: bool
+    root: Root, app: App, monkeypatch: pytest.MonkeyPatch, taken: str, here: str, is_newer: bool
 ) -> None:
     stores = Stores()
     make_live(app, backups=Schedule("day"))
@@ -280,7 +280,7 @@ def test_a_file_of_a_newer_major_version_that_cannot_be_read_is_named_so(
             patch.setattr(stores.counter, step, _unreadable)
             with pytest.raises(StoreError) as caught:
                 command()
-        assert caught.value.what == (newer if told else "unsupported version in file header")
+        assert caught.value.what == (newer if is_newer else "unsupported version in file header")
 
 
 def _unreadable(*_: object) -> None:
