@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from pushrod.adapters.expansion import Budget, defaulted, expand
+from pushrod.adapters.expansion import Budget, check, defaulted
 from pushrod.core.errors import ManifestError
 from pushrod.core.patterns import lazy
 from pushrod.core.values import Value
@@ -38,10 +38,10 @@ class Recipe(Value, frozen=True):
     """One stage, with everything it inherits. `base` is its base image, `port` the first port it exposes (0: none),
     `user` the account it starts as (empty: that of the base image), `data` the directories that it keeps (VOLUME).
 
-    `requirements` are the requirement files that its RUN lines install from, by their paths in the build
-    context if COPY shows them, else as written there, and `runs` those
-    lines; the last ones, as many as `borrowed`, are those of stages that it copies from. `made` are the copies of
-    what another stage may make of the context, by the paths that it would have there.
+    `requirements` are the requirement files that its RUN lines install from, by their paths in the build context if
+    COPY shows them, else as written there, and `runs` those lines; the last ones, as many as `borrowed`, are those of
+    stages that it copies from. `made` are the copies of what another stage may make of the context, by the paths that
+    it would have there.
     """
 
     base: str = ""
@@ -123,13 +123,15 @@ def images(text: str, *, arguments: Mapping[str, str] | None = None) -> list[Nam
             inside = True
             words = [w for w in words if w[:2] != "--"]
             named += (
-                [Named(expand(words[0], variables), line)] if words and words[0].lower() not in stages else []
+                [Named(budget.expand(words[0], variables), line)]
+                if words and words[0].lower() not in stages
+                else []
             )
             stages |= {str(count), *(w.lower() for w in words[2:3])}
             count += 1
         elif name in ("COPY", "RUN"):
             flags = takewhile(lambda word: word.startswith("--"), words)
-            sources = [m[1] for m in (_FROM_FLAG.search(expand(f, variables)) for f in flags) if m]
+            sources = [m[1] for m in (_FROM_FLAG.search(budget.expand(f, variables)) for f in flags) if m]
             named += [Named(source, line) for source in sources if source.lower() not in stages]
     return [n for n in named if n.reference and "$" not in n.reference and n.reference.lower() not in stages]
 
@@ -162,14 +164,17 @@ class _Instruction(NamedTuple):
 
 
 def _instructions(text: str) -> list[_Instruction]:
+    check(text, 0)
     from dockerfile_parse import DockerfileParser  # not needed by commands that only inspect a host
 
     parser = DockerfileParser(fileobj=io.BytesIO(_without_heredocs(text).encode()))
-    return [
+    found = [
         _Instruction(parsed["startline"] + 1, parsed["instruction"], parsed["value"])
         for parsed in parser.structure
         if parsed["instruction"] != "COMMENT"
     ]
+    check(text, len(found))
+    return found
 
 
 @lru_cache(maxsize=8)
@@ -196,14 +201,11 @@ def copies(text: str) -> list[tuple[str, str]]:
         into = target.endswith(("/", "/.")) or len(sources) > 1 or target == "."
         for source in sources:
             inner = posixpath.join(target, posixpath.basename(source.rstrip("/"))) if into else target
-            lines.append(
-                (posixpath.normpath(source.lstrip("/")), posixpath.normpath(posixpath.join(place, inner)))
-            )
-            if into:  # of a directory its contents are copied
+            for path in (inner, target) if into else (inner,):  # of a directory its contents are copied
                 lines.append(
                     (
                         posixpath.normpath(source.lstrip("/")),
-                        posixpath.normpath(posixpath.join(place, target)),
+                        posixpath.normpath(posixpath.join(place, path)),
                     )
                 )
     return lines
@@ -229,11 +231,13 @@ def _stages(instructions: Iterable[_Instruction], arguments: dict[str, str], whe
     stages: dict[str, Recipe] = {}
     defaults: dict[str, str] = {}  # ARG lines before the first FROM: only FROM lines and bare ARGs see them
     stage: _Stage | None = None
-    count, budget = 0, Budget()
+    count, budget, shells = 0, Budget(), Budget()
     for instruction in instructions:
         try:
             if instruction.name == "FROM":
-                words = [w for w in expand(instruction.value, defaults | arguments).split() if w[:2] != "--"]
+                words = [
+                    w for w in budget.expand(instruction.value, defaults | arguments).split() if w[:2] != "--"
+                ]
                 start = stages.get(words[0].lower()) or Recipe(base=words[0])
                 stage = _Stage(
                     start,
@@ -242,6 +246,7 @@ def _stages(instructions: Iterable[_Instruction], arguments: dict[str, str], whe
                     arguments,
                     stages,
                     budget,
+                    shells,
                 )
                 count += 1
             elif stage is not None:
@@ -274,6 +279,7 @@ class _Stage:
         arguments: Mapping[str, str],
         others: Mapping[str, Recipe],
         budget: Budget,
+        shells: Budget,
     ) -> None:
         self.recipe = start
         self.names = names
@@ -282,7 +288,7 @@ class _Stage:
         self._others = others
         self._values: dict[str, str] = {}
         self._has_command = False
-        self._budget = budget
+        self._budget, self._shells = budget, shells
 
     def apply(self, instruction: _Instruction) -> None:
         method = getattr(self, f"_{instruction.name.lower()}", None)
@@ -312,20 +318,20 @@ class _Stage:
         self._budget.expand(value, self._variables())
 
     def _workdir(self, value: str) -> None:
-        path = expand(value.strip().strip("\"'"), self._variables())
+        path = self._budget.expand(value.strip().strip("\"'"), self._variables())
         self.recipe = replace(self.recipe, workdir=self._inside(path).rstrip("/") or "/")
 
     def _expose(self, value: str) -> None:
-        for word in expand(value, self._variables()).split():
+        for word in self._budget.expand(value, self._variables()).split():
             port, _, protocol = word.partition("/")
             if not self.recipe.port and protocol in ("", "tcp") and re.fullmatch(r"[0-9]{1,5}", port):
                 self.recipe = replace(self.recipe, port=int(port))
 
     def _user(self, value: str) -> None:
-        self.recipe = replace(self.recipe, user=expand(value.strip(), self._variables()))
+        self.recipe = replace(self.recipe, user=self._budget.expand(value.strip(), self._variables()))
 
     def _volume(self, value: str) -> None:
-        paths = _json_words(value) or expand(value, self._variables()).split()
+        paths = _json_words(value) or self._budget.expand(value, self._variables()).split()
         self.recipe = replace(self.recipe, data=tuple(dict.fromkeys((*self.recipe.data, *paths))))
 
     def _shell(self, value: str) -> None:
@@ -341,17 +347,20 @@ class _Stage:
         self.recipe = replace(self.recipe, entrypoint=self._argv(value), command=command)
 
     def _copy(self, value: str) -> None:
-        words = list(_json_words(value) or shlex.split(expand(value, self._variables())))
+        words = list(_json_words(value) or shlex.split(self._budget.expand(value, self._variables())))
         flags = [w for w in words if w.startswith("--")]
         paths = [w for w in words if not w.startswith("--")]
         sources = [f.removeprefix("--from=").lower() for f in flags if f.startswith("--from=")]
         for other in (self._others[name] for name in sources if name in self._others):
-            requirements = (*self.recipe.requirements, *other.requirements)
+            # each once, or their number would double with each stage that copies twice from the one before
+            requirements = dict.fromkeys((*self.recipe.requirements, *other.requirements))
+            known = {*self.recipe.runs}
+            runs = tuple(run for run in dict.fromkeys(other.runs) if run not in known)
             self.recipe = replace(
                 self.recipe,
-                requirements=requirements,
-                runs=(*self.recipe.runs, *other.runs),
-                borrowed=self.recipe.borrowed + len(other.runs),
+                requirements=tuple(requirements),
+                runs=(*self.recipe.runs, *runs),
+                borrowed=self.recipe.borrowed + len(runs),
             )
         if len(paths) < 2:
             return
@@ -380,7 +389,7 @@ class _Stage:
         own = self.recipe.runs[: len(self.recipe.runs) - self.recipe.borrowed]
         text = value
         with contextlib.suppress(ManifestError):  # the shell expands it, which may
-            text = expand(value, self._variables())
+            text = self._shells.expand(value, self._variables())
         requirements = tuple(self._source(name) for name in _REQUIREMENTS.findall(text))
         self.recipe = replace(
             self.recipe,
@@ -433,7 +442,7 @@ def _json_words(value: str) -> tuple[str, ...] | None:
     """The words of an instruction in JSON form; None if it is in shell form."""
     try:
         words = json.loads(value)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     if not isinstance(words, list) or not all(isinstance(w, str) for w in words):
         return None

@@ -8,30 +8,47 @@ from pushrod.core.errors import ManifestError
 from pushrod.core.patterns import lazy
 
 LONGEST = 256 << 10
-"""Characters of a line with its variables, and of all that a file sets: as an image's description may have."""
+"""Characters of a line with its variables, and of all lines but RUN: as an image's description may have."""
 
 # ${NAME}, ${NAME:-value}, ${NAME:+value}, $NAME: the forms that Dockerfiles allow.
 _VARIABLE = lazy(r"\\\$|\$(?:\{(\w+)(?::?([-+])([^{}]*))?\}|([A-Za-z_]\w*))")
 
 
+LARGEST = 1 << 20
+"""Characters of a Dockerfile."""
+
+MOST = 1000
+"""Its instructions; an image has at most 127 layers."""
+
+_KIB = f"{LONGEST >> 10} KiB"
+
+
 class Budget:
-    """What a Dockerfile may set in all."""
+    """What the lines of a Dockerfile may have in all, with their variables."""
 
     def __init__(self) -> None:
         self._left = LONGEST
 
     def expand(self, text: str, variables: Mapping[str, str]) -> str:
-        """The value that a line sets. Raises ManifestError as `expand`, and if all together are too long."""
+        """The words of a line. Raises ManifestError as `expand`, and if all together are too long."""
         expanded = expand(text, variables)
         self._left -= len(expanded)
         if self._left < 0:
-            raise _too_long("its ARG, ENV and LABEL have")
+            raise _too_long(f"its lines have more than {_KIB} with their variables")
         return expanded
+
+
+def check(text: str, instructions: int) -> None:
+    """Raise ManifestError for a Dockerfile that is longer than any that a builder makes an image of."""
+    if len(text) > LARGEST:
+        raise _too_long(f"it has more than {LARGEST >> 20} MiB")
+    if instructions > MOST:
+        raise _too_long(f"it has more than {MOST} instructions")
 
 
 def _too_long(what: str) -> ManifestError:
     return ManifestError(
-        f"{what} more than {LONGEST >> 10} KiB with their variables",
+        what,
         where="Dockerfile",
         hint="put the text into a file of the repository, and COPY it",
     )
@@ -41,7 +58,7 @@ def expand(text: str, variables: Mapping[str, str]) -> str:
     """A text with the values of its variables. Raises ManifestError if that is too long, before it is made."""
     size = len(text) + sum(len(variables.get(m[1] or m[4] or "", "")) for m in _VARIABLE.finditer(text))
     if size > LONGEST:
-        raise _too_long("the words of a line have")
+        raise _too_long(f"the words of a line have more than {_KIB} with their variables")
 
     def value(match: re.Match[str]) -> str:
         if match[0] == "\\$":
