@@ -1,17 +1,22 @@
-"""What backups cost, measured in one run: a restore beside a plain pg_restore of the same dump, and what a second
-copy sends to the vault after 1 % of the rows has changed. Prints figures; asserts nothing.
+"""What backups cost, measured in one run: a restore beside a plain pg_restore of the same dump, what a second copy
+sends to the vault after 1 % of the rows has changed, and how long an app with 200 writes a second takes to answer
+while it is backed up. Prints figures; asserts only that no acknowledged write is missing.
 
-python -m bench.backups [--megabytes N]
+python -m bench.backups [--megabytes N] [--seconds N]
 """
 
 import argparse
 import os
+import re
 import subprocess
 import time
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 from devtools import apps
 from devtools.apps import App, a_machine
+from devtools.load import Load, Report
 from pushrod.adapters import postgres
 from pushrod.adapters.binaries import Parts
 from pushrod.engines.embedded.ports import store_records
@@ -25,6 +30,8 @@ create table goods as select n as id, repeat(md5(n::text || 'a'), 2) || md5(n::t
 from generate_series(1, :rows) n;
 alter table goods add primary key (id);
 """
+_RATE = 200.0
+_APP = Path(__file__).with_name("writes.py")
 _CHANGED = "update goods set word = md5(word) || word where id > :rows / 100 * 99;"
 
 
@@ -34,9 +41,11 @@ def main() -> None:
     parser.add_argument(
         "--megabytes", type=int, default=1000, help="of text in the database; by default 1000"
     )
-    megabytes = parser.parse_args().megabytes
+    parser.add_argument("--seconds", type=float, default=20, help="of load before and after a backup")
+    given = parser.parse_args()
+    megabytes = given.megabytes
     with a_machine("backups") as machine:
-        app = machine.app("shop", {"app.py": apps.APP, "compose.yaml": apps.manifest_with_stores()})
+        app = machine.app("shop", {"app.py": _APP.read_text(), "compose.yaml": apps.manifest_with_stores()})
         machine.must("host", "backups", "set", str(machine.directory / "far"))
         rows = megabytes * 1_000_000 // _ROW
         shell(app, _MADE, rows)
@@ -47,16 +56,68 @@ def main() -> None:
         print(
             f"first copy: {first / 1e6:.1f} MB sent; after 1 % changed: {second / 1e6:.1f} MB, {second / first:.1%}"
         )
-        dump = newest(app) / "postgres.dump"
-        plain = plainly(app, dump)
-        began = time.monotonic()
-        output = app.pushrod("db", "restore", newest(app).name, "--yes")
-        whole = time.monotonic() - began
-        assert output.ok, output.err
-        print(
-            f"pg_restore: {plain:.1f} s; db restore: {whole:.1f} s in all, {whole / plain:.2f} times; its steps:"
+        print("\n".join(restored(app)))
+        print("\n".join(loaded(app, given.seconds)))
+
+
+def restored(app: App) -> Iterator[str]:
+    """Restore the newest backup, between two plain restores of its dump."""
+    backup = newest(app)
+    before = plainly(app, backup / "postgres.dump")
+    began = time.monotonic()
+    argv = [*apps.PUSHROD, "db", "restore", backup.name, "--yes"]
+    output = apps.run(argv, app.tree.path, app.machine.env, timeout=3600)
+    whole = time.monotonic() - began
+    assert output.ok, output.err
+    after = plainly(app, backup / "postgres.dump")
+    plain = (before + after) / 2
+    (step,) = (
+        float(t) for t in re.findall(r"^  restore +postgres\.dump.* ([0-9.]+) s$", output.err, re.MULTILINE)
+    )
+    yield f"pg_restore: {before:.1f} s before, {after:.1f} s after; restored, counted, analysed: {step:.1f} s, "
+    yield f"{step / plain:.2f} times; db restore: {whole:.1f} s in all; its steps:"
+    yield from (line for line in output.err.splitlines() if line.startswith("  "))
+
+
+def loaded(app: App, seconds: float) -> Iterator[str]:
+    """Write at a constant rate: for some seconds, during a backup with its copy and proof, and for as long again."""
+    shell(app, "create table written (id text primary key);", 0)
+    calm = partial(time.sleep, seconds)
+    writing(app, partial(time.sleep, 2))  # the restore has ended its sessions
+    reports = [
+        writing(app, during) for during in (calm, partial(copied, app, nice=10), partial(copied, app), calm)
+    ]
+    there = app_rows(app)
+    assert there >= {row for report in reports for row in report.acknowledged}, (
+        "an acknowledged write is missing"
+    )
+    yield f"{_RATE:g} writes/s:"
+    outside = max(reports[0].total.p99, reports[3].total.p99)
+    for name, report in zip(("before", "backup, nice 10", "backup", "after"), reports, strict=True):
+        total = report.total
+        yield (
+            f"  {name:<16} {report.seconds:5.1f} s, {total.failed} of {total.sent} failed, "
+            f"p50 {total.p50 * 1000:.1f} ms, "
+            f"p99 {total.p99 * 1000:.1f} ms ({total.p99 / outside:.2f} times), longest gap {total.gap * 1000:.0f} ms"
         )
-        print("\n".join(line for line in output.err.splitlines() if line.startswith("  ")))
+
+
+def writing(app: App, during: Callable[[], object]) -> Report:
+    """The report of a load that lasts as long as `during`."""
+    url, body = f"{app.url}/", '{"id": "{id}"}'
+    with Load(
+        url, rate=_RATE, shapes={"post": 1}, post_url=url, post_body=body, seconds=600, timeout=30
+    ) as load:
+        during()
+    return load.report
+
+
+def app_rows(app: App) -> set[str]:
+    """The ids of all writes."""
+    argv = [*apps.PUSHROD, "db", "shell"]
+    script = "\\pset tuples_only\nselect id from written;\n"
+    done = apps.run(argv, app.tree.path, app.machine.env, stdin=script)
+    return {line.strip() for line in done.out.splitlines()}
 
 
 def shell(app: App, statement: str, rows: int) -> None:
@@ -73,9 +134,10 @@ def shell(app: App, statement: str, rows: int) -> None:
     )
 
 
-def copied(app: App) -> int:
+def copied(app: App, *, nice: int = 0) -> int:
     """Back up, and return how many bytes the vault did not have yet."""
-    done = apps.run([*apps.PUSHROD, "db", "backup"], app.tree.path, app.machine.env, timeout=1800)
+    argv = ["nice", "-n", str(nice), *apps.PUSHROD, "db", "backup"]
+    done = apps.run(argv, app.tree.path, app.machine.env, timeout=3600)
     assert done.ok, done.err
     return int(app.json("db", "backups")[0]["copy"]["sent"])
 
@@ -98,8 +160,8 @@ def plainly(app: App, dump: Path) -> float:
     env = {**os.environ, "PGPASSWORD": Secrets(place).password(f"{record.name}/superuser")}
     where = ["-h", record.address, "-p", str(record.port), "-U", "postgres"]
     psql = [programs.psql, *where, "-d", "postgres", "-q", "-c"]
-    subprocess.run([*psql, "create database plain"], env=env, check=True)
     began = time.monotonic()
+    subprocess.run([*psql, "create database plain"], env=env, check=True)
     restore = str(Path(programs.psql).with_name("pg_restore"))
     subprocess.run([restore, *where, "-d", "plain", str(dump)], env=env, check=True)
     seconds = time.monotonic() - began

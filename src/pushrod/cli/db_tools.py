@@ -87,8 +87,10 @@ def _sizes(size: Size, growth: Growth | None) -> Iterator[str]:
     yield f"database {size.database}: {size_of(size.bytes)}{grown}"
     written = ""
     if size.seconds > 0:
-        rate = size_of(int(size.written / max(size.seconds, 1) * _DAY))
-        written = f"; {size_of(size.written)} written in {age(size.seconds)}, {rate} a day"
+        rate = (
+            f", {size_of(int(size.written / size.seconds * _DAY))} a day" if size.seconds > _DAY / 24 else ""
+        )
+        written = f"; {size_of(size.written)} written in {age(size.seconds)}{rate}"
     yield f"write-ahead log: {size_of(size.wal)} on disk{written}"
 
 
