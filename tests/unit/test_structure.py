@@ -3,7 +3,7 @@
 import ast
 import functools
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -204,3 +204,78 @@ def test_each_figure_is_measured_from_the_given_source(tmp_path: Path) -> None:
         "comparisons with an engine's name": (2, "pushrod.two:3, pushrod.two:3"),
         "looks for a host's settings elsewhere": (1, "pushrod.two:3"),
     }
+
+
+# ---- words ----------------------------------------------------------------------------------------------------
+
+NAMES = ("found", "mend", "said", "say", "told", "wanted", "whom")
+"""Names that do not say what they hold."""
+
+PHRASES = (
+    *("nothing but ", "whom ", "could not be had", "cannot be told", "can be told", "of those that "),
+    *(
+        "in the place of ",
+        "such as run",
+        "is told",
+        "are told",
+        "was told",
+        "were told",
+        "is wanted",
+        "are wanted",
+    ),
+)
+KINDS = (".md", ".py", ".html", ".js", ".css", ".conf", ".service", ".timer", ".path")
+HERE = Path(__file__)
+
+
+@functools.cache
+def texts() -> dict[str, str]:
+    """The project's own texts; the templates are other projects, and the changelog is history."""
+    result = {}
+    for top in ("bench", "devtools", "docs", "src/pushrod", "tests", "tools", "README.md", "CONTRIBUTING.md"):
+        paths = [CHECKOUT / top] if "." in top else sorted((CHECKOUT / top).rglob("*"))
+        for path in paths:
+            own = not {"template", "template_spring"} & set(path.parts) and path != HERE
+            if own and path.suffix in KINDS and path.is_file():
+                result[path.relative_to(CHECKOUT).as_posix()] = path.read_text()
+    return result
+
+
+def vague(tree: Iterable[ast.AST]) -> Iterator[str]:
+    """The names of variables, parameters, functions, classes and modules that are among NAMES."""
+    for node in tree:
+        for field in ("id", "arg", "attr", "name", "asname"):
+            name = getattr(node, field, None)
+            if isinstance(name, str) and name.strip("_").lower() in NAMES:
+                yield name
+
+
+def may_have(text: str, name: str) -> bool:
+    """Whether a word may be a name in this text, rather than in a sentence of it: parsing all files takes long."""
+    code = rf"(?:\b(?:as|class|def|for|import) _*{name}_*\b|\b_*{name}_*\b *[=.,:)(\[]|\._*{name}_*\b)"
+    return name in text and re.search(code, text) is not None
+
+
+def test_no_name_is_one_that_does_not_say_what_it_holds() -> None:
+    likely = {
+        path: text
+        for path, text in texts().items()
+        if path.endswith(".py") and any(may_have(text.lower(), name) for name in NAMES)
+    }
+    names = {path: {*vague(ast.walk(ast.parse(text)))} for path, text in likely.items()}
+    assert {path: own for path, own in names.items() if own} == {}
+    assert [path for path in texts() if Path(path).stem.removeprefix("test_") in NAMES] == []
+
+
+def test_no_text_has_a_phrase_that_is_read_twice() -> None:
+    lower = {path: text.lower() for path, text in texts().items()}
+    assert [(path, phrase) for phrase in PHRASES for path, text in lower.items() if phrase in text] == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["found = 1", "def f(wanted): ...", "import told\n", "class Said: ...", "a._mend()", "for say in x: ..."],
+)
+def test_a_vague_name_is_seen(text: str) -> None:
+    assert [*vague(ast.walk(ast.parse(text)))]
+    assert any(may_have(text.lower(), name) for name in NAMES)

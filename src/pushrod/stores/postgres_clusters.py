@@ -201,7 +201,7 @@ class LocalUpgrade:
 
 
 def plan(local: LocalStore, after: str, given: str) -> UpgradePlan:
-    """Decide about an upgrade by the programs here; `given` is the directory of those that served the data.
+    """Decide about an upgrade by the programs here; `given` is the directory of the data's own.
 
     Raises UnknownNameError or StoreError if it cannot be done.
     """

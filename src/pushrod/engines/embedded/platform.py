@@ -165,7 +165,7 @@ class Platform:
                 ports.check(record.port, f"the store {record.name}", _STORES_PORT, record.address)
 
     def _is_served(self, app: App) -> bool:
-        """Whether the edge has the app's ports; true if that cannot be told, because its tree is damaged."""
+        """Whether the edge has the app's ports; true if its tree is damaged and does not show this."""
         edge = self._context.edge
         if not os.path.lexists(edge.current):
             return False
