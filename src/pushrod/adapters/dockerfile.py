@@ -168,13 +168,13 @@ def _instructions(text: str) -> list[_Instruction]:
     from dockerfile_parse import DockerfileParser  # not needed by commands that only inspect a host
 
     parser = DockerfileParser(fileobj=io.BytesIO(_without_heredocs(text).encode()))
-    found = [
+    instructions = [
         _Instruction(parsed["startline"] + 1, parsed["instruction"], parsed["value"])
         for parsed in parser.structure
         if parsed["instruction"] != "COMMENT"
     ]
-    check(text, len(found))
-    return found
+    check(text, len(instructions))
+    return instructions
 
 
 @lru_cache(maxsize=8)
