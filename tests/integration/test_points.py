@@ -13,6 +13,7 @@ import pytest
 
 from devtools import apps
 from devtools.apps import App, Machine
+from tests.integration.stores import superuser
 
 pytestmark = [
     pytest.mark.integration,
@@ -245,18 +246,3 @@ def test_a_clock_that_was_set_back_delays_no_backup_and_no_time_is_taken_for_ano
     shop.must("db", "archive")
     shop.must("db", "restore", "--to", now(), "--into", "after_turn")
     assert shop.must("db", "backup", "--all") == ""  # nothing is due
-
-
-def superuser(shop: App, statement: str) -> None:
-    from pushrod.adapters import postgres
-    from pushrod.adapters.binaries import Parts
-    from pushrod.engines.embedded.ports import store_records
-    from pushrod.state.apps import App as Place
-    from pushrod.state.apps import Root
-    from pushrod.state.secrets import Secrets
-
-    app = Place(Root(shop.machine.root), shop.name)
-    record = next(r for r in store_records(app) if r.kind == "postgres")
-    password = Secrets(app).password(f"{record.name}/superuser")
-    programs = postgres.Programs(Parts().postgres)
-    postgres.Server(programs, record.port, password, record.address).query(f"{statement};")

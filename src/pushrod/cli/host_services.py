@@ -106,7 +106,7 @@ def on_command(port: int, days: int, disk: int, memory: int, root: str | None) -
         f"Prometheus is at http://127.0.0.1:{port}; from your machine: ssh -L {port}:127.0.0.1:{port} root@SERVER"
     )
     echo(
-        "`pushrod host alarm set TARGET` says where its alerts go; `pushrod metrics --dashboard` is for Grafana"
+        "`pushrod host alarm set TARGET` says where its alerts go; dashboards for Grafana are in /etc/pushrod/grafana"
     )
 
 

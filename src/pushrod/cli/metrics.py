@@ -11,12 +11,18 @@ from pushrod.engines import registry
 @click.command("metrics")
 @click.option("--write", is_flag=True, help="Write them to ROOT/edge/metrics/metrics.prom instead.")
 @click.option("--rules", is_flag=True, help="Print the alert and recording rules for Prometheus instead.")
-@click.option("--dashboard", is_flag=True, help="Print a dashboard for Grafana instead.")
+@click.option(
+    "--dashboard",
+    is_flag=False,
+    flag_value="app",
+    type=click.Choice(sorted(grafana.DASHBOARDS)),
+    help="Print a dashboard for Grafana instead; without a name, that of one app.",
+)
 @click.pass_obj
-def metrics_command(root: str | None, write: bool, rules: bool, dashboard: bool) -> None:
+def metrics_command(root: str | None, write: bool, rules: bool, dashboard: str | None) -> None:
     """Print metrics of all apps in the OpenMetrics text format."""
     if rules or dashboard:
-        for line in (prometheus.rules() if rules else grafana.dashboard()).splitlines():
+        for line in (grafana.dashboard(dashboard) if dashboard else prometheus.rules()).splitlines():
             echo(line)
         return
     from pushrod.observe.metrics import collector

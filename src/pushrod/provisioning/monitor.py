@@ -83,7 +83,8 @@ def turn_off(root: Root) -> None:
     systemd.call("disable", "--now", *UNITS)
     for name in UNITS:
         files.remove(systemd.DIRECTORY / name)
-    files.remove_tree(units.MONITOR)
+    for place in (units.MONITOR, units.GRAFANA):
+        files.remove_tree(place)
     systemd.call("daemon-reload")
     host_settings.write(root, msgspec.structs.replace(settings, monitor=None))
 

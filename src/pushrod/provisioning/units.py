@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from pushrod.adapters import prometheus, systemd
+from pushrod.adapters import grafana, prometheus, systemd
 from pushrod.adapters.systemd import Layout
 from pushrod.core.errors import HostError
 from pushrod.engines import machine
@@ -14,6 +14,9 @@ from pushrod.state.apps import HostSettings, Root
 from pushrod.system import network, processes, waits
 
 MONITOR = Path("/etc/pushrod/prometheus")
+GRAFANA = Path("/etc/pushrod/grafana")
+"""What a Grafana of the owner's can provision itself from."""
+
 NODE_PORT = 9100
 """The port on loopback of the machine's own figures: the node exporter's usual one."""
 
@@ -68,7 +71,7 @@ def web(root: Root, settings: HostSettings) -> list[Work]:
 
 
 def monitor(root: Root, settings: HostSettings) -> list[Work]:
-    """The files of the host's Prometheus, if it is on, and the directory with its targets."""
+    """The files of the host's Prometheus, if it is on, the directory with its targets, and the dashboards."""
     chosen = settings.monitor
     if chosen is None:
         return []
@@ -90,8 +93,20 @@ def monitor(root: Root, settings: HostSettings) -> list[Work]:
         changes.file(MONITOR, None, mode=0o755),
         changes.file(rules, prometheus.rules().encode()),
         changes.file(configuration, text.encode()),
+        *dashboards(chosen.port),
         *(changes.file(systemd.DIRECTORY / n, text.encode()) for n, text in texts.items()),
         changes.file(root.path / "targets", None, mode=0o755, owner=account.owner),
+    ]
+
+
+def dashboards(port: int) -> list[Work]:
+    """The dashboards for Grafana with their source, the Prometheus on that port."""
+    texts = grafana.files(str(GRAFANA), f"http://127.0.0.1:{port}")
+    places = dict.fromkeys((GRAFANA / name).parent for name in texts)
+    return [
+        changes.file(GRAFANA, None, mode=0o755),
+        *(changes.file(place, None, mode=0o755) for place in places),
+        *(changes.file(GRAFANA / name, text.encode()) for name, text in texts.items()),
     ]
 
 

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 import yaml
 
-from pushrod.adapters import systemd
+from pushrod.adapters import grafana, systemd
 from pushrod.core.errors import HostError
 from pushrod.provisioning import account, metrics, monitor, packages, units
 from pushrod.state.apps import HostSettings, Monitor, Root
@@ -48,6 +48,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Root:
     monkeypatch.setattr(systemd, "DIRECTORY", tmp_path / "units")
     monkeypatch.setattr(metrics, "_DROP_IN", tmp_path / "units/watch.d/metrics.conf")
     monkeypatch.setattr(units, "MONITOR", tmp_path / "etc/prometheus")
+    monkeypatch.setattr(units, "GRAFANA", tmp_path / "etc/grafana")
     status = made.path.stat()
     monkeypatch.setattr(account, "owner", lambda: (status.st_uid, status.st_gid))
     return made
@@ -82,6 +83,10 @@ def test_prometheus_is_turned_on_with_its_targets_and_rules_and_off_again(root: 
     }
     (rules,) = configuration["rule_files"]
     assert "PushrodAppDown" in Path(rules).read_text()
+    source = yaml.safe_load((units.GRAFANA / "datasources/pushrod.yaml").read_text())
+    assert source["datasources"][0]["url"] == "http://127.0.0.1:59090"
+    (provider,) = yaml.safe_load((units.GRAFANA / "dashboards/pushrod.yaml").read_text())["providers"]
+    assert len([*Path(provider["options"]["path"]).glob("*.json")]) == len(grafana.DASHBOARDS)
     assert calls.all[-3:] == [
         f"enable {' '.join(monitor.UNITS)}",
         f"restart {' '.join(monitor.UNITS)}",
@@ -91,6 +96,7 @@ def test_prometheus_is_turned_on_with_its_targets_and_rules_and_off_again(root: 
     assert (settings(root).monitor, settings(root).metrics) == (None, metrics.USUAL)
     assert not [*systemd.DIRECTORY.glob("*.service")]
     assert not units.MONITOR.exists()
+    assert not units.GRAFANA.exists()
     assert f"disable --now {' '.join(monitor.UNITS)}" in calls.all
     assert "pushrod host alarm prometheus off" in calls.all
 

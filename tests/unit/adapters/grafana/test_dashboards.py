@@ -1,4 +1,7 @@
-"""The dashboard: its file, and each of its queries in a real Prometheus that scrapes real metrics."""
+"""The queries about pushrod's own metrics, in a real Prometheus.
+
+`tests/integration/test_dashboards.py` asks all of them about a deployed app.
+"""
 
 import contextlib
 import functools
@@ -6,6 +9,7 @@ import http.server
 import itertools
 import json
 import math
+import re
 import shutil
 import subprocess
 import threading
@@ -25,23 +29,17 @@ from pushrod.observe.metrics.samples import families, render
 from pushrod.system.waits import wait_until
 from tests.unit.observe.metrics.test_samples import FULL, HOST
 
+OTHERS = re.compile(r"\b(node_|prometheus_|up\b|ALERTS)")
 QUERIES = sorted(
-    {query for row in grafana.PANELS.values() for panel in row for query in panel.queries.values()}
+    {
+        query
+        for name in ("host", "app")
+        for row in grafana.DASHBOARDS[name].rows.values()
+        for panel in row
+        for query in panel.queries.values()
+        if not OTHERS.search(query)
+    }
 )
-
-
-def test_the_file() -> None:
-    document = json.loads(grafana.dashboard())
-    panels = document["panels"]
-    assert len({panel["id"] for panel in panels}) == len(panels)
-    plots = [panel for panel in panels if panel["type"] == "timeseries"]
-    assert sorted({t["expr"] for panel in plots for t in panel["targets"]}) == QUERIES
-    places = [tuple(panel["gridPos"].values()) for panel in panels]
-    cells = [(x + dx, y + dy) for x, y, w, h in places for dx in range(w) for dy in range(h)]
-    assert len(set(cells)) == len(cells)  # no panel lies on another
-    assert all(x + w <= 24 for x, _y, w, _h in places)
-    assert [v["name"] for v in document["templating"]["list"]] == ["source", "app"]
-    assert document["annotations"]["list"][0]["expr"] == grafana.DEPLOYMENTS
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -111,7 +109,7 @@ def has_data(address: str, expression: str) -> bool:
 @pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("prometheus"), reason="needs prometheus (Debian: prometheus)")
 def test_every_query_has_data(address: str) -> None:
-    empty = [*QUERIES, grafana.DEPLOYMENTS]
+    empty = [*QUERIES, *{one.deployments for one in grafana.DASHBOARDS.values()}]
 
     def all_have() -> bool:
         empty[:] = [query for query in empty if not has_data(address, query)]
