@@ -12,6 +12,7 @@ import pytest
 
 from devtools.apps import eventually
 from devtools.lab.ground import Ground, Shop, unwatched
+from pushrod.adapters import grafana
 from pushrod.provisioning.monitor import UNITS
 
 pytestmark = [
@@ -69,6 +70,8 @@ def test_it_scrapes_this_host_and_what_it_says_is_true(shop: Shop) -> None:
     print(shop.ground.pushrod("host", "monitor", "on").stdout)
     eventually(lambda: healthy(shop) == {"pushrod", "node", "prometheus"}, "all targets answer", 60)
     eventually(lambda: value(shop, 'pushrod_app_up{app="shop"}') == 1.0, "the app is up", 30)
+    provisioned = shop.box.exec("find", "/etc/pushrod/grafana", "-type", "f", "-perm", "644").stdout.split()
+    assert len(provisioned) == len(grafana.DASHBOARDS) + 2
     assert value(shop, "node_timex_sync_status") is not None, "the clock can be read in the unit"
     before = value(shop, 'pushrod_release{app="shop"}') or 0.0
     assert shop.push_version("two").ok

@@ -19,7 +19,7 @@ LONGEST = 3600.0
 """Seconds after which a stream ends; the browser opens it again."""
 
 _LOOK = 0.3  # seconds between two looks at a file
-_ALIVE = 15.0  # seconds between two signs of life; the session is checked as often
+_ALIVE = 5.0  # seconds between two signs of life; the session is checked as often
 
 
 class Limit:
