@@ -46,6 +46,9 @@ def test_the_live_releases_processes_come_first_then_stores(app: App) -> None:
 def test_the_first_page_has_the_last_promotion_alone(app: App) -> None:
     """Of an app that was rolled back, the second one of the older release."""
     make_live(app, 1, 2)
+    (row,) = facts.overview(app.root, ANN, lambda _: {})
+    assert row.last is not None
+    assert row.last.release == 2
     journal = Journal(app.journal)
     journal.append("promote", 1, fresh=False, by="ann")
     journal.append("live", 1)
