@@ -236,10 +236,10 @@ def pages(app: App, served: Served, owner: Page) -> list[str]:
 
 def serious(page: Page, **options: object) -> list[str]:
     """What axe-core, which is on the page, finds there that keeps people from using it."""
-    found = page.evaluate("(options) => axe.run(options)", {"resultTypes": ["violations"], **options})
+    results = page.evaluate("(options) => axe.run(options)", {"resultTypes": ["violations"], **options})
     return [
         f"{page.url} {one['id']}: {node['target']} {node['html'][:150]}"
-        for one in found["violations"]
+        for one in results["violations"]
         if one["impact"] in ("serious", "critical")
         for node in one["nodes"]
     ]
