@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from pushrod import manifest
@@ -42,6 +43,32 @@ def test_a_service_is_built_from_what_another_builds(
     order = [s.name for s in images.in_order((*result.stateless, *result.stores))]
     assert order.index("base") < min(order.index("web"), order.index("worker"))
     assert service(result, "web").role == "entry"
+
+
+@pytest.mark.parametrize(
+    ("own", "named", "same"),
+    [
+        ("master-image", "master-image", True),
+        ("master-image", "master-image:latest", True),
+        ("acme/web:1", "docker.io/acme/web:1", True),
+        ("registry.example.com:5000/acme/web", "registry.example.com:5000/acme/web:latest", True),
+        ("", "shop-web", True),
+        ("", "shop_web", True),
+        ("acme/web:1", "acme/web:2", False),
+        ("acme/web", "others/web", False),
+        ("acme/web", "shop-web", False),
+        ("", "another-web", False),
+    ],
+)
+def test_an_image_by_another_services_name_is_built_once(own: str, named: str, same: bool) -> None:
+    services = {
+        "web": built(args={"A": "b"}) | {"ports": ["80:80"]} | ({"image": own} if own else {}),
+        "worker": {"image": named, "command": "work", "environment": {"FOR": "http://web:80"}},
+    }
+    result = read(services, {})
+    web, worker = service(result, "web"), service(result, "worker")
+    assert web.build is not None
+    assert worker.build == (msgspec.structs.replace(web.build, of="web") if same else None)
 
 
 def test_its_own_image_and_what_is_not_built_are_no_siblings() -> None:
