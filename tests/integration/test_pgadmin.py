@@ -27,8 +27,10 @@ from playwright.sync_api import TimeoutError as PlaywrightTimeout
 from devtools import apps
 from devtools.apps import App, Machine, eventually
 from devtools.shop_page import CHROMIUM, DESKTOP, FLAGS, PATIENCE, screenshot
+from pushrod.adapters import pgadmin
 from pushrod.cli import db_admin
 from pushrod.cli.remote import Remote
+from pushrod.core.errors import HostError
 from pushrod.stores.administration import Login
 from pushrod.system import forwarding
 
@@ -218,3 +220,31 @@ def query(page: Page, statement: str) -> list[str]:
     cells = tool.locator(".rdg-row .rdg-cell")
     expect(cells.nth(1)).to_be_visible()
     return cells.all_inner_texts()[1:]
+
+
+SQUATTER = """\
+#!{python}
+import json, os, socket, sys, time
+port = json.load(sys.stdin)["port"]
+os.setuid(65534)
+listening = socket.create_server(("127.0.0.1", port))
+time.sleep(20)
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be another account")
+def test_another_account_that_takes_the_port_gets_no_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In place of pgAdmin, which takes seconds to start, something of another account listens."""
+    (tmp_path / "bin").mkdir()
+    program = tmp_path / "bin" / "python"
+    program.write_text(SQUATTER.format(python=sys.executable))
+    program.chmod(0o755)
+    monkeypatch.setattr(pgadmin, "place", lambda: tmp_path)
+    database = pgadmin.Database(tmp_path, "shop", "reader", "password", "shop")
+    with (
+        pytest.raises(HostError, match="another account has taken port"),
+        pgadmin.running(tmp_path, None, database, "pushrod.localhost", 0) as (link, _),
+    ):
+        pytest.fail(f"the key is given away: {link}")

@@ -162,6 +162,10 @@ def running(
                 log.seek(0)
                 last = tuple(log.read().decode(errors="replace").strip().splitlines()[-_LINES:])
                 raise HostError("pgAdmin does not start", hint="the last lines above are its own", log=last)
+            if not network.belongs(port, owner(account)[0]):
+                raise HostError(
+                    f"another account has taken port {port} of 127.0.0.1", hint="choose another with --port"
+                )
             yield f"http://{host}:{port}/?key={key}", child
         finally:
             child.terminate()

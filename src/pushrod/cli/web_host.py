@@ -118,6 +118,8 @@ def through(server: str, name: str, port: int, *, browser: bool) -> None:
     except (ValueError, KeyError, TypeError) as e:
         raise HostError(f"{server} has another version of pushrod", hint="install this one there") from e
     here = port or _free(there)
+    if not network.port_is_free(here):
+        raise HostError(f"port {here} of 127.0.0.1 is in use", hint="choose another with --port")
     forward = f"127.0.0.1:{here}:127.0.0.1:{there}"
     options = ["-N", "-T", "-o", "ExitOnForwardFailure=yes", "-L", forward]
     tunnel = subprocess.Popen([*program, *options, server], stdin=subprocess.DEVNULL)  # noqa: S603  an argv list
@@ -126,6 +128,10 @@ def through(server: str, name: str, port: int, *, browser: bool) -> None:
             raise HostError(f"the tunnel to {server} does not open")
         if tunnel.poll() is not None:
             raise HostError(f"the tunnel to {server} ended at once", hint="its message is above")
+        if not network.belongs(here, os.geteuid()):  # it would get the link
+            raise HostError(
+                f"another account has taken port {here} of 127.0.0.1", hint="choose another with --port"
+            )
         address = f"http://{name}:{here}{link}"
         echo(address)
         echo(f"The link works once, within {LINK_MINUTES} minutes. Ctrl-C closes the tunnel.", err=True)

@@ -114,6 +114,13 @@ def listener(port: int, table: Path = Path("/proc/net/tcp"), address: str = "127
     return None
 
 
+def belongs(port: int, uid: int) -> bool:
+    """Whether what listens on a TCP port of 127.0.0.1 is an account's; true where the system does not say whose it
+    is. Between the choice of a free port and its use, another account may take it.
+    """
+    return listener(port) in (uid, None)
+
+
 def has_ipv6() -> bool:
     """Whether this machine's kernel supports IPv6 sockets."""
     try:

@@ -4,6 +4,7 @@ import json
 import os
 import socket
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -56,6 +57,52 @@ def test_a_server_without_the_page_is_an_error_with_its_words(
     with pytest.raises(HostError, match="gives no link") as refused:
         web_host.through("root@server", "pushrod.localhost", 0, browser=False)
     assert refused.value.log == ("root@server pushrod web link",)
+
+
+SSH = """\
+#!{python}
+import os, socket, sys, time
+if "-L" not in sys.argv:
+    print('{{"port": 9181, "link": "/enter?link=a-token"}}')
+    sys.exit()
+os.setuid({uid})
+listening = socket.create_server(("127.0.0.1", int(sys.argv[sys.argv.index("-L") + 1].split(":")[1])))
+time.sleep(20)
+"""
+
+
+@pytest.fixture
+def tunnel(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[int], None]:
+    """An SSH client whose port is that of an account, as if that one had been faster."""
+
+    def made(uid: int) -> None:
+        ssh = tmp_path / "ssh"
+        ssh.write_text(SSH.format(python=sys.executable, uid=uid))
+        ssh.chmod(0o755)
+        monkeypatch.setenv("GIT_SSH_COMMAND", str(ssh))
+
+    return made
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be another account")
+def test_another_account_that_takes_the_tunnels_port_gets_no_link(
+    tunnel: Callable[[int], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    tunnel(65534)
+    with pytest.raises(HostError, match="another account has taken port"):
+        web_host.through("root@server", "pushrod.localhost", 0, browser=False)
+    assert "a-token" not in "".join(capsys.readouterr())
+
+
+def test_a_port_that_is_given_and_taken_gets_no_link(
+    tunnel: Callable[[int], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    tunnel(os.geteuid())
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        number = taken.getsockname()[1]
+        with pytest.raises(HostError, match=f"port {number} of 127.0.0.1 is in use"):
+            web_host.through("root@server", "pushrod.localhost", number, browser=False)
+    assert "a-token" not in "".join(capsys.readouterr())
 
 
 def test_a_link_is_for_the_owner_who_asks_and_needs_the_page(app: App) -> None:
