@@ -1,14 +1,20 @@
 """The Redis adapter with real servers: the wheel's Valkey, and Debian's Redis if installed."""
 
+import io
+import os
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from devtools import servers
 from pushrod.adapters import redis
 from pushrod.core.errors import StoreError
+from pushrod.stores import redis_restoring
+from pushrod.stores.kinds import LocalStore
 from pushrod.system import accounts
 
 pytestmark = pytest.mark.integration
@@ -213,3 +219,39 @@ def test_the_users_own_settings_take_precedence(tmp_path: Path) -> None:
     assert isinstance(info, str)
     assert "maxmemory_policy:allkeys-lru" in info
     assert "maxmemory:67108864" in info
+
+
+SQUATTER = """\
+#!{python}
+import os, re, socket, sys, threading
+port = int(re.search(r"port ([0-9]+)", open(sys.argv[1]).read())[1])
+os.setuid(65534)
+listening = socket.create_server(("127.0.0.1", port))
+
+
+def serve():
+    while True:
+        client = listening.accept()[0]
+        while client.recv(4096):
+            client.sendall(b"+OK\\r\\n")
+
+
+threading.Thread(target=serve, daemon=True).start()
+print("ready", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be another account")
+def test_a_snapshot_is_not_restored_from_a_server_of_another_account(tmp_path: Path) -> None:
+    """Another account has taken the port of the server beside it, and would be the data."""
+    program = tmp_path / "server"
+    program.write_text(SQUATTER.format(python=sys.executable))
+    program.chmod(0o755)
+    parts = SimpleNamespace(redis=program)
+    store = LocalStore("shop", "redis", 1, tmp_path, tmp_path / "log", parts, None, str)  # type: ignore[arg-type]
+    with (
+        pytest.raises(StoreError, match="cannot load the snapshot"),
+        redis_restoring.loading_here(store, io.BytesIO(b"REDIS")),
+    ):
+        pytest.fail("it was taken for ours")

@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import os
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -127,6 +128,8 @@ def loading_here(store: LocalStore, source: Source) -> Iterator[Beside]:
         with processes.beside(argv, env=environment, stdin="", timeout=_QUICK):
             try:
                 waits.wait_until(lambda: network.accepts(port), _START, _POLL)
+                if not network.belongs(port, store.account.uid if store.account else os.geteuid()):
+                    raise _not_loaded(store.name)  # what another account listens with would be the data
                 waits.wait_until(lambda: replacing.loaded(ask) or not network.accepts(port), _LONG, _POLL)
                 if not replacing.loaded(ask):
                     raise _not_loaded(store.name)
