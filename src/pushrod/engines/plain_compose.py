@@ -6,6 +6,7 @@ edge/               the edge's nginx configuration
 secrets/            what must not be in Git: variables, and the scripts by which stores make the app's roles
 """
 
+import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -27,8 +28,8 @@ SECRETS = "secrets"
 
 SCRIPTS = "/docker-entrypoint-initdb.d"
 _HOME = Path("/edge")
-_SOURCE = "@source@"
-_PORT = "@port@"
+# What is replaced in the text once it is written: no manifest can contain it.
+_SOURCE, _PORT = f"@{uuid.uuid4().hex}@", f"@{uuid.uuid4().hex}@"
 _EDGE = "edge"
 _ROOM = Room(limits.defaults(Machine(1 << 44, 4096, 1 << 22)))
 _START = (
@@ -85,11 +86,14 @@ def secrets(x: Exported) -> dict[str, str]:
 
 
 def needed(x: Exported) -> dict[str, tuple[str, ...]]:
-    """The names of the values in each file of secrets."""
+    """The names of the values in each file of secrets, and of the build arguments that Compose needs besides."""
     result: dict[str, tuple[str, ...]] = dict.fromkeys(secrets(x), ("the whole file",))
     for name, given in _environments(x).items():
         if closed := tuple(sorted(n for n, v in given.items() if not x.is_open(n, v))):
             result[_file(name)] = closed
+    for service in x.manifest.services:
+        if closed := tuple(sorted(_arguments(x, containers.raw_of(x.document, service.name)))):
+            result[f"the environment, for the build of {service.name}"] = closed
     if x.site.tls:
         result |= dict.fromkeys(
             (f"{SECRETS}/certificate/{name}" for name in (CHAIN, KEY)), ("the whole file",)
@@ -177,14 +181,14 @@ def _service(x: Exported, service: Service, name: str) -> Raw:
         **limits_of,
         "pull_policy": None,
         "oom_score_adj": given.get("oom_score_adj") or None,
-        "build": _build(given),
+        "build": _build(x, given),
         "deploy": {"resources": resources} if resources else None,
         "scale": service.replicas if service.replicas > 1 else None,
         "networks": network,
         "extra_hosts": given.get("extra_hosts"),
         "stop_grace_period": given.get("stop_grace_period"),
-        "post_start": given.get("post_start"),
-        "pre_stop": given.get("pre_stop"),
+        "post_start": _hooks(x, given, f"services.{service.name}", "post_start"),
+        "pre_stop": _hooks(x, given, f"services.{service.name}", "pre_stop"),
         **_variables(x, name),
     })  # fmt: skip
 
@@ -198,11 +202,35 @@ def _variables(x: Exported, name: str) -> Raw:
     }
 
 
-def _build(given: Mapping[str, Any]) -> Raw | None:
+def _build(x: Exported, given: Mapping[str, Any]) -> Raw | None:
     if not (build := given.get("build")):
         return None
     context = str(build.get("context") or ".")
-    return {**build, "context": _bound(context)}
+    arguments = {**(build.get("args") or {}), **dict.fromkeys(_arguments(x, given))}
+    return {**build, "context": _bound(context), **({"args": arguments} if arguments else {})}
+
+
+def _arguments(x: Exported, given: Mapping[str, Any]) -> list[str]:
+    """The arguments of a service's build with the value of a secret: Compose takes these from its environment."""
+    arguments = (given.get("build") or {}).get("args") or {}
+    return [name for name, value in arguments.items() if value and _tells(x, str(value))]
+
+
+def _tells(x: Exported, text: str) -> bool:
+    """Whether a text contains the value of a secret."""
+    return not x.is_open("PUSHROD_", text)
+
+
+def _hooks(x: Exported, given: Mapping[str, Any], where: str, kind: str) -> Any:
+    """The hooks of a service. Raises ManifestError if one has the value of a secret: Compose has no file for it."""
+    for hook in given.get(kind) or []:
+        if any(_tells(x, str(value)) for value in (hook.get("environment") or {}).values()):
+            raise ManifestError(
+                "the value of a secret would be in compose.yaml",
+                where=f"{where}.{kind}.environment",
+                hint="give it to the service in `environment`: its hooks have that too",
+            )
+    return given.get(kind)
 
 
 def _bound(source: str) -> str:

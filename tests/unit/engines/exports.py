@@ -1,6 +1,7 @@
 """Manifests as `pushrod export` reads them, without an app: the files of the commit are those of a directory."""
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,8 @@ from pushrod.engines.docker.containers import Parts
 from pushrod.engines.exported import Exported, image_names
 from pushrod.manifest import policy
 from pushrod.manifest.policy import Terms
+from pushrod.releases import exporting
 from pushrod.releases.exporting import known
-from pushrod.state.secrets import is_trivial, tells_nothing
 from pushrod.stores import registry, variables
 from pushrod.system import trees
 from tests.unit import samples
@@ -86,7 +87,7 @@ def of_document(
             for s in parsed.stores
             if (scripts := registry.of(s.store).scripts(s, "shop", password, ddl=False))
         },
-        is_open=lambda name, value: name.startswith("PUSHROD_") or tells_nothing(name) or is_trivial(name, value),
+        is_open=partial(exporting._is_open, {*SECRETS.values()}),
         images={
             s.name: known(s, Parts(names[s.name], root=s.build is None, port=8080 if s.build and not s.store else 0))
             for s in services

@@ -13,6 +13,7 @@ from pushrod.engines import plain_compose
 from pushrod.engines.exported import Exported
 from pushrod.engines.kubernetes.objects import EDGE
 from pushrod.system import files, processes
+from tests.unit.engines import exports
 from tests.unit.engines.kubernetes.test_bases import APPS, the_app
 
 HERE = Path(__file__).parent / "files"
@@ -85,3 +86,46 @@ def test_a_directory_with_hidden_files_is_refused(tmp_path: Path) -> None:
     x = the_app("routes", tmp_path)
     with pytest.raises(ManifestError, match="has a hidden file"):
         plain_compose.files(x, "..", EDGE, values=False)
+
+
+def exported(directory: Path, text: str) -> Exported:
+    (directory / "compose.yaml").write_text(text)
+    (directory / "Dockerfile").write_text("FROM scratch\n")
+    return exports.read(directory)
+
+
+def test_no_text_of_a_manifest_leads_out_of_the_commit(tmp_path: Path) -> None:
+    """What stands for the commit's directory while the file is rendered is not to be guessed."""
+    mark = "@source@"
+    x = exported(
+        tmp_path,
+        "services:\n  web:\n    build: .\n    ports: ['80:80']\n"
+        f"    command: [echo, '{mark}', '@port@80']\n    volumes: ['./{mark}/{mark}/.ssh:/keys']\n",
+    )
+    service = yaml.safe_load(plain_compose.files(x, "..", EDGE, values=False)["compose.yaml"])["services"][
+        "web"
+    ]
+    assert service["volumes"][0]["source"] == f"${{SOURCE}}/{mark}/{mark}/.ssh"
+    assert service["command"] == ["echo", mark, "@port@80"]
+
+
+def test_arguments_of_a_build_with_a_secret_come_from_the_environment(tmp_path: Path) -> None:
+    x = exported(
+        tmp_path,
+        "services:\n  web:\n    ports: ['80:80']\n"
+        "    build: {context: ., args: {TOKEN: 'x${API_TOKEN}', KIND: plain, NONE: }}\n",
+    )
+    given = plain_compose.files(x, "..", EDGE, values=False)
+    arguments = yaml.safe_load(given["compose.yaml"])["services"]["web"]["build"]["args"]
+    assert (arguments["TOKEN"], arguments["KIND"]) == (None, "plain")
+    assert not any("token-of-the-app" in text for text in given.values())
+    assert plain_compose.needed(x)["the environment, for the build of web"] == ("TOKEN",)
+
+
+@pytest.mark.parametrize("kind", ["post_start", "pre_stop"])
+def test_a_hook_with_a_secret_is_refused(tmp_path: Path, kind: str) -> None:
+    hook = f"{kind}: [{{command: [a], environment: {{A: '${{API_TOKEN}}'}}}}]"
+    x = exported(tmp_path, f"services:\n  web:\n    build: .\n    ports: ['80:80']\n    {hook}\n")
+    with pytest.raises(ManifestError, match="value of a secret") as refused:
+        plain_compose.files(x, "..", EDGE, values=False)
+    assert refused.value.where == f"services.web.{kind}.environment"
