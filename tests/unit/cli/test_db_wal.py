@@ -70,6 +70,7 @@ def test_an_app_in_trouble_comes_last_and_what_nobody_expected_ends_only_its_tur
     assert seen == ["zoo", "shop"]
 
 
+@pytest.mark.slow
 def test_an_app_that_answers_slowly_has_no_more_than_its_turn(
     apps: list[App], monkeypatch: pytest.MonkeyPatch
 ) -> None:

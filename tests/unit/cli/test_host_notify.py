@@ -80,6 +80,7 @@ def test_announcing_starts_where_there_is_a_recipient(
     assert (root.path / "alarm" / announcing.DUE).exists()
 
 
+@pytest.mark.slow
 def test_a_webhook_that_hangs_holds_nobody(root: Root, app: App) -> None:
     """The process that tells waits alone."""
     webhook: Webhook

@@ -151,6 +151,7 @@ def first_pages(*servers: Server, deadline: float = 0.3, look: Callable[[], obje
     return health.first_pages(samples.release(7, instances=instances), instances, deadline, look)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("answer", "reported"),
     [

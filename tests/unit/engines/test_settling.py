@@ -47,6 +47,7 @@ def test_a_process_with_a_working_child_has_not_settled() -> None:
             os.killpg(program.pid, 9)
 
 
+@pytest.mark.slow
 def test_an_ended_process_has_not_settled() -> None:
     with beside("") as program:
         program.end()

@@ -106,6 +106,7 @@ def test_an_apps_own_webhook(root: Root, app: App, webhook: Webhook) -> None:
     assert isinstance(notice, Notice)
 
 
+@pytest.mark.slow
 def test_a_recipient_that_never_answers_is_given_up(
     outbox: Outbox, webhook: Webhook, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -43,6 +43,7 @@ def test_after_a_kill_the_round_continues_with_the_next_app(root: Root) -> None:
         assert names(Round(root, "work", 60).order(apps)) == "bcda"  # as another process finds it
 
 
+@pytest.mark.slow
 def test_the_turn_of_an_app_has_a_time_limit(root: Root) -> None:
     app, turns = next(root.apps()), Round(root, "work", 0.2)
     with (

@@ -189,6 +189,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "--lazy", str(place)], check=True)
 
 
+@pytest.mark.slow
 def test_waiting_for_the_log_has_a_time_limit(log: Audit, monkeypatch: pytest.MonkeyPatch) -> None:
     filled(log)
     monkeypatch.setattr(audit, "_PATIENCE", 0.1)

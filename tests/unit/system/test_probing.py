@@ -93,6 +93,7 @@ def test_a_slow_answer_has_one_time_limit_in_total(served: Callable[[Talk], Ques
     assert ask([served(dribbles)], 0.2) == [Answer(why="timed out")]
 
 
+@pytest.mark.slow
 def test_slow_servers_do_not_delay_others(
     served: Callable[[Talk], Question], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -326,6 +326,7 @@ def test_a_background_program_ends_with_the_block(tmp_path: Path) -> None:
     assert not Path(f"/proc/{pid}").exists()
 
 
+@pytest.mark.slow
 def test_a_background_program_that_does_not_end_is_killed() -> None:
     argv = ["sh", "-c", "echo $$; exec sleep 60"]
     with processes.beside(argv, env={"PATH": "/usr/bin:/bin"}, stdin="", timeout=0.3) as pid:
@@ -418,6 +419,7 @@ def test_a_failing_reader_or_writer_ends_the_program(tmp_path: Path) -> None:
         processes.feed(["sleep", "60"], Full(), env=PLAIN, timeout=30)
 
 
+@pytest.mark.slow
 def test_a_stalled_stream_is_ended() -> None:
     with pytest.raises(HostError, match=r"did not end within 0\.2 s"):
         processes.drain(["sleep", "60"], io.BytesIO(), env=PLAIN, timeout=0.2)

@@ -17,6 +17,7 @@ pathlib.Path(sys.argv[2]).touch()
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stay", [False, True])
 def test_a_page_that_is_gone_ends_only_what_changes_nothing(stay: bool, tmp_path: Path) -> None:
     ours, theirs = socket.socketpair()

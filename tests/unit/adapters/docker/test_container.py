@@ -25,6 +25,7 @@ def test_what_empties_volumes_is_bounded(engine: Calls) -> None:
     assert run[-5:] == ["sha256:1", "/data", "-mindepth", "1", "-delete"]
 
 
+@pytest.mark.slow
 def test_what_empties_volumes_does_not_outlive_its_time(
     engine: Calls, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -21,6 +21,7 @@ def inspected(status: str = "running", restarts: int = 0, **state: Any) -> dict[
     }
 
 
+@pytest.mark.slow
 def test_the_first_that_is_not_healthy_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(calls, "inspect", lambda _: {"a": inspected(), "b": inspected("exited")})
     with pytest.raises(Trouble, match=r"after 0\.3 s: b is exited, c is not there"):

@@ -20,6 +20,7 @@ from tests.unit.engines.docker import places
 from tests.unit.engines.docker.watched import container, live
 
 
+@pytest.mark.slow
 def test_the_restart_of_an_app_has_a_time_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     waits = tmp_path / "bring_up.py"
     waits.write_text("import time; print('begun', flush=True); time.sleep(600)")

@@ -70,6 +70,7 @@ def test_following_cuts_and_marks_an_endless_line(tmp_path: Path) -> None:
     assert [len(line.text) for line in islice(result, 3)] == [70_000, 65_536 + 4, 70_000 - 65_536]
 
 
+@pytest.mark.slow
 def test_following_neither_misses_nor_repeats_a_line(tmp_path: Path) -> None:
     """Including lines written between the last ones and the first check, a line in two parts, and a new log."""
     path = written(tmp_path / "web-1.log", "one", "tw", end="")

@@ -26,6 +26,7 @@ def ready(sealed: Release, log: Path, state: Literal["running", "failed"] = "run
     return Readiness(sealed, lambda: [process], lambda _: "", lambda _: log).wait()
 
 
+@pytest.mark.slow
 def test_a_check_that_passes_on_another_port_than_the_edges_is_not_enough(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -34,6 +34,7 @@ def end(child: subprocess.Popen[bytes]) -> None:
     child.stdin.close()
 
 
+@pytest.mark.slow
 def test_sleeps_while_the_supervisor_lives(kept: subprocess.Popen[bytes]) -> None:
     assert kept.stdin
     kept.stdin.write(b"x")
@@ -58,6 +59,7 @@ def test_ends_when_another_supervisor_answers(script: Path, kept: subprocess.Pop
     assert not script.with_name("supervisord.log").exists()
 
 
+@pytest.mark.slow
 def test_the_keeper_waits_while_another_process_starts_one(
     script: Path, kept: subprocess.Popen[bytes]
 ) -> None:
