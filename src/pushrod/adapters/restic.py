@@ -63,6 +63,11 @@ _CAUSES: tuple[tuple[str, str, str], ...] = (
         "take a new backup into a new vault (`pushrod host backups set`), and check that disk or server",
     ),
     (
+        r"SSH_FX_FAILURE",  # SFTP has no word for a full disk
+        "the vault's server cannot write: it has no room left, or its disk fails",
+        "free space there, or let the manifest keep fewer backups",
+    ),
+    (
         r"repository is already locked|unable to create lock in backend: repository",
         "another restic works in the vault",
         "wait for it to end; `restic unlock` removes a lock that nobody holds any more",

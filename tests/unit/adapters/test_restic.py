@@ -26,6 +26,10 @@ from pushrod.adapters import restic
         ("Fatal: repository does not exist: unable to open config file", "no repository"),
         ("Fatal: unable to open config file: open /m/config: permission denied", "another user"),
         ("Save(<data/1>) failed: write /m/tmp: no space left on device", "no room left"),
+        (
+            'Save(<data/1>) returned error: OpenFile: sftp: "Failure" (SSH_FX_FAILURE)',
+            "no room left, or its disk",
+        ),
         ("ciphertext verification failed", "damaged"),
         ("ignoring error for /: ReadFull(<data/8738b5199a>): EOF", "damaged"),
         ("user@host: Permission denied (publickey).\nFatal: unable to open repository", "this machine's key"),
