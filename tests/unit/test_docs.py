@@ -294,6 +294,12 @@ def test_options_of_every_verb_are_documented_once() -> None:
     assert [o for o in options if not re.search(rf"`(pushrod )?{o}( NAME| DIRECTORY)?`", text)] == []
 
 
+def test_every_verb_accepts_root_after_itself() -> None:
+    """`new` makes files in a directory, and needs no root."""
+    without = [v for v, c in VERBS.items() if not any("--root" in p.opts for p in c.params)]
+    assert without == ["pushrod new"]
+
+
 def test_every_documented_option_exists() -> None:
     for verb, command in VERBS.items():
         usage = section(page("cli.md"), f"`{verb}`").strip().splitlines()[0]

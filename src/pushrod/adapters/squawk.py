@@ -32,7 +32,7 @@ _RULES = (
 """The rules about locks and about code that still runs; others are a matter of taste, or met by pushrod itself."""
 
 
-class Finding(NamedTuple):
+class Violation(NamedTuple):
     """An unsafe statement: its file, its line (from 1), the rule, and what squawk says."""
 
     file: str
@@ -54,7 +54,7 @@ def program() -> str:
     return str(beside) if beside.exists() else shutil.which("squawk") or ""
 
 
-def findings(directory: Path, files: Sequence[str]) -> list[Finding]:
+def violations(directory: Path, files: Sequence[str]) -> list[Violation]:
     """What it finds in files of a directory, by file and line; nothing if it is not installed, or fails.
 
     It reads only that directory, with limited memory and time: the files are a pusher's.
@@ -76,7 +76,7 @@ def findings(directory: Path, files: Sequence[str]) -> list[Finding]:
     except (HostError, msgspec.MsgspecError):  # a note is not worth a push
         return []
     return sorted(
-        Finding(r.file.removeprefix("./"), r.line + 1, r.rule_name, r.message)
+        Violation(r.file.removeprefix("./"), r.line + 1, r.rule_name, r.message)
         for r in reports
         if r.rule_name in _RULES
     )

@@ -35,7 +35,7 @@ FORMER = "former"
 
 _LOG = 1 << 30  # bytes of log after which a new base backup is taken, unless the database is larger
 _PART = 3  # base backups are taken so often that the log of two takes two thirds of the limit
-_LATE = 300.0  # seconds without a copy of the log after which it is a finding
+_LATE = 300.0  # seconds without a copy of the log after which it is reported
 
 
 class Base(Value, frozen=True):

@@ -3,7 +3,7 @@
 import click
 
 from pushrod.adapters import grafana, prometheus
-from pushrod.cli.context import find_root
+from pushrod.cli.context import find_root, with_root
 from pushrod.cli.terminal import echo
 from pushrod.engines import registry
 
@@ -18,7 +18,7 @@ from pushrod.engines import registry
     type=click.Choice(sorted(grafana.DASHBOARDS)),
     help="Print a dashboard for Grafana instead; without a name, that of one app.",
 )
-@click.pass_obj
+@with_root
 def metrics_command(root: str | None, write: bool, rules: bool, dashboard: str | None) -> None:
     """Print metrics of all apps in the OpenMetrics text format."""
     if rules or dashboard:

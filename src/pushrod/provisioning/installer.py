@@ -18,6 +18,8 @@ from pathlib import Path
 OLDEST = (3, 11)
 NAME = "installed-from"
 """The file in PREFIX with the digest of the installed wheel."""
+APT_OPTIONS = ("-y", "-o", "DPkg::Lock::Timeout=120", "-o", "Dpkg::Use-Pty=0")
+"""As in packages.py, which this file cannot import."""
 
 
 def main(arguments: list[str]) -> None:
@@ -56,9 +58,8 @@ def apt(package: str) -> None:
     if shutil.which("apt-get") is None:
         sys.exit(f"{package} is missing, and there is no apt-get to install it")
     os.environ["DEBIAN_FRONTEND"] = "noninteractive"
-    options = ("-qq", "-y", "-o", "DPkg::Lock::Timeout=120", "-o", "Dpkg::Use-Pty=0")
-    run("apt-get", *options, "update")
-    run("apt-get", *options, "install", "--no-install-recommends", package)
+    run("apt-get", "-qq", *APT_OPTIONS, "update")
+    run("apt-get", "-qq", *APT_OPTIONS, "install", "--no-install-recommends", package)
 
 
 def run(*argv: str) -> None:

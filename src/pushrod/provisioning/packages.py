@@ -22,6 +22,8 @@ _CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 _BUS = Path("/run/dbus/system_bus_socket")
 _APPARMOR = Path("/sys/module/apparmor/parameters/enabled")
 _TIMEOUT = 1200.0  # seconds, for a slow mirror and a small machine
+APT_OPTIONS = ("-y", "-o", "DPkg::Lock::Timeout=120", "-o", "Dpkg::Use-Pty=0")
+"""apt-get asks nothing, and waits for another apt-get that runs."""
 
 
 def plugin(name: str) -> Path | None:
@@ -85,9 +87,10 @@ def plan(system: System, on_line: Callable[[str], None]) -> list[Work]:
 def install(packages: list[str], on_line: Callable[[str], None]) -> None:
     """Install packages with apt-get; raises HostError if it fails."""
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"}
-    options = ["-q", "-y", "-o", "DPkg::Lock::Timeout=120", "-o", "Dpkg::Use-Pty=0"]
     for argv in (["update"], ["install", "--no-install-recommends", *packages]):
-        done = processes.run(["apt-get", *options, *argv], env=environment, timeout=_TIMEOUT, on_line=on_line)
+        done = processes.run(
+            ["apt-get", "-q", *APT_OPTIONS, *argv], env=environment, timeout=_TIMEOUT, on_line=on_line
+        )
         if done.status != 0:
             raise HostError(
                 f"apt-get {argv[0]} failed",

@@ -8,6 +8,7 @@ from pathlib import Path
 from pushrod.core.errors import HostError
 from pushrod.provisioning import bundle, installer
 from pushrod.provisioning.installation import PREFIX
+from pushrod.provisioning.packages import APT_OPTIONS
 from pushrod.system import processes
 from pushrod.system.processes import Completed
 
@@ -83,7 +84,7 @@ class Server:
         """Install a package of the distribution there, unless its program is there."""
         if self._run(program, "version").status == 0:
             return
-        quiet = ("env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-q", "-y")
+        quiet = ("env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-q", *APT_OPTIONS)
         for words in (("update",), ("install", "--no-install-recommends", package)):
             if self.run(*quiet, *words, on_line=on_line) != 0:
                 raise HostError(

@@ -28,7 +28,7 @@ def of(repository: Path, live: str, commit: str, checkout: Path) -> list[str]:
     except (RepositoryError, HostError):  # the live commit may be gone
         return []
     files = [f for f in changed if _PLACES.search(f) and not _UNDONE.search(f) and not f.startswith("-")]
-    findings = squawk.findings(checkout, files[:_MOST_FILES])
-    notes = [f"{f.file}:{f.line}: {f.message} ({f.rule})" for f in findings[:_MOST_NOTES]]
-    more = len(findings) - len(notes)
+    violations = squawk.violations(checkout, files[:_MOST_FILES])
+    notes = [f"{f.file}:{f.line}: {f.message} ({f.rule})" for f in violations[:_MOST_NOTES]]
+    more = len(violations) - len(notes)
     return [*notes, f"{more} more of the kind: `squawk` shows all"] if more > 0 else notes

@@ -1,6 +1,5 @@
 """Fills the templates. Every value is escaped, and shown as one harmless line."""
 
-import datetime
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from markupsafe import Markup
 
 from pushrod.core.amounts import age, size_of
 from pushrod.core.printable import plain
-from pushrod.core.times import seconds_since, to_the_second
+from pushrod.core.times import seconds_between, seconds_since, to_the_second
 
 _HERE = Path(__file__).parent
 
@@ -34,11 +33,6 @@ def _seconds(took: float) -> str:
     return f"{took:.2f} s" if took < 100 else age(took)
 
 
-def _between(at: str, later: str) -> float:
-    begin, end = (datetime.datetime.fromisoformat(t) for t in (at, later))
-    return (end - begin).total_seconds()
-
-
 def _environment() -> jinja2.Environment:
     made = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_HERE / "templates"),
@@ -50,7 +44,7 @@ def _environment() -> jinja2.Environment:
         auto_reload=False,
     )
     made.filters.update(age=age, ago=_ago, time=_time, seconds=_seconds, size=size_of)
-    made.globals.update(between=_between)
+    made.globals.update(between=seconds_between)
     return made
 
 

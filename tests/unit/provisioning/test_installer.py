@@ -4,7 +4,7 @@ import hashlib
 import sys
 from pathlib import Path
 
-from pushrod.provisioning import installer
+from pushrod.provisioning import installer, packages
 from pushrod.system import files, processes
 
 
@@ -34,3 +34,7 @@ def test_an_interrupted_installation_does_not_count_as_complete(tmp_path: Path) 
     )
     assert (done.status, "ended with status 3" in done.stderr) == (1, True)
     assert installer.installed(prefix) == ""
+
+
+def test_it_calls_apt_get_as_the_other_modules_do() -> None:
+    assert installer.APT_OPTIONS == packages.APT_OPTIONS

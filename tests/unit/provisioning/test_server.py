@@ -6,6 +6,7 @@ import pytest
 
 from pushrod.core.errors import HostError
 from pushrod.provisioning import bundle, server
+from pushrod.provisioning.packages import APT_OPTIONS
 from pushrod.provisioning.server import Server
 from pushrod.system import files
 
@@ -80,6 +81,15 @@ def test_a_server_without_python_is_refused(ssh: Path) -> None:
         Server("root@server").open()
 
 
+def test_a_package_is_installed_there_once_another_apt_get_has_ended(ssh: Path) -> None:
+    answer(ssh, '"id -u") echo 0;; "restic version") exit 127;; *) ;;')
+    server = Server("root@server")
+    server.open()
+    server.provide("restic", "restic", lambda _line: None)
+    calls = [line for line in ssh.with_name("asked").read_text().splitlines() if "apt-get" in line]
+    assert [" ".join(APT_OPTIONS) in call for call in calls] == [True, True]
+
+
 def test_a_target_that_looks_like_an_option_is_refused() -> None:
     with pytest.raises(HostError, match="is not a server"):
         Server("-oProxyCommand=x")
@@ -138,7 +148,7 @@ def test_a_host_is_rebuilt_on_a_server_that_gets_what_it_lacks(ssh: Path) -> Non
     assert (lines, got.read_text()) == (["restored"], "RESTIC_PASSWORD=p\n")
     asked = [line.partition(" -- ")[2] for line in ssh.with_name("asked").read_text().splitlines()]
     begun = [n for n, line in enumerate(asked) if line.endswith("pushrod host init")]
-    assert begun and [line.rpartition("-y ")[2] for line in asked[-3:-1]] == [
+    assert begun and [line.rpartition("Use-Pty=0 ")[2] for line in asked[-3:-1]] == [
         "update",
         "install --no-install-recommends restic",
     ]
