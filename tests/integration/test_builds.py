@@ -1,6 +1,6 @@
 """Locks of pnpm and yarn, and builds of Gradle, without Docker: with the real tools and a package of the registry.
 
-Each is skipped where its tool is not to be had. `test_node.py` has npm, `test_template_spring.py` Maven.
+Each is skipped where its tool is missing. `test_node.py` has npm, `test_template_spring.py` Maven.
 """
 
 import json

@@ -222,6 +222,10 @@ PHRASES = (
         "were told",
         "is wanted",
         "are wanted",
+        "can be had",
+        "to be had",
+        "yet to come",
+        "tells nothing",
     ),
 )
 KINDS = (".md", ".py", ".html", ".js", ".css", ".conf", ".service", ".timer", ".path")

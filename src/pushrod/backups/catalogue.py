@@ -66,18 +66,15 @@ class Listed(Backup, frozen=True, omit_defaults=True):
 
 class Verified(Value, frozen=True):
     """The result of testing one file: the tables and rows of the restored database, or with `keyed` the keys that do
-    not expire, if one was restored.
+    not expire.
     """
 
     store: str
     tables: int = 0
     rows: int = 0
-    restored: bool = False
     keyed: bool = False
 
     def __str__(self) -> str:
-        if not self.restored:
-            return "intact, not restored"
         return (
             f"{self.rows} keys that do not expire"
             if self.keyed

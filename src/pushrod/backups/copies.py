@@ -113,12 +113,12 @@ def due(app: App, release: Release, periods: dict[str, float], newest: str) -> b
 
 
 def past(at: str, length: float) -> bool:
-    """Whether a period since a time is over, or that time is yet to come, by a clock that was set back since."""
+    """Whether a period since a time is over, or the time is in the future because the clock was set back."""
     return is_ahead(at) or seconds_since(at) >= length - _SLACK
 
 
 def late(at: str, length: float) -> bool:
-    """Whether two periods since a time are over, or that time is yet to come."""
+    """Whether two periods since a time are over, or the time is in the future."""
     return is_ahead(at) or seconds_since(at) > 2 * length
 
 

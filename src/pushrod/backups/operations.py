@@ -94,8 +94,8 @@ class Backups:
             with self._pipeline.locked("proving a backup", timeout=timeout):
                 archives = {a.store: a for a in self._archives(releases.running(self.app))}
                 for file in newest.files:
-                    result = self._verify(newest, file, archives, returned)
-                    if result.restored and archives[file.store].suffix != "tar":  # files are only counted
+                    self._verify(newest, file, archives, returned)
+                    if archives[file.store].suffix != "tar":  # files are only counted
                         restored.append(file.store)
         copy = msgspec.structs.replace(copy, proved=now(), restored=tuple(restored))
         copies.succeeded(self.app, copy)
@@ -292,9 +292,7 @@ class Backups:
                     hint="take another backup, and verify it",
                 )
             keyed = archive.suffix == "rdb"
-            verified = Verified(
-                file.store, 0 if keyed else len(rows), sum(rows.values()), restored=True, keyed=keyed
-            )
+            verified = Verified(file.store, 0 if keyed else len(rows), sum(rows.values()), keyed)
             step.detail = f"{file.name}: {verified}, as backed up"
         return verified
 

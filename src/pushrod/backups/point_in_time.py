@@ -51,7 +51,7 @@ class Recovered(NamedTuple):
 def moment(text: str) -> str:
     """A time that a person wrote, in the form of all records; empty for `latest`.
 
-    Raises UnknownNameError for any other text, and for a time that is yet to come.
+    Raises UnknownNameError for any other text, and for a time in the future.
     """
     if text == LATEST:
         return ""

@@ -218,7 +218,7 @@ def examine(app: App, release: Release) -> Iterator[Diagnostic]:
 
 
 def late(at: str) -> bool:
-    """Whether the log has not been copied for too long, or that time is yet to come, by a clock that was set back."""
+    """Whether the last copy of the log is too old, or its time is in the future because the clock was set back."""
     return is_ahead(at) or seconds_since(at) > _LATE
 
 

@@ -82,9 +82,9 @@ def print_table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> Non
 
 
 def ago(at: str) -> str:
-    """How long ago a record's time was: `3 min ago`. It is yet to come if the clock was set back since."""
+    """How long ago a record's time was: `3 min ago`. It is in the future if the clock was set back since."""
     if is_ahead(at):
-        return f"{to_the_minute(at)}, which is yet to come"
+        return f"{to_the_minute(at)}, which is in the future"
     return f"{age(seconds_since(at))} ago"
 
 

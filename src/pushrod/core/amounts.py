@@ -2,7 +2,7 @@
 
 
 def age(seconds: float) -> str:
-    """A duration in its largest unit: `12 s`, `3 min`, `5 h`, `2 d`; `-2 d` until a time that is yet to come."""
+    """A duration in its largest unit: `12 s`, `3 min`, `5 h`, `2 d`; `-2 d` until a time in the future."""
     if seconds <= -1:
         return f"-{age(-seconds)}"
     for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):

@@ -16,7 +16,7 @@ def seconds_since(at: str) -> float:
 
 
 def is_ahead(at: str) -> bool:
-    """Whether a time of a record is yet to come: the clock was set back since."""
+    """Whether a time of a record is in the future: the clock was set back since."""
     return seconds_since(at) < -_SLACK
 
 

@@ -296,16 +296,16 @@ class Upgrade(Protocol):
         """Make an empty cluster of the new version, while the app runs."""
 
     def copy(self) -> Carried:
-        """Keep everybody away from the old data, carry it, and compare; then neither server runs."""
+        """Close the old data to all clients, carry it, and compare; then neither server runs."""
 
     def switch(self) -> None:
-        """From now on the store, which does not run, is on the new data."""
+        """Put the store, which does not run, on the new data."""
 
     def back(self) -> None:
-        """From any of these states: the store is on the old data again, and does not run. Repeatable."""
+        """Return the store, which then does not run, to the old data, from any of these states. Repeatable."""
 
     def finish(self) -> None:
-        """With the store on the new data, which is there to stay: remove what is left over, rebuild statistics."""
+        """The store stays on the new data: remove what is left over, rebuild statistics."""
 
 
 @dataclass(frozen=True)

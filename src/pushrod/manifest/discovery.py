@@ -40,7 +40,7 @@ _MIDDLEWARE = lazy(r"traefik\.http\.middlewares\.([^.]+)\.(\w+)")
 class Target(NamedTuple):
     """What labels and variables tell a proxy about a service: whether to route to it, its port (0: not given), its
     names, the label that restricts access (empty: none does), the path for which requests reach it (empty: any), and
-    the middlewares of which the file does not say what they do.
+    the middlewares that the file does not define.
     """
 
     reached: bool = False

@@ -184,7 +184,7 @@ def known(service: Service, parts: Parts) -> Parts:
 
 
 def _is_open(secret: frozenset[str] | set[str], name: str, value: str) -> bool:
-    """Whether a variable tells nothing: by its name or value, and it has no secret's value in it."""
+    """Whether a variable is not secret: its name or value shows that, and its value contains no secret's."""
     tells = name.startswith("PUSHROD_") or tells_nothing(name) or is_trivial(name, value)
     return tells and not any(part in value for part in secret)
 

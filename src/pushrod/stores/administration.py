@@ -44,8 +44,8 @@ class Administration(Protocol):
         """The `most` statements that took most time."""
 
     def load(self, dump: Source, *, ddl: bool) -> Imported:
-        """Replace the database by a dump that anybody made; nothing changes unless all of it could be restored. `ddl`
-        is as for `Server.ensure`.
+        """Replace the database by a dump from any source; if it cannot be restored completely, nothing changes.
+        `ddl` is as for `Server.ensure`.
         """
 
 

@@ -1,7 +1,7 @@
 """The volumes of a store that pushrod cannot query, on Docker: backed up as files.
 
 `docker cp` reads and writes them, so the image needs no program for that; emptying them before a restore needs its
-`find`. While they are copied the store is frozen (`docker pause`), stopped, or goes on (`live`).
+`find`. While they are copied the store is frozen (`docker pause`), is stopped, or keeps running (`live`).
 """
 
 import contextlib
@@ -28,7 +28,7 @@ try:
 finally:
     subprocess.run(["docker", end, name])
 """
-"""Prints the container's name once it is still, and lets it go on at the end of its input."""
+"""Prints the container's name once it is paused or stopped, and starts it again at the end of its input."""
 
 _LONG = 6 * 3600.0  # seconds for all of them
 
@@ -52,8 +52,8 @@ class Volumes:
         return self._inspected().image.removeprefix("sha256:")[:12]
 
     def save(self, sink: Sink) -> Rows:
-        """Write them; returns the number of files. Raises StoreError if they change meanwhile, which only a store
-        that goes on, or another container with the same volume, can do."""
+        """Write them; returns the number of files. Raises StoreError if they change meanwhile: by a store that keeps
+        running, or by another container with the same volume."""
         places = docker.writable(self._container)
         with self._still(), tarfile.open(fileobj=_Out(sink), mode="w|", format=tarfile.PAX_FORMAT) as out:
             count = sum(self._copy(place, out) for place in places)
@@ -64,7 +64,7 @@ class Volumes:
         self._count(source)
 
     def rehearse(self, source: Source) -> Rows:
-        """Count its files: more could only be said by the store itself."""
+        """Count its files; only the store itself could check more."""
         return self._count(source)
 
     def restore(self, source: Source, rows: Rows) -> str:

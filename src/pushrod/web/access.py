@@ -39,7 +39,7 @@ _TOKEN = re.compile(r"[A-Za-z0-9_-]{43}")
 
 
 def loopback_name() -> str:
-    """A host name for the page on loopback, new for each run and known only to who reads the link.
+    """A host name for the page on loopback, new for each run; only a person with the link knows it.
 
     A browser sends the cookie of a name to every port of it, and each app on this machine listens on one: it would
     receive the session if it could lead its visitors to the page's name.
@@ -101,8 +101,8 @@ class Access:
         return self._invited(name, role, apps, afresh=False)
 
     def own(self, name: str) -> str:
-        """A one-time link for who runs pushrod here, as an owner of all apps. A member of that name who was less may
-        be somebody else: their sessions end, and do not become an owner's."""
+        """A one-time link for the person who runs pushrod here, as an owner of all apps. A member of that name with
+        a lesser role may be somebody else: their sessions end, and do not become an owner's."""
         return self._invited(name, "owner", (), afresh=True)
 
     def _invited(self, name: str, role: Role, apps: Sequence[str], *, afresh: bool) -> str:

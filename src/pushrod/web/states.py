@@ -1,7 +1,7 @@
 """What runs, on a Docker host, where the page itself may not ask Docker: from the verb `status`, which may.
 
 Listing containers takes longer than a page should. So an answer is kept for some seconds, an older one is shown while
-a new one is fetched, and who comes first gets a page that says so and loads itself again.
+a new one is fetched, and the first visitor gets a page that says so and reloads itself.
 """
 
 import threading

@@ -26,7 +26,7 @@ def listed(app: App) -> list[tuple[str, str, str, str]]:
 def test_each_instance_of_each_service_with_metrics_a_worker_too(app: App) -> None:
     instances = (
         Instance("web-1", "web", 8000, "127.64.0.1"),
-        Instance("web-2", "web", 20007, "127.0.0.1"),  # where the service's own port was not to be had
+        Instance("web-2", "web", 20007, "127.0.0.1"),  # where the service's own port was taken
         Instance("mail-1", "mail", 0, "127.64.0.3"),
         Instance("other-1", "other", 8000, "127.64.0.4"),
     )

@@ -8,13 +8,14 @@ same user, arranges it as the JSON in ROOM says, and executes the argv:
 
 - `hosts`: a file that becomes /etc/hosts; empty for none;
 - `places`: in this order, each a path on this machine, its path in the namespace, and perhaps options: `ro`; with
-  `tmpfs` as the path on this machine, those of an empty file system in memory, which ends with the program;
+  `tmpfs` as the path on this machine it is an empty file system in memory, with these options of a mount, which ends
+  with the program;
 - `writable`: if it names places, everything but these, /dev and /proc is read-only;
 - `cwd`: the working directory.
 
 Nothing outside the namespace changes. A directory that the machine does not have is made in an empty file system that
-shows everything beside it. If the kernel refuses, the reason goes to standard error and the program runs without, in
-its current directory. With an empty argv nothing is executed, and a refusal is exit status 1.
+shows everything beside it. If the kernel refuses a namespace, the reason goes to standard error and the program
+runs without one, in its current directory. With an empty argv nothing is executed, and a refusal is exit status 1.
 
 It uses only the standard library, so that it works without pushrod.
 """

@@ -151,8 +151,8 @@ class Platform:
         rooms.check(lacking, refusal)
 
     def _check_ports(self, app: App, manifest: Manifest) -> None:
-        """Refuse, before anything is built, an app one of whose ports another program has: at the edge, or of a store
-        that does not run yet.
+        """Refuse an app, before anything is built, if another program has one of its ports: at the edge, or that of a
+        store that does not run yet.
         """
         if not self._is_served(app):
             port = app.settings.port

@@ -47,7 +47,7 @@ _FILE = frozenset(
     ("-f", "--file", "-p", "--project-dir")
 )  # with the path in the image; we run beside the file
 _COLOUR = lazy(r"\x1b\[[0-9;]*m")
-# What a wrapper or its JVM says if the tool itself, or the wrapper's own jar, cannot be had.
+# What a wrapper or its JVM says if the tool itself, or the wrapper's own jar, cannot be fetched.
 _WRAPPER_FAILS = lazy(
     r"(?:Gradle|Maven)WrapperMain|wrapper\.jar|(?s:Downloading https?://\S+\.zip.*Exception)"
     r"|Exception in thread \"main\" java\.(?:net|io)\.|[Ff]ailed to (?:fetch|download|unzip|untar)"
