@@ -23,7 +23,7 @@ WORDS = {
     "privileged": "everything that root may do (`privileged`); also every capability",
     "runtime": "another container runtime (`runtime`)",
     "sysctls": "kernel settings other than harmless ones of the container's own network and IPC (`sysctls`)",
-    "unconfined": "security profiles other than Docker's own, and `no-new-privileges: false` (`security_opt`)",
+    "unconfined": "security profiles other than Docker's own (`security_opt`), and `no-new-privileges: false`",
     "volume-driver": "volumes with a driver other than `local`, or with arbitrary mount options",
 }
 """The fixed words. In addition: a capability (`NET_ADMIN`), an absolute path, `volume:NAME`, `domain:NAME`,

@@ -118,7 +118,7 @@ _SERVICE = (
     Row("scale", "bounded", "bounded", "`containers`"),
     Row("secrets", "used", "noted"),
     Row("security_opt", "word", "ignored", "Docker's own profiles; others need `unconfined`. `no-new-privileges` "
-        "stays on, with a note, unless `unconfined` is granted"),
+        "stays on, and `label` (SELinux) is left out, with a note, unless `unconfined` is granted"),
     Row("shm_size", "bounded", "ignored", "`shm`"),
     Row("stdin_open", "used", "noted"),
     Row("stop_grace_period", "bounded", "bounded", "`stop-grace`"),

@@ -1,6 +1,16 @@
-"""The named volumes that a service mounts. Pure."""
+"""The volumes that a service mounts, with and without a name. Pure."""
+
+import posixpath
 
 from pushrod.manifest.document import Key
+
+# Directories of dependencies, builds and caches, which a release brings itself, and directories for what may go.
+_REBUILT = frozenset((
+    ".angular", ".cache", ".gradle", ".m2", ".next", ".nuxt", ".output", ".parcel-cache", ".pnpm-store",
+    ".svelte-kit", ".turbo", ".venv", ".vite", ".yarn", "__pycache__", "_build", "bower_components", "build",
+    "bundle", "cache", "deps", "dist", "node_modules", "site-packages", "target", "tmp", "vendor", "venv",
+))  # fmt: skip
+_PASSING = ("/tmp/", "/var/tmp/", "/run/", "/var/run/", "/var/cache/")  # noqa: S108
 
 
 def of(service: Key, *, written: bool = False) -> set[str]:
@@ -17,3 +27,11 @@ def has_others(service: Key) -> bool:
         not isinstance(m.value, dict) or (m.get("type").text() == "volume" and not m.get("source").text())
         for m in mounts
     )
+
+
+def unnamed(service: Key) -> list[str]:
+    """The paths of its anonymous volumes that may hold data."""
+    mounts = [m for m in service.get("volumes").sequence() if isinstance(m.value, dict)]
+    anonymous = [m for m in mounts if m.get("type").text() == "volume" and not m.get("source").text()]
+    paths = [posixpath.normpath(m.get("target").text() or "/") for m in anonymous]
+    return [p for p in paths if posixpath.basename(p) not in _REBUILT and not f"{p}/".startswith(_PASSING)]

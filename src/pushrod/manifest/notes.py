@@ -20,7 +20,7 @@ def embedded(drafts: Sequence[Draft], versions: Mapping[str, str]) -> list[str]:
     stateless = [d for d in drafts if d.service.role in ("entry", "worker")]
     stores = [d for d in drafts if d.service.role == "store"]
     notes = [*_edge([d for d in drafts if d.service.role == "edge" and d.chosen != "edge"])]
-    notes += _closed_ports(stateless)
+    notes += [*_closed_ports(stateless), *_further_ports(stateless)]
     notes += [note for d in stores for note in _store(d, versions)]
     notes += _python(stateless)
     notes += [note for d in stateless for note in _unused(d)]
@@ -72,6 +72,7 @@ def docker(drafts: Sequence[Draft]) -> list[str]:
         stateless,
         lambda d: _forgets(d, known),
     )
+    notes += [note for d in stateless for note in _unnamed_volumes(d)]
     notes += _note(
         "`container_name` and `hostname` are only names by which other services reach it: two releases run at once",
         stateless,
@@ -115,10 +116,12 @@ def _is_open_twice(draft: Draft) -> bool:
 
 def _forgets(draft: Draft, stores: Collection[str]) -> bool:
     """Whether a pulled program may keep data that is lost with its container: it has neither a volume nor a store
-    of a known kind for it, or is a tool that keeps its own.
+    of a known kind for it, or is a program that keeps files beside these. One with a volume without a name has a note
+    on that.
     """
     service, name = draft.service, draft.reference.name
-    has_place = draft.shares or (draft.holds_data and not draft.borrows)
+    named = bool(named_volumes.of(draft.key, written=True))
+    has_place = draft.shares or (named and not draft.borrows) or bool(named_volumes.unnamed(draft.key))
     if service.role not in ("entry", "worker") or draft.chosen or has_place:
         return False
     if service.build:  # a database that is built here
@@ -129,8 +132,23 @@ def _forgets(draft: Draft, stores: Collection[str]) -> bool:
     plain = service.read_only or image_refs.is_web_server(draft.reference) or likelihood.is_stateless(name)
     if ends or plain or (runs and image_refs.is_runtime(draft.reference)):
         return False
-    return likelihood.keeps_own(name) or not (
-        likelihood.is_tool(service, name) or connections.leads_to(draft, stores)
+    return (
+        likelihood.keeps_own(name)
+        or likelihood.keeps_files(draft.reference.path)
+        or not (likelihood.is_tool(service, name) or connections.leads_to(draft, stores))
+    )
+
+
+def _unnamed_volumes(draft: Draft) -> Iterable[str]:
+    """The note on volumes of an instance that end with its container."""
+    paths = named_volumes.unnamed(draft.key)
+    if not paths or draft.service.role not in ("entry", "worker") or draft.chosen == "worker":
+        return
+    its, kept = ("volumes", "they hold") if len(paths) > 1 else ("volume", "it holds")
+    be, them = ("are", "them names") if len(paths) > 1 else ("is", "it a name")
+    yield (
+        f"{draft.name}: its unnamed {its} ({', '.join(paths)}) {be} removed with each release, which Compose would "
+        f"keep: if {kept} data, give {them}"
     )
 
 
@@ -140,7 +158,12 @@ def _publishes(draft: Draft) -> bool:
 
 def _further_ports(drafts: Sequence[Draft]) -> Iterable[str]:
     for draft in drafts:
-        if draft.service.role == "entry" and len(draft.key.get("ports").sequence()) > 1:
+        ports = len(draft.key.get("ports").sequence())
+        if draft.service.role != "entry" or not ports:
+            continue
+        if "published" not in draft.listening:
+            yield f"{draft.name}: its published UDP ports stay closed; the edge receives only HTTP"
+        elif ports > 1:
             yield f"{draft.name}: of its published ports only {draft.service.port} is reachable, through the edge"
 
 
@@ -171,7 +194,7 @@ def _closed_ports(drafts: Sequence[Draft]) -> Iterable[str]:
     return _note(
         "its published port stays closed; only the entry is reachable, through the edge",
         drafts,
-        lambda d: d.service.role in ("worker", "job") and "published" in d.listening,
+        lambda d: d.service.role in ("worker", "job") and _publishes(d),
     )
 
 

@@ -1,4 +1,4 @@
-"""The named volumes of a service."""
+"""The volumes of a service."""
 
 from pushrod.manifest import named_volumes
 from pushrod.manifest.document import Key
@@ -17,3 +17,10 @@ def test_named_volumes_and_those_written_to() -> None:
     assert named_volumes.of(Key("services.web", {})) == set()
     assert named_volumes.has_others(service)
     assert not named_volumes.has_others(Key("services.db", {"volumes": mounts[:2]}))
+
+
+def test_unnamed_volumes_that_may_hold_data() -> None:
+    paths = ("/code/uploads/", "/code/node_modules", "/app/vendor", "/var/cache/x", "/tmp", "/running")
+    mounts = [{"type": "volume", "target": path} for path in paths]
+    mounts.append({"type": "volume", "source": "data", "target": "/data"})
+    assert named_volumes.unnamed(Key("services.web", {"volumes": mounts})) == ["/code/uploads", "/running"]

@@ -189,6 +189,20 @@ BY_DB = {"environment": {"DB": "postgres://db/x"}}
         ({"image": "metabase/metabase", **PAGE, **RUNS, **DATA}, False),
         ({"image": "metabase/metabase", **PAGE, **RUNS, **BY_DB}, False),
         ({"image": "grafana/grafana", **PAGE, **BY_DB}, True),
+        *(
+            ({"image": name, **PAGE, **BY_DB}, True)
+            for name in (
+                "directus/directus",
+                "drupal",
+                "ghcr.io/open-webui/open-webui",
+                "moodle",
+                "nextcloud",
+                "vaultwarden/server",
+                "wordpress:6",
+            )
+        ),
+        ({"image": "louislam/uptime-kuma", **PAGE, **BY_DB}, True),
+        ({"image": "wordpress", **PAGE, **BY_DB, **DATA}, False),
         ({"image": "adminer", **PAGE}, False),
         ({"image": "somebody/worker"}, False),
         ({"image": "nginx", **PAGE}, False),
@@ -213,6 +227,25 @@ def test_a_pulled_service_that_loses_its_files_is_noted(service: dict[str, Any],
 def test_a_built_database_that_loses_its_files_is_noted(service: dict[str, Any], noted: bool) -> None:
     result = notes_of({"web": {**WEB, **PAGE}, "graph-db": service}, engine="docker", store_versions=None)
     assert any(n.startswith("graph-db: is replaced with each release") for n in result) == noted
+
+
+@pytest.mark.parametrize(
+    ("service", "listed"),
+    [
+        ({"build": {"context": "."}}, "/code/uploads"),
+        ({"image": "wordpress", **BY_DB}, ""),  # a store, whose volumes get names
+        ({"build": {"context": "."}, "x-pushrod": {"role": "worker"}}, ""),
+    ],
+)
+def test_volumes_without_a_name_are_noted(service: dict[str, Any], listed: str) -> None:
+    paths = ("/code/uploads", "/code/node_modules", "/code/.venv/", "/tmp/x")
+    volumes = [{"type": "volume", "target": path} for path in paths]
+    services: dict[str, Any] = {"web": {**WEB, **PAGE}, "db": {"image": "postgres"}}
+    services["a"] = {**service, "volumes": volumes}
+    result = notes_of(services, engine="docker", store_versions=None)
+    mine = [n for n in result if n.startswith(("a: its unnamed", "a: is replaced"))]
+    note = f"a: its unnamed volume ({listed}) is removed with each release, which Compose would keep: if it holds "
+    assert mine == ([f"{note}data, give it a name"] if listed else [])
 
 
 def test_a_proxy_label_without_a_route_is_noted() -> None:

@@ -79,6 +79,8 @@ def security(on: Reading, key: Key) -> object:
                 kept.append(item.value)
             else:
                 on.note("`no-new-privileges` stays on: setuid programs gain no rights")
+        elif name == "label" and not on.has("unconfined"):
+            on.note("`label` of `security_opt` not applied: it is for SELinux")
         elif option in _CONFINED:
             kept.append(item.value)
         else:

@@ -41,7 +41,7 @@ ALLOWABLE: list[tuple[dict[str, Any], str, str]] = [
         (web(security_opt=[option]), SERVICE + "security_opt[0]", "unconfined")
         for option in (
             *("seccomp=unconfined", "seccomp:unconfined", "seccomp=./loose.json", "apparmor=unconfined"),
-            *("label=disable", "label:disable", "systempaths=unconfined", "writable-cgroups=true"),
+            *("systempaths=unconfined", "writable-cgroups=true"),
         )
     ),
     (web(runtime="runsc"), SERVICE + "runtime", "runtime"),
@@ -179,6 +179,19 @@ def test_all_missing_permissions_are_named_at_once() -> None:
     assert error.where == "services.web.privileged"
     assert error.what.startswith("it asks for everything that root may do")
     assert error.hint.endswith("apps allow shop privileged NET_ADMIN host-pid volume-driver")
+
+
+@pytest.mark.parametrize("option", ["label=disable", "label:disable", "label:type:spc_t"])
+def test_an_option_for_selinux_is_left_out_with_a_note(option: str) -> None:
+    document, notes = apply(web(security_opt=[option, "no-new-privileges"]))
+    assert document["services"]["web"]["security_opt"] == ["no-new-privileges"]
+    assert notes == ("web: `label` of `security_opt` not applied: it is for SELinux",)
+
+
+def test_a_refusal_of_a_profile_names_profiles() -> None:
+    error = refused(web(security_opt=["seccomp=unconfined"]))
+    what = "it asks for security profiles other than Docker's own, which this host does not allow the app"
+    assert error.what == what
 
 
 def test_a_mounted_file_that_the_commit_does_not_have() -> None:

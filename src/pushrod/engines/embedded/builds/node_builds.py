@@ -48,6 +48,7 @@ _CALLS = lazy(
 _FETCHED = {"pnpm": "pnpm@{}", "yarn": "yarn@{}"}  # where the machine has none, npx fetches it
 _USUAL = {"pnpm": "10", "yarn": "1"}
 _BASE = lazy(r"(?:^|/)node:(\d+)")
+_NEWER_YARN = lazy(rb"^__metadata:", re.MULTILINE)
 _MANAGER = lazy(r"(\w+)@([\w.-]+)")
 
 
@@ -73,9 +74,17 @@ class Package(NamedTuple):
         return digest.text()
 
     def check(self, service: str, checkout: Path) -> None:
-        """Raise BuildError, naming the service, if this machine has no suitable Node.js, and ManifestError if the
-        project's own files are not JSON.
+        """Raise BuildError, naming the service, if its lock is of a newer Yarn or this machine has no suitable
+        Node.js, and ManifestError if the project's own files are not JSON.
         """
+        if self.lock == "yarn.lock" and _NEWER_YARN.search(
+            (checkout / self.project / self.lock).read_bytes()
+        ):
+            raise BuildError(
+                f"{service}: its yarn.lock is of Yarn 2 or newer",
+                where=self._where(self.lock),
+                hint="install with npm, pnpm or Yarn 1, and commit that lock, or deploy to a host with Docker",
+            )
         self._kit(service)
         for name in dict.fromkeys(("package.json", self.lock)):
             if not name.endswith(".json"):
