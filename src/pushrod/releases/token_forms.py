@@ -73,6 +73,14 @@ _FORMS = (
     _form("Tailscale Token", "tskey-", rf"tskey-[a-z]{{3,9}}-{_BASE}{{8,24}}-({_BASE}{{20,40}})"),
     _form("Telegram Bot Token", ":AA", r":AA([\w-]{33})(?!-)"),
     _form("Azure Storage Account access key", "AccountKey=", r"AccountKey=([A-Za-z0-9+/]{86})=="),
+    _form("xAI Token", "xai-", f"xai-({_BASE}{{80}})"),
+    _form("Perplexity Token", "pplx-", f"pplx-({_BASE}{{48}})"),
+    _form("Replicate Token", "r8_", f"r8_({_BASE}{{37}})"),
+    _form("Atlassian Token", "ATATT3", r"ATATT3([\w=-]{186})(?![=-])"),
+    _form("Notion Token", "ntn_", rf"ntn_\d{{11}}({_BASE}{{35}})"),
+    _form("Figma Token", "figd_", r"figd_([\w-]{40})(?!-)"),
+    _form("Sentry Token", "sntrys_", r"sntrys_eyJ[A-Za-z0-9+/=]{20,400}_([A-Za-z0-9+/]{43})(?![+/])"),
+    _form("Doppler Token", "dp.pt.", rf"dp\.pt\.({_BASE}{{40,44}})"),
     _form("age Secret Key", "AGE-SECRET-KEY-1", "AGE-SECRET-KEY-1([0-9A-Z]{58})"),
 )  # fmt: skip
 _BEGINS = tuple({word.encode(): None for form in _FORMS for word in form.begins})
@@ -81,11 +89,39 @@ _WITHIN = frozenset(("ECRET_ACCESS_KEY", "ecret_access_key", "ecretAccessKey", "
 _BOUNDARY = lazy(r"(?:^|[^0-9A-Za-z_]|\\[nrt]|%[0-9A-Fa-f]{2})$")
 _BOT = lazy(r"(?<!\d)\d{8,10}$")
 # A key of Google's that browsers and phones get is not a secret: Firebase's, and that of a page's maps. Google
-# restricts its use by the site's address.
-_PUBLIC = lazy(r"current_key|google_(?:api|crash_reporting_api)_key|maps/api/js\?")
-_FIREBASE = lazy(r"auth_?domain|firebaseapp\.com", re.IGNORECASE)
-_FIREBASE_KEY = lazy(r"api_?key\W{1,6}$", re.IGNORECASE)
-_BEFORE, _AROUND = 60, 400  # characters in which the use of such a key is named
+# restricts its use by the site's address. Each form is what comes immediately before the key.
+_SO = r"[\"']?\s*[:=,]\s*\{?\s*@?[\"'`]"  # between a name and its value, in JavaScript, JSON, JSX and Gradle
+_PUBLIC = lazy(
+    "(?:"
+    + "|".join(
+        (
+            rf"current_key{_SO}",  # google-services.json
+            rf"[\"']google_(?:api|crash_reporting_api|maps|maps_api)_key(?:[\"'][^<>]{{0,80}}>\s*|{_SO})",
+            r"<key>API_KEY</key>\s*<string>",  # GoogleService-Info.plist
+            r"com\.google\.android\.(?:geo|maps(?:\.v2)?)\.API_KEY[\"']\s+android:value=[\"']",
+            r"provideAPIKey\(\s*@?[\"']",
+            r"maps/(?:api/(?:js|staticmap|streetview)|embed(?:/v1/\w+)?)\?(?:[^\s\"'<>`]*(?:[&;]|\\u0026))?key="
+            r"(?:[\"'`]\s*\+\s*[\"'`])?",
+            rf"googleMapsApiKey{_SO}",
+            rf"(?:googleMaps[\"']?\s*:|bootstrapURLKeys=\{{|\bLoader\()\s*\{{\s*[\"']?(?:apiK|k)ey{_SO}",
+        )
+    )
+    + ")$"
+)
+_MAPS_KEY = lazy(rf"\(\s*\{{\s*[\"']?key{_SO}$")  # Google's own snippet that loads maps
+_MAPS_VERSION = lazy(r"[\"'`]\s*,\s*[\"']?v[\"']?\s*:\s*[\"'`](?:weekly|quarterly|beta|alpha|\d)")
+_FIREBASE = lazy(
+    r"auth_?domain|firebaseapp\.com|firebaseoptions|storage_?bucket|messaging_?sender_?id|appspot\.com"
+    r"|firebasestorage\.app",
+    re.IGNORECASE,
+)
+# The name alone, or what tools for pages and apps put in front of it: not that of another of Google's services.
+_FIREBASE_KEY = lazy(
+    r"(?:(?<![a-z0-9_])(?:set)?|(?:public|vite|react_app|vue_app|gatsby|nuxt|expo|firebase)_?(?:web_?)?(?:firebase_?)?)"
+    r"api_?key\W{1,24}$",
+    re.IGNORECASE,
+)
+_BEFORE, _AROUND = 400, 400  # characters in which the use of such a key is named
 
 
 def may_be_in(raw: bytes) -> bool:
@@ -120,7 +156,8 @@ def _is_public(form: _Form, text: str, match: re.Match[str]) -> bool:
     before = text[max(0, match.start() - _BEFORE) : match.start()]
     around = text[max(0, match.start() - _AROUND) : match.end() + _AROUND]
     firebase = _FIREBASE_KEY.search(before) and _FIREBASE.search(around)
-    return bool(firebase) or _PUBLIC.search(before) is not None
+    maps = _MAPS_KEY.search(before) and _MAPS_VERSION.match(text, match.end())
+    return bool(firebase or maps) or _PUBLIC.search(before) is not None
 
 
 # ---- random or not ------------------------------------------------------------------------------------------------
