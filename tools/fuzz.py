@@ -1,8 +1,9 @@
 """`python tools/fuzz.py SECONDS`: runs the generated tests repeatedly with new seeds, for SECONDS in all.
 
 These are `tests/fuzz` and, if the lab can run, the test that pushes generated files to a server in a box. Each file
-gets an equal share of the time; making the box takes a minute more. The first failure ends it with status 1;
-Hypothesis prints the smallest input it has found, and the seed to reproduce the run.
+gets an equal share of the time; making the box takes a minute more. The first failure ends it with status 1, and so
+does a run that hangs, or an example that takes longer than the deadline in `tests/fuzz/conftest.py`. Hypothesis
+prints the smallest input it has found, and the seed to reproduce the run.
 """
 
 import os
@@ -40,20 +41,24 @@ def main(seconds: float) -> int:
 
 
 def _run(path: Path, left: float) -> bool:
-    """Run once with a new seed; returns whether it passed. A run that is cut off counts as passed."""
+    """Run once with a new seed; returns whether it passed. The tests end by themselves when their time is over, so a
+    run that has to be cut off has failed: something in it hangs."""
     seed = secrets.randbits(32)
     argv = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", str(path)]
+    limit = left + _ENDS + (_BOX if path == ON_SERVERS else 0.0)
     try:
         done = subprocess.run(
             [*argv, f"--hypothesis-seed={seed}"],
             env={**os.environ, "PUSHROD_FUZZ": f"{left:.3f}"},
             capture_output=True,
             text=True,
-            timeout=left + _ENDS + (_BOX if path == ON_SERVERS else 0.0),
+            timeout=limit,
             check=False,
         )
-    except subprocess.TimeoutExpired:
-        return True
+    except subprocess.TimeoutExpired as e:
+        print((e.stdout or b"").decode(errors="replace"), flush=True)
+        print(f"fuzz: {path.stem} has not ended after {limit:.0f} s, with seed {seed}", flush=True)
+        return False
     if done.returncode:
         print(done.stdout + done.stderr, f"fuzz: {path.stem} failed with seed {seed}", sep="\n", flush=True)
     return not done.returncode

@@ -222,7 +222,7 @@ def bind(source: str) -> str:
     return source if source.startswith("/") else f"{BOUND}/{source}"
 
 
-@settings(deadline=None, suppress_health_check=[*HealthCheck], phases=[Phase.explicit, Phase.generate])
+@settings(deadline=10_000, suppress_health_check=[*HealthCheck], phases=[Phase.explicit, Phase.generate])
 @given(documents())
 def test_rendered_files_stay_within_the_app(document: dict[str, Any]) -> None:
     try:
