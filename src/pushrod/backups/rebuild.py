@@ -25,6 +25,11 @@ from pushrod.state.vaults import Vault
 from pushrod.system import files, signals
 
 _HOST = "host"  # the tag of the host's own files
+_BY_HAND = (
+    "recipients of alarms and notices (`pushrod host alarm set`, `pushrod host notify add`)",
+    "members of the web page (`pushrod web invite`)",
+    "the host's settings (`pushrod host limits`)",
+)
 _SHA256 = 64  # digits of the name of a commit in a repository that uses it
 
 
@@ -94,6 +99,7 @@ def _rebuild_host(root: Root, vault: Vault, own: Snapshot, progress: Progress, *
         known = work / "taken" / keys.PLACE
         if hosted and known.exists():
             _take_keys(root, known.read_text(errors="replace"), progress)
+    progress.note(f"these do not come back, so set them again if you had any: {'; '.join(_BY_HAND)}")
 
 
 def _take_keys(root: Root, text: str, progress: Progress) -> None:

@@ -45,3 +45,21 @@ def test_no_timer_touches_an_app_until_its_databases_are_restored(
     (result,) = rebuild.rebuild(engine, vault, {app.name: Snapshot("1", now())}, Steps())
     assert isinstance(result, PushrodError) and result.what == "the dump is damaged"
     assert seen == [(True, None)] and rebuilt.settings.down
+
+
+def test_what_does_not_come_back_is_named(
+    root: Root, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    staging.collect_host(root, tmp_path / "sent")
+
+    def fetch(_root: Root, _vault: Vault, _snapshot: str, _size: int, target: Path) -> None:
+        shutil.copytree(tmp_path / "sent", target, symlinks=True)
+
+    monkeypatch.setattr(vaulting, "fetch", fetch)
+    other = Root(tmp_path / "other")
+    other.create()
+    vault = Vault(name="default", url="/mnt/far", password="p", created=now())
+    assert [*rebuild.rebuild(Memory(other).engine, vault, {"": Snapshot("1", now())}, Steps())] == []
+    notes = capsys.readouterr()
+    for verb in ("host alarm set", "host notify add", "web invite", "host limits"):
+        assert f"`pushrod {verb}`" in notes.out + notes.err
