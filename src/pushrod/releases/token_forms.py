@@ -117,8 +117,8 @@ _FIREBASE = lazy(
 )
 # The name alone, or what tools for pages and apps put in front of it: not that of another of Google's services.
 _FIREBASE_KEY = lazy(
-    r"(?:(?<![a-z0-9_])(?:set)?|(?:public|vite|react_app|vue_app|gatsby|nuxt|expo|firebase)_?(?:web_?)?(?:firebase_?)?)"
-    r"api_?key\W{1,24}$",
+    r"(?:(?<![a-z0-9_])(?:set)?|(?:public|vite|react_app|vue_app|ng_app|gatsby|nuxt|expo|firebase|fb)_?"
+    r"(?:(?:web|app|config|firebase|fb)_?){0,3})api_?key\W{1,24}$",
     re.IGNORECASE,
 )
 _BEFORE, _AROUND = 400, 400  # characters in which the use of such a key is named

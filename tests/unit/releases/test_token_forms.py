@@ -83,6 +83,7 @@ OF_BROWSERS = {
     "Firebase, its bucket": "{ apiKey: '@@', bucket: 'shop.appspot.com' }",
     "Firebase, variables": "VITE_FIREBASE_API_KEY=@@\nVITE_FIREBASE_STORAGE_BUCKET=shop\n",
     "Firebase, of a page": "REACT_APP_API_KEY=@@\nREACT_APP_AUTH_DOMAIN=shop\n",
+    "Firebase, abbreviated": "VITE_APP_FB_API_KEY=@@\nVITE_APP_FB_AUTH_DOMAIN=shop\n",
     "Flutter": "static const web = FirebaseOptions(\n    apiKey:\n        '@@',\n    appId: '1',\n  );",
     "Android, built": 'new FirebaseOptions.Builder().setApiKey("@@").build()',
     "google-services.json": '"api_key": [{"current_key": "@@"}]',
