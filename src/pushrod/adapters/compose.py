@@ -210,7 +210,18 @@ def bases(document: Mapping[str, Any], directory: Path, most: Reading = _READING
 
     Raises ManifestError for a Dockerfile that is larger than `most` allows.
     """
-    base_images: dict[str, str] = {}
+    return {name: recipe.base for name, recipe in _recipes(document, directory, most)}
+
+
+def exposed(document: Mapping[str, Any], directory: Path, most: Reading = _READING) -> dict[str, int]:
+    """The port that the Dockerfile of each built service exposes; services without one are left out. Raises as
+    `bases`."""
+    return {name: recipe.port for name, recipe in _recipes(document, directory, most) if recipe.port}
+
+
+def _recipes(
+    document: Mapping[str, Any], directory: Path, most: Reading
+) -> Iterator[tuple[str, dockerfile.Recipe]]:
     for name, service in (document.get("services") or {}).items():
         build = service.get("build")
         if not isinstance(build, dict):
@@ -219,13 +230,13 @@ def bases(document: Mapping[str, Any], directory: Path, most: Reading = _READING
         if path.is_file() and path.resolve().is_relative_to(directory.resolve()):
             arguments = {k: v for k, v in (build.get("args") or {}).items() if v is not None}
             reading_limits.check_size(path.stat().st_size, most, os.path.relpath(path, directory))
-            base_images[name] = dockerfile.read(
+            recipe = dockerfile.read(
                 path.read_text(errors="replace"),
                 target=build.get("target") or "",
                 arguments=arguments,
                 where=os.path.relpath(path, directory),
-            ).base
-    return base_images
+            )
+            yield name, recipe
 
 
 # ---- env files that are not in Git ----------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from pushrod.core.values import Service
 
 _MOST = 4096  # bytes that are read of a script
 _INTERPRETERS = lazy(r"(?:ba|da|a|k|z)?sh|python[0-9.]*|node|perl|ruby|php|source|\.")
+_MENDING = lazy(r"dos2unix|\\r|\\015")
 _CLOSED = lazy(r"permission denied|not found|cannot execute|neither in its|status 12[67]", re.IGNORECASE)
 
 
@@ -32,6 +33,29 @@ def explain(error: PushrodError, services: Sequence[Service], checkout: Path) ->
     fixes = dict.fromkeys(f.message for f in faults(services, checkout) if closed or not f.of_mode)
     if fixes:
         error.hint = "; ".join([*fixes, *([error.hint] if error.hint else [])])
+
+
+def notes(services: Sequence[Service], checkout: Path) -> list[str]:
+    """The notes on scripts that cannot start as they are in the commit, unless a Dockerfile mends line ends."""
+    return [
+        f"{service.name}: {fault.message}"
+        for service in services
+        if not _mends(service, checkout)
+        for fault in dict.fromkeys(faults([service], checkout))
+        if not fault.of_mode
+    ]
+
+
+def _mends(service: Service, checkout: Path) -> bool:
+    """Whether a service's Dockerfile changes line ends."""
+    if service.build is None:
+        return False
+    path = checkout / service.build.context / service.build.dockerfile
+    try:
+        text = path.read_text(errors="replace") if _is_of(path, checkout) else ""
+    except OSError:
+        return False
+    return _MENDING.search(text) is not None
 
 
 class Fault(NamedTuple):

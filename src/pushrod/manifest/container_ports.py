@@ -1,13 +1,18 @@
 """The container ports that a service publishes or exposes. Pure."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from pushrod.core.patterns import lazy
 from pushrod.manifest import likelihood
 from pushrod.manifest.document import Key
 
 _TLS = (443, 8443)  # container ports that by convention speak TLS; the edge speaks plain HTTP
+_BOUND = lazy(
+    r"(?:(?<!\S)(?:--port[= ]|(?:-b|--bind)[= ](?:\[?[0-9.:]*\]?|localhost|\*)?:)|"
+    r"\srunserver\s(?:\S+\s){0,4}?(?:[0-9.]+:)?)([0-9]{2,5})(?!\S)"
+)
 
 
 class Port(NamedTuple):
@@ -51,6 +56,13 @@ def exposed(expose: Key) -> int:
     """The first exposed TCP port; 0 if there is none."""
     ports = (_port(key) for key in expose.sequence())
     return next((number for number, protocol in ports if number and protocol in ("", "tcp")), 0)
+
+
+def bound(argv: Sequence[str]) -> int:
+    """The port on which a command says that it listens, if that may be HTTP; 0 if there is none."""
+    match = _BOUND.search(" ".join(argv))
+    number = int(match[1]) if match else 0
+    return number if 0 < number < 1 << 16 and not likelihood.is_other(number) else 0
 
 
 def _port(key: Key) -> tuple[int, str]:

@@ -17,7 +17,9 @@ class Draft(NamedTuple):
     `chosen` is `x-pushrod.role`. `reference` is the image it runs or, if it is built, its base image. `listening`
     is the evidence that it answers HTTP: `published`, `exposed`, `health`, `labelled` for a proxy, `routes`, `root`
     for a route `/`. `published` is the published port's number on the host (0: none, or any). `awaits` names the
-    services that must have ended before this one starts. `shares` means that it writes data shared by all releases;
+    services that must have ended before this one starts. `hint` is weaker evidence: `checked` by its health
+    check or `bound` by its command, with the port `hinted`, or `image`, whose own command it runs and which exposes
+    one. `shares` means that it writes data shared by all releases;
     `borrows` that its volumes are other services' too, or that it only reads them.
     """
 
@@ -31,6 +33,8 @@ class Draft(NamedTuple):
     awaits: tuple[str, ...]
     shares: bool = False
     borrows: bool = False
+    hint: str = ""
+    hinted: int = 0
 
     @property
     def name(self) -> str:

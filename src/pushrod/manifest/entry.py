@@ -11,6 +11,7 @@ _CHOOSE = "write `x-pushrod: {role: entry}` in the one that answers HTTP"
 _PUBLISHED = "it alone publishes a port"
 _LABELLED = "it alone has labels for a proxy"
 _ASIDE = "the others have routes for their own paths"
+_ONLY = "nothing else could be"
 _SITES = frozenset(("web server", "fronted", "root", "labelled", "published"))
 _EVIDENCE = {
     "web server": "it is a web server that publishes a port",
@@ -21,6 +22,12 @@ _EVIDENCE = {
     "health": "it has a path for its health",
     "exposed": "it alone exposes a port",
     "routes": "it alone has routes",
+}
+
+_HINTS = {  # if none of these is there
+    "checked": "its health check fetches a page of its own",
+    "bound": "its command names a port",
+    "image": "its image exposes a port for its own command",
 }
 
 
@@ -95,8 +102,9 @@ def _candidates(drafts: Sequence[Draft]) -> tuple[list[Draft], str]:
     """The possible entries, and the reason. Each kind of evidence narrows down what the one before it left.
 
     In order: a web server that runs as its own service, services behind one that the edge replaces, a route `/`,
-    labels for a proxy, a published port, a health path, an exposed port, other routes; a single stateless service
-    needs no evidence.
+    labels for a proxy, a published port, a health path, an exposed port, other routes; without any of these, a health
+    check that fetches a page of the service itself, a port in its command (either becomes its port), a port that its
+    image exposes. A single stateless service needs no evidence.
     Raises ManifestError if nothing is known about any.
     """
     candidates = [d for d in drafts if d.service.role in ("worker", "entry")]
@@ -105,17 +113,23 @@ def _candidates(drafts: Sequence[Draft]) -> tuple[list[Draft], str]:
         return named, "it says so"
     candidates = [d for d in candidates if d.chosen != "worker"]
     sites = [d for d in candidates if not likelihood.is_tool(d.service, d.image_name)]
-    sites = [d for d in sites if not likelihood.speaks_otherwise(d.service)] or sites
-    candidates = sites or candidates
+    tools = 0 < len(sites) < len(candidates)
+    http = [d for d in sites if not likelihood.speaks_otherwise(d.service)]
+    because = likelihood.TOOLS if tools else likelihood.OTHERWISE if http and http != sites else _ONLY
+    candidates = http or sites or candidates
     evidence = {d.name: _evidence(d, drafts) for d in candidates}
     aside = [d for d in candidates if _is_aside(d, candidates, evidence)]
     candidates = [d for d in candidates if d not in aside]
-    why = "nothing else could be" if len(candidates) == 1 and not aside else ""
+    why = because if len(candidates) == 1 and not aside else ""
     for kind, reason in _EVIDENCE.items():
         narrowed = [d for d in candidates if kind in evidence[d.name]]
         if narrowed and (len(narrowed) < len(candidates) or not why):
             alone = len(narrowed) == 1 and any(kind in evidence[d.name] for d in aside)
             candidates, why = narrowed, _ASIDE if alone else reason
+    for kind, reason in _HINTS.items() if not why else ():
+        narrowed = [d for d in candidates if kind in evidence[d.name]]
+        if narrowed and not why:
+            candidates, why = [d if d.service.port else d.with_(port=d.hinted) for d in narrowed], reason
     if not why and aside and len(candidates) == 1:
         why = _ASIDE
     if not why:
@@ -160,7 +174,7 @@ def _is_aside(draft: Draft, candidates: Sequence[Draft], evidence: Mapping[str, 
 
 def _evidence(draft: Draft, drafts: Sequence[Draft]) -> set[str]:
     """The evidence that a service answers HTTP."""
-    kinds = set(draft.listening)
+    kinds = {*draft.listening, draft.hint}
     if image_refs.is_web_server(draft.reference) and "published" in kinds:
         kinds.add("web server")
     if any(d.service.role == "edge" and draft.name in d.service.depends_on for d in drafts):

@@ -70,6 +70,12 @@ def read(check: Key, own: Key, *, probe: bool, name: str = "", java: bool = Fals
     return Health(host=host or name, deadline=deadline), port
 
 
+def own_port(check: Key) -> int:
+    """The port of the URL of the service itself that its check fetches, if that is all it does; 0 otherwise."""
+    fetch = _fetched(_check(check))
+    return fetch.port if fetch else 0
+
+
 def _path(key: Key) -> str:
     if not key.given:
         return ""

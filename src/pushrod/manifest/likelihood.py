@@ -62,6 +62,12 @@ _SHOWING = lazy(
     r"|nats|neo4j|opensearch|pg|postgres\w*|p3x-redis|qdrant|queue|rabbit\w*|redis|redpanda|sql|temporal|zookeeper)"
     r"-?(?:admin|board|browser|commander|console|dashboard|explorer|gui|insight|manager|monitor|ui|viewer|web)"
 )
+# The ports of such tools. Of a service that is built here, the name alone says nothing.
+_TOOL_PORTS = frozenset((
+    1080, 3100, 5050, 5555, 5601, 6006, 8025, 8081, 8089, 8888, 9090, 9093, 9181, 9411, 16686, 61208,
+))  # fmt: skip
+# Names of documentation, which is not the site beside one.
+_DOCUMENTS = frozenset(("docs", "documentation", "mkdocs", "redoc", "storybook", "swagger", "swagger-ui"))
 # Such words for a tool, unless the service is built here: then it may be the app itself.
 _LIKE_TOOLS = frozenset(("dashboard", "monitoring"))
 # Servers that an app uses, beside which they are not the site: identities, workflows, documents, mocks, models.
@@ -124,6 +130,11 @@ _DEVELOPING = frozenset((5173, 4173, 4200, 4321))
 _BESIDE = frozenset((*range(50050, 50100), 9090, 9100, 9102, 9104, 9113, 9121, 9187, 9216, 2112, 5678))
 
 
+TOOLS = "the others are tools or helpers"
+OTHERWISE = "the others' ports or names are not those of a site"
+_UNLIKE_TOOLS = "the others' names are those of tools"
+
+
 class Candidate(NamedTuple):
     """A possible entry, with the last component of the name of its image, or of the image from which it is built,
     and the port it publishes on the host. `uses` are the candidates with another image on which it depends, `helps`
@@ -173,10 +184,11 @@ def is_tool(service: Service, image: str) -> bool:
     """Whether a service is a tool for operators, which is never guessed to be the site."""
     words = " ".join((*service.entrypoint, *service.command))
     named = _words(service.name)
-    seems = named in _LIKE_TOOLS and service.build is None
-    return (
-        seems or is_tools(image) or is_tools(named) or _PROGRAMS.search(posixpath.normpath(words)) is not None
-    )
+    if service.build is None:
+        seems = named in _LIKE_TOOLS or is_tools(named)
+    else:
+        seems = is_tools(named) and service.port in _TOOL_PORTS
+    return seems or is_tools(image) or _PROGRAMS.search(posixpath.normpath(words)) is not None
 
 
 def is_stores(name: str) -> bool:
@@ -263,8 +275,15 @@ def choose(candidates: Sequence[Candidate], awaited: Collection[str]) -> tuple[s
         return "", ""
     for mine, other, why in zip(first, second, _reasons(likeliest), strict=True):
         if mine < other:
-            return likeliest.service.name, why
+            usual = _usual(likeliest.service) > _usual(ordered[1].service)
+            documents = _words(ordered[1].service.name) in _DOCUMENTS
+            unclear = why == _UNLIKE_TOOLS and usual and not documents
+            return ("", "") if unclear else (likeliest.service.name, why)
     return "", ""
+
+
+def _usual(service: Service) -> int:
+    return 0 if service.port in _SITES else 1 if service.port in WEB_PORTS else 2
 
 
 class Surroundings(NamedTuple):
@@ -289,7 +308,6 @@ def _uses(candidates: Sequence[Candidate], name: str) -> frozenset[str]:
 
 def _key(candidate: Candidate, surroundings: Surroundings) -> tuple[int, ...]:
     service = candidate.service
-    usual = 0 if service.port in _SITES else 1 if service.port in WEB_PORTS else 2
     return (
         not _is_before(candidate),
         _beside_site(candidate),
@@ -300,7 +318,8 @@ def _key(candidate: Candidate, surroundings: Surroundings) -> tuple[int, ...]:
         is_beside(service.port),
         service.name in surroundings.used,
         service.name not in surroundings.awaited,
-        usual,
+        service.build is not None and is_tools(_words(service.name)),
+        _usual(service),
         rank(candidate.published),
         is_admins(service.name),
     )
@@ -333,14 +352,15 @@ def _reasons(candidate: Candidate) -> tuple[str, ...]:
         named = f"port {service.port} is usual for pages"
     return (
         "it is a gateway in front of the others",
-        "the others are tools or helpers",
-        "the others' ports or names are not those of a site",
+        TOOLS,
+        OTHERWISE,
         "it is built here",
         f"it publishes port {candidate.published}",
         named,
         "the others' ports usually serve something beside a site",
         "none of the others depends on it",
         "others depend on it",
+        _UNLIKE_TOOLS,
         f"it listens on port {service.port}",
         f"it publishes port {candidate.published}",
         "the other's name is that of a tool for administrators",

@@ -207,7 +207,9 @@ def _store(draft: Draft, versions: Mapping[str, str]) -> Iterable[str]:
         yield f"{draft.name}: the manifest names {product} {asked[0]}; the embedded engine runs {name}"
     if image in kind.extensions:
         yield f"{draft.name}: the embedded engine's {kind.title} has no {kind.extensions[image]}"
-    unused = [word for word in ("build", "command", "entrypoint") if draft.key.get(word).value]
+    keys = ("build", "command", "entrypoint", "configs", "secrets")
+    unused = [word for word in keys if draft.key.get(word).value]
+    unused += [name for name in draft.service.environment if name.endswith("_FILE")]
     binds = [v for v in draft.key.get("volumes").sequence() if _is_bind(v.value)]
     if unused or binds:
         what = ", ".join([f"`{word}`" for word in unused] + ["its mounted files"] * bool(binds))

@@ -82,7 +82,7 @@ def _behind(drafts: Sequence[Draft]) -> list[Draft]:
 def _with_entry(drafts: Sequence[Draft], site: Draft) -> list[Draft]:
     if not site.service.replicas:
         site.key.get("deploy").get("replicas").wrong("at least one replica of the entry")
-    return [d.with_(role="entry") if d.name == site.name else d for d in drafts]
+    return [d.with_(role="entry", port=site.service.port) if d.name == site.name else d for d in drafts]
 
 
 def _placed(draft: Draft, engine: EngineTraits) -> Draft:

@@ -47,6 +47,7 @@ def read(
     *,
     engine: EngineName = EMBEDDED.name,
     bases: Mapping[str, str] | None = None,
+    exposed: Mapping[str, int] | None = None,
     store_versions: Mapping[str, str] | None = None,
     tracked: Callable[[str], bool] = lambda _: True,
     projects: Sequence[str] = (),
@@ -54,9 +55,10 @@ def read(
     """The manifest that a resolved compose document describes, for an engine.
 
     `bases` maps each built service to its base image (`adapters.compose.bases`), which distinguishes a web server
-    that is built from an app. `store_versions` are the engine's versions by kind of store; another major
-    version in the manifest gets a note. `tracked` tells whether the commit contains a path; a path it does not
-    contain is data of the app. `projects` are the names Compose may give it. Raises ManifestError at the invalid key.
+    that is built from an app, and `exposed` to the port that its Dockerfile exposes. `store_versions` are the
+    engine's versions by kind of store; another major version in the manifest gets a note. `tracked` tells whether
+    the commit contains a path; a path it does not contain is data of the app. `projects` are the names Compose may
+    give it. Raises ManifestError at the invalid key.
     """
     top = Key("", document)
     own = top.get("x-pushrod")
@@ -89,6 +91,7 @@ def read(
         for name, key in services.items()
     ]
     drafts = [_with_siblings(d, siblings.get(builders.get(d.name, d.name), {})) for d in drafts]
+    drafts = [_hinted(d, (exposed or {}).get(builders.get(d.name, d.name), 0)) for d in drafts]
     drafts = [_with_target(d, targets[d.name], tracked) if d.name in targets else d for d in drafts]
     drafts, remarks, because = roles.derive(drafts, engine)
     drafts = [_with_stores(d, drafts) for d in drafts]
@@ -286,6 +289,16 @@ def _draft(
         holds_data=any(_is_volume(volume) for volume in key.get("volumes").sequence()),
         awaits=_awaited(depends_on),
     )
+
+
+def _hinted(draft: Draft, exposed: int) -> Draft:
+    """The draft with the weaker evidence that it answers HTTP. The port that an image exposes is for its command."""
+    argv = (*draft.service.entrypoint, *draft.service.command)
+    if port := healthcheck.own_port(draft.key.get("healthcheck")):
+        return draft._replace(hint="checked", hinted=port)
+    if port := container_ports.bound(argv):
+        return draft._replace(hint="bound", hinted=port)
+    return draft._replace(hint="image") if exposed and not argv else draft
 
 
 def _build(key: Key, of: str) -> Build | None:

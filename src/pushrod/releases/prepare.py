@@ -157,6 +157,7 @@ class Sealing:
                 document,
                 engine=self.engine.traits.name,
                 bases=compose.bases(document, checkout, reading),
+                exposed=compose.exposed(document, checkout, reading),
                 store_versions=self.engine.stores.versions(),
                 tracked=terms.tracked,
                 projects=compose.projects(checkout, self.app.name, file),
@@ -192,6 +193,8 @@ class Sealing:
         self.passwords.check(manifest.routing)
         with _explained(manifest, checkout):
             self.engine.platform.check(self.app, document, manifest, checkout)
+        faults = scripts.notes([*manifest.stateless, *manifest.stores], checkout)
+        manifest = msgspec.structs.replace(manifest, notes=(*manifest.notes, *faults))
         names = claims.requested_names(self._domains(manifest), self.app.settings.port)
         claims.check(self.app, names, self._may_push)
         return document, manifest

@@ -140,6 +140,9 @@ def test_base_images_are_read_from_dockerfiles(tmp_path: Path) -> None:
     }
     assert compose.bases(document, tmp_path) == {"web": "nginx:1.27", "app": "python:3.12"}
     assert compose.bases({}, tmp_path) == {}
+    assert compose.exposed(document, tmp_path) == {}
+    (tmp_path / "web" / "Dockerfile").write_text("FROM nginx:1.27\nEXPOSE 8080\n")
+    assert compose.exposed(document, tmp_path) == {"web": 8080}
 
 
 def test_no_dockerfile_outside_the_directory_is_read(tmp_path: Path) -> None:

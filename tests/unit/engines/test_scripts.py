@@ -70,6 +70,17 @@ def test_a_script_with_crlf_is_named(tmp_path: Path, words: tuple[str, ...]) -> 
     assert problem.startswith("entrypoint.sh has CRLF line ends")
 
 
+@pytest.mark.parametrize("line", ["", "RUN dos2unix *.sh", r"RUN sed -i 's/\r$//' *.sh"])
+def test_crlf_is_noted_before_a_start_unless_the_dockerfile_changes_it(tmp_path: Path, line: str) -> None:
+    script(tmp_path, text="#!/bin/sh\r\nexit\r\n", mode=0o644)
+    (tmp_path / "Dockerfile").write_text(f"FROM alpine\nCOPY . /app\n{line}\n")
+    named = service("web", build=Build(), entrypoint=("sh", "/app/entrypoint.sh"))
+    notes = scripts.notes([named, service("db", command=("/app/entrypoint.sh",))], tmp_path)
+    assert [n.partition(" has CRLF")[0] for n in notes] == ["web: entrypoint.sh"] * (not line) + [
+        "db: entrypoint.sh"
+    ]
+
+
 def test_files_that_are_no_scripts_of_the_commit_are_ignored(tmp_path: Path) -> None:
     (tmp_path / "notes").write_text("no script\r\n")
     (tmp_path / "away").symlink_to("/bin/sh")

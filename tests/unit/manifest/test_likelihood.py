@@ -113,6 +113,20 @@ def test_the_reason_for_the_entry_is_reported() -> None:
         ({"a": built(), "admin": built(**routed("/b/"))}, "the others have routes for their own"),
         ({"orders": built("3000:90"), "a": built("8000:90")}, "it publishes port 8000"),
         ({"web": {"build": "."}}, "nothing else could be"),
+        ({"a": built("81:81"), "flower": built("5555:5555")}, "the others are tools or helpers"),
+        ({"a": built("81:81"), "b": pulled("adminer", "80:80")}, "the others are tools or helpers"),
+        ({"a": built("81:81"), "b": built("22:22")}, "the others' ports or names are not those of a site"),
+        ({"a": built("82:82"), "mimir": built("81:81")}, "the others' names are those of tools"),
+        ({"a": built(command="serve --port=82"), "b": built()}, "its command names a port"),
+        (
+            {"a": built(command="python manage.py runserver 0.0.0.0:82"), "b": built()},
+            "its command names a port",
+        ),
+        ({"a": built(command="uvicorn --port 82"), "b": built(expose=["82"])}, "it alone exposes a port"),
+        (
+            {"a": built(healthcheck={"test": "curl -f http://127.0.0.1:82/"}), "b": built()},
+            "its health check fetches a page of its own",
+        ),
         ({"web": built("81:81"), "a": {"build": "."}}, "it alone publishes a port"),
         ({"web": {"build": ".", "expose": ["80"]}, "a": {"build": "."}}, "it alone exposes a port"),
         ({"web": {"build": ".", "x-pushrod": {"role": "entry"}}, "a": built("80:80")}, "it says so"),
@@ -124,6 +138,42 @@ def test_the_reason_for_the_entry_is_reported() -> None:
 )
 def test_every_reason_is_reported(services: dict[str, dict[str, Any]], why: str) -> None:
     assert f"because {why}" in manifest.read({"services": services}, engine="docker").because
+
+
+@pytest.mark.parametrize("engine", ["docker", "embedded"])
+@pytest.mark.parametrize(
+    ("services", "name"),
+    [
+        ({"mail": built("80:8000"), "worker": built("9000:9000")}, "mail"),
+        ({"flower": built("80:80"), "metrics": built("9100:9100")}, "flower"),
+        ({"docs": built("8001:80"), "api": built("8000:8000")}, "api"),
+        ({"arena": built("4000:4000"), "game": built("3000:3000")}, "game"),
+    ],
+)
+def test_a_name_alone_makes_no_tool_of_what_is_built(
+    services: dict[str, dict[str, Any]], name: str, engine: Literal["docker", "embedded"]
+) -> None:
+    assert entry(services, engine) == name
+
+
+@pytest.mark.parametrize(
+    "services",
+    [
+        {"arena": built("3000:3000"), "game": built("4000:4000")},
+        {"a": built(command="a --port 82"), "b": built(command="b --port 83")},
+        {"a": built(command="psql --port 5432"), "b": built()},
+        {"mail": built(), "worker": built()},
+    ],
+)
+def test_two_that_are_equally_good_need_a_line(services: dict[str, dict[str, Any]]) -> None:
+    with pytest.raises(ManifestError, match=r"two entries|no entry") as error:
+        entry(services, "docker")
+    assert "x-pushrod: {role: entry}" in error.value.hint
+
+
+def test_the_port_of_the_command_is_that_of_the_entry() -> None:
+    services = {"a": built(command="serve --port=82"), "b": built(command="celery worker -b redis://r:6379")}
+    assert manifest.read({"services": services}, engine="docker").entry.port == 82
 
 
 @pytest.mark.parametrize(

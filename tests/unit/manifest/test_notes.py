@@ -67,6 +67,10 @@ def test_unused_keys_of_a_store_are_noted() -> None:
         "s: its mounted files not used: the embedded engine configures its stores itself"
     ]
     assert notes_of({"s": {"image": "postgres:18", "volumes": data}}) == []
+    secret = {"secrets": [{"source": "pw"}], "environment": {"POSTGRES_PASSWORD_FILE": "/run/secrets/pw"}}
+    assert notes_of({"s": {"image": "postgres:18", **secret}}) == [
+        "s: `secrets`, `POSTGRES_PASSWORD_FILE` not used: the embedded engine configures its stores itself"
+    ]
 
 
 def test_replaced_web_servers_are_listed_in_one_note() -> None:
