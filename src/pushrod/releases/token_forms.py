@@ -111,8 +111,8 @@ _PUBLIC = lazy(
 _MAPS_KEY = lazy(rf"\(\s*\{{\s*[\"']?key{_SO}$")  # Google's own snippet that loads maps
 _MAPS_VERSION = lazy(r"[\"'`]\s*,\s*[\"']?v[\"']?\s*:\s*[\"'`](?:weekly|quarterly|beta|alpha|\d)")
 _FIREBASE = lazy(
-    r"auth_?domain|firebaseapp\.com|firebaseoptions|storage_?bucket|messaging_?sender_?id|appspot\.com"
-    r"|firebasestorage\.app",
+    r"auth_?domain|firebaseapp\.com|firebaseoptions|(?-i:storageBucket)|firebase_?storage_?bucket"
+    r"|messaging_?sender_?id|appspot\.com|firebasestorage\.app",
     re.IGNORECASE,
 )
 # The name alone, or what tools for pages and apps put in front of it: not that of another of Google's services.

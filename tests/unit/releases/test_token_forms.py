@@ -107,6 +107,7 @@ OF_SERVERS = {
     "Gemini": "GEMINI=@@\nFIREBASE=shop.firebaseapp.com\n",
     "Gemini beside Firebase": "GEMINI_API_KEY=@@\nFIREBASE_STORAGE_BUCKET=shop.appspot.com\n",
     "Gemini in a page": "VITE_GEMINI_API_KEY=@@\nVITE_FIREBASE_AUTH_DOMAIN=shop.firebaseapp.com\n",
+    "a program with a bucket": 'BUCKET = env("STORAGE_BUCKET")\nask(api_key="@@")',
     "a client of Gemini": 'genai.configure(api_key="@@")',
     "a name alone": "MAPS_KEY=@@\n",
     "a variable": 'google_api_key = "@@"',
