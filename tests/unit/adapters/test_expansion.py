@@ -33,6 +33,7 @@ def test_what_expands_beyond_its_limit_is_refused_before_it_is_made(lines: str, 
 FEW = f"{LONG}ARG B={'$A' * 100}\nFROM x\nARG B\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("line", ["FROM $B\n", "COPY $B /x\n", "VOLUME $B\n", "EXPOSE $B\n", "USER $B\n"])
 def test_all_lines_together_are_limited(line: str) -> None:
     with pytest.raises(ManifestError, match="its lines have more than 256 KiB"):
@@ -66,6 +67,7 @@ def test_stages_that_copy_twice_from_the_one_before_do_not_double_what_is_known(
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["CMD", "ENTRYPOINT", "VOLUME", "COPY", "SHELL"])
 def test_a_list_in_a_list_in_a_list_is_no_list(name: str) -> None:
     dockerfile.read(f"FROM x\n{name} {'[' * 100_000}\n")

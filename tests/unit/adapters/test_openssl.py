@@ -132,6 +132,7 @@ def test_damaged_pem_is_refused(good: Pair) -> None:
     assert "the private key cannot be read" in refused(Pair(good.chain, broken)).what
 
 
+@pytest.mark.slow
 def test_a_key_with_a_passphrase_is_refused(good: Pair, tmp_path: Path) -> None:
     (tmp_path / "plain").write_text(good.key)
     run(

@@ -325,6 +325,7 @@ def example(case: Case, series: dict[str, str], *, fires: bool) -> dict[str, Any
     }
 
 
+@pytest.mark.slow
 def test_the_rules_are_valid(tmp_path: Path) -> None:
     (tmp_path / "rules.yaml").write_text(prometheus.rules())
     done = subprocess.run(
@@ -348,6 +349,7 @@ def test_every_alert_has_a_case() -> None:
     assert alerts == {case.alert for case in CASES}
 
 
+@pytest.mark.slow
 def test_a_rule_that_never_fires_is_noticed(tmp_path: Path) -> None:
     case = next(case for case in CASES if case.alert == "PushrodDiskFull")
     broken = prometheus.rules().replace("< 0.05\n        for: 5m", "< 0.01\n        for: 5m")

@@ -48,6 +48,7 @@ def test_the_data_is_taken_over_and_the_server_is_its_own_master_again() -> None
     assert "BGSAVE" not in live.asked
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("live", "takes", "what"),
     [

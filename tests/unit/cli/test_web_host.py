@@ -84,6 +84,7 @@ def tunnel(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[int], N
     return made
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be another account")
 def test_another_account_that_takes_the_tunnels_port_gets_no_link(
     tunnel: Callable[[int], None], capsys: pytest.CaptureFixture[str]

@@ -124,6 +124,7 @@ def test_any_path_can_be_requested(path: str, asked: str, serve: Serve) -> None:
     assert server.asked[0].startswith(f"GET {asked} HTTP/1.1\r\n".encode())
 
 
+@pytest.mark.slow
 def test_a_server_that_hangs_is_not_healthy(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(health, "_TIMEOUT", 0.1)
     assert problem(serve(None).instance, PATH) == "GET /healthz?deep=1: timed out"
@@ -176,6 +177,7 @@ def test_an_error_on_the_first_page_is_reported(
     assert reported in "".join(notes)
 
 
+@pytest.mark.slow
 def test_an_instance_that_warms_up_is_given_time(serve: Serve) -> None:
     server = serve(head("503 Soon"))
 

@@ -14,6 +14,7 @@ PARENT = "import subprocess, sys\nsubprocess.run([sys.executable, '-c', \"print(
 LONG = 600.0  # seconds; longer than any of these tests
 
 
+@pytest.mark.slow
 def test_a_waiting_process_has_settled() -> None:
     with beside(WAITS) as program:
         program.line()

@@ -156,6 +156,7 @@ def test_the_catch_all_name_of_a_port_belongs_to_one_app(root: Root) -> None:
     claims.take(other, claims.requested_names((), 8000), nobody)
 
 
+@pytest.mark.slow
 def test_of_concurrent_claims_exactly_one_succeeds(root: Root) -> None:
     apps = [made(root, f"app{n}", live=False) for n in range(8)]
     begin, refused = threading.Barrier(len(apps)), []

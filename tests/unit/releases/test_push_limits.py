@@ -86,6 +86,7 @@ def test_a_tree_that_is_large_by_repetition_is_refused(tree: Tree) -> None:
     assert "pushrod host limits tree-size=2048M" in e.value.hint
 
 
+@pytest.mark.slow
 def test_a_large_file_is_refused_by_name(tree: Tree) -> None:
     with (tree.path / "zeros").open("wb") as f:
         f.truncate(3 << 20)

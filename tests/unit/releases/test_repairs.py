@@ -58,6 +58,7 @@ def test_an_app_that_was_never_live_is_repaired(app: App) -> None:
     assert Journal(app.journal).story().live == 0
 
 
+@pytest.mark.slow
 def test_a_repair_waits_for_a_running_command(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
     app.journal.write_bytes(b"garbage\n")
     line = pipeline(app)

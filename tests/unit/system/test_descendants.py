@@ -22,6 +22,7 @@ def test_a_process_and_all_below_it_are_its_family_as_psutil_finds_it() -> None:
             os.killpg(top.pid, signal.SIGKILL)
 
 
+@pytest.mark.slow
 def test_of_two_programs_that_share_a_processor_one_waits_for_it() -> None:
     """Nobody else has to be busy: each of them always wants it."""
     code = (

@@ -77,6 +77,7 @@ def test_a_link_instead_of_a_lock_file_is_not_followed(tmp_path: Path) -> None:
     assert (tmp_path / "target").read_text() == "theirs"
 
 
+@pytest.mark.slow
 def test_waiting_for_a_lock_has_a_time_limit(tmp_path: Path) -> None:
     path = tmp_path / "lock"
     with beside(HOLDER, path) as holder:

@@ -89,6 +89,7 @@ def test_an_endless_header_is_cut_off(served: Callable[[Talk], Question]) -> Non
     assert ask([served(floods)], 60) == [Answer(why="was not answered in HTTP")]
 
 
+@pytest.mark.slow
 def test_a_slow_answer_has_one_time_limit_in_total(served: Callable[[Talk], Question]) -> None:
     assert ask([served(dribbles)], 0.2) == [Answer(why="timed out")]
 

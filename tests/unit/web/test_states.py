@@ -42,6 +42,7 @@ def test_without_an_answer_nothing_is_known(app: App) -> None:
     assert HostProcesses(answers)([], CALL) == {}
 
 
+@pytest.mark.slow
 def test_a_slow_answer_is_not_waited_for_without_end(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
     go = threading.Event()
 

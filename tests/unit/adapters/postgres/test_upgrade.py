@@ -99,6 +99,7 @@ def test_a_difference_is_an_error(new: Server, what: str) -> None:
         upgrade.compare(old, new)
 
 
+@pytest.mark.slow
 def test_clients_that_do_not_end_are_an_error() -> None:
     left: list[list[tuple[str, ...]]] = [[("1", "t")], []]
     upgrade.alone(Server(lambda _sql, _database: left.pop(0)), 5)

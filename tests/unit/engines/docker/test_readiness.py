@@ -59,6 +59,7 @@ def test_the_check_runs_before_docker_runs_it(looks: Looks, monkeypatch: pytest.
     assert commands == [("ok",)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("states", "why"),
     [

@@ -15,6 +15,7 @@ from pushrod.engines.docker import (
 )
 
 
+@pytest.mark.slow
 def test_a_slow_repair_of_one_app_does_not_delay_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

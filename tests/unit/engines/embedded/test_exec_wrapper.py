@@ -215,6 +215,7 @@ def test_ending_leftovers_succeeds_without_a_lock_file(lock: Path) -> None:
     assert exec_wrapper.end_leftovers(str(lock), "TERM", 1)
 
 
+@pytest.mark.slow
 def test_ending_leftovers_reports_failure(lock: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(exec_wrapper, "_KILL_DEADLINE", 0.2)
     lock.write_text("")
@@ -223,6 +224,7 @@ def test_ending_leftovers_reports_failure(lock: Path, monkeypatch: pytest.Monkey
         assert not exec_wrapper.end_leftovers(str(lock), "TERM", 0)
 
 
+@pytest.mark.slow
 def test_the_launcher_waits_for_a_port(lock: Path) -> None:
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
@@ -257,6 +259,7 @@ def test_a_clean_place_needs_no_scan_of_proc(lock: Path, monkeypatch: pytest.Mon
     assert exec_wrapper.end_leftovers(str(lock), "TERM", 0)
 
 
+@pytest.mark.slow
 def test_an_interrupt_while_waiting_ends_quietly(lock: Path) -> None:
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))

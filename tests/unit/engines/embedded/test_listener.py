@@ -106,6 +106,7 @@ if socket.has_dualstack_ipv6():
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("account", USERS)
 def test_a_program_reaches_itself_at_the_loopback_address(program: str, account: Account) -> None:
     main, given, other = free_port(), free_port(), free_port()
@@ -151,6 +152,7 @@ def test_it_ends_as_its_program_ends(program: str, code: str, status: int) -> No
     assert kernel.run(listening(program, 8000, 8000, code)).returncode == status
 
 
+@pytest.mark.slow
 def test_a_kernel_without_filters(program: str) -> None:
     port = free_port()
     argv = listening(program, port, port, BINDING, "AF_INET", "SOCK_STREAM", "0.0.0.0", str(port))

@@ -39,6 +39,7 @@ def test_the_last_lines_of_each_log_are_read(tmp_path: Path) -> None:
     assert read([web], 0) == []
 
 
+@pytest.mark.slow
 def test_a_long_log_is_read_from_its_end_only_as_far_as_needed(tmp_path: Path) -> None:
     path = written(tmp_path / "web-1.log", *("x" * 99 for _ in range(20_000)))
     assert len(read([path], 19_000)) == 19_000

@@ -43,6 +43,7 @@ def entering(
     return [kernel.PYTHON, "-I", "-S", str(place / "namespace.py"), json.dumps(room)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("account", USERS)
 def test_names_and_paths(place: Path, account: type) -> None:
     shown = [
@@ -69,6 +70,7 @@ def test_names_and_paths(place: Path, account: type) -> None:
     assert not any(Path(p).exists() for p in ("/pushrod-code", "/pushrod-start.sh", "/usr/src/pushrod-app"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("account", USERS)
 def test_only_what_is_named_is_writable_in_a_read_only_room(place: Path, account: type) -> None:
     for data in (place / "data", place / "a b"):
@@ -115,6 +117,7 @@ def test_the_program_runs_where_namespaces_are_forbidden(place: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_a_try_says_whether_it_works(place: Path) -> None:
     argv = entering(place, [], "/")
     assert kernel.run(kernel.as_user(argv)).returncode == 0

@@ -94,6 +94,7 @@ def test_an_invalid_answer_is_reported(tmp_path: Path, answer: bytes) -> None:
         thread.join()
 
 
+@pytest.mark.slow
 def test_a_call_times_out(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as s:
         s.bind(str(tmp_path / "s"))
