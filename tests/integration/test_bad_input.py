@@ -505,6 +505,7 @@ def test_the_apps_port_in_use_is_refused_before_a_build(machine: Machine, listen
         assert "pushrod up --port" in error.to_do
     listener.close()
     assert "no-such-package-of-anybody" in app.tree.push().err
+    machine.must("apps", "destroy", "squatted", "--yes")
 
 
 def test_a_stores_port_in_use_is_refused_before_a_build(machine: Machine, listener: socket.socket) -> None:
@@ -524,6 +525,7 @@ def test_a_stores_port_in_use_is_refused_before_a_build(machine: Machine, listen
     done = app.tree.push()
     assert done.ok, done.err
     assert app.get().body == "again"
+    machine.must("apps", "destroy", "kept-out", "--yes")
 
 
 def test_an_instance_port_in_use_fails_a_rollback(shop: App, listener: socket.socket) -> None:
