@@ -23,6 +23,7 @@ from pushrod.engines.docker.containers import Parts, Place, Room
 from pushrod.manifest import policy
 from pushrod.manifest.policy import Terms, amounts, rights
 from pushrod.state.apps import App, Root
+from tests.fuzz.conftest import DEADLINE, FUZZED
 from tests.fuzz.documents import services, values
 from tests.unit import samples
 
@@ -222,7 +223,11 @@ def bind(source: str) -> str:
     return source if source.startswith("/") else f"{BOUND}/{source}"
 
 
-@settings(deadline=10_000, suppress_health_check=[*HealthCheck], phases=[Phase.explicit, Phase.generate])
+@settings(
+    deadline=DEADLINE if FUZZED else None,
+    suppress_health_check=[*HealthCheck],
+    phases=[Phase.explicit, Phase.generate],
+)
 @given(documents())
 def test_rendered_files_stay_within_the_app(document: dict[str, Any]) -> None:
     try:
