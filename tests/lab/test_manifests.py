@@ -1,6 +1,7 @@
 """Compose files not written for pushrod, unchanged, on a host; and the files pushrod renders from them."""
 
 import contextlib
+import functools
 import json
 import re
 import socket
@@ -91,6 +92,10 @@ def test_only_the_edge_listens_on_the_host(seed: Shop) -> None:
     assert "->" not in bound, bound
 
 
+def _runs(shop: Shop, container: str) -> bool:
+    return shop.box.docker("inspect", "--format={{.State.Running}}", container) == "true"
+
+
 def test_each_of_two_releases_uses_its_own_backend_and_rows_are_kept(seed: Shop) -> None:
     """The second release's backend starts slowly, so both run side by side for a while."""
     stores = [seed.inspect(name)["Id"] for name in ("postgres", "redis")]
@@ -101,6 +106,7 @@ def test_each_of_two_releases_uses_its_own_backend_and_rows_are_kept(seed: Shop)
     try:
         pushing.until(r"^ +start ")
         for release in (1, 2):
+            eventually(functools.partial(_runs, seed, seed.container("nginx", release)), "nginx runs")
             at = _address(seed, "backend", release)
             addresses = seed.box.docker(
                 "exec", seed.container("nginx", release), "getent", "ahostsv4", "backend"
