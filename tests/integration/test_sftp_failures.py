@@ -14,7 +14,7 @@ from devtools import apps
 from devtools.apps import App, Machine
 from tests.integration import sftp
 from tests.integration.sftp import Sshd
-from tests.integration.ways import Way
+from tests.integration.ways import Way, delays_only_the_copy
 
 pytestmark = [
     pytest.mark.integration,
@@ -134,16 +134,7 @@ def test_a_server_that_disappears_in_the_middle_of_an_upload(shop: App, way: Way
 
 def test_a_slow_server_delays_the_copy_and_nobody_else(shop: App, way: Way) -> None:
     assert shop.get(_CHANGE).status == 200
-    way.pause = 0.05
-    copying = shop.running("db", "backup")
-    try:
-        copying.until("  backup  ")
-        shop.must("restart")  # takes the app's lock
-        way.reset()
-        assert copying.done().status == 0
-    finally:
-        way.reset()
-        copying.end()
+    delays_only_the_copy(shop, way)
 
 
 def test_another_password(shop: App) -> None:

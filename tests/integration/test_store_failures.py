@@ -18,7 +18,7 @@ import pytest
 from devtools import apps
 from devtools.apps import App, Machine
 from tests.integration import s3
-from tests.integration.ways import Way
+from tests.integration.ways import Way, delays_only_the_copy
 
 pytestmark = [
     pytest.mark.integration,
@@ -143,16 +143,7 @@ def test_two_backups_at_once_are_two_backups(shop: App, way: Way) -> None:
 
 @pytest.mark.usefixtures("whole")
 def test_a_slow_server_delays_the_copy_and_nobody_else(shop: App, way: Way) -> None:
-    way.pause = 0.05
-    copying = shop.running("db", "backup")
-    try:
-        copying.until("  backup  ")
-        shop.must("restart")  # takes the app's lock
-        way.reset()
-        assert copying.done().status == 0
-    finally:
-        way.reset()
-        copying.end()
+    delays_only_the_copy(shop, way)
 
 
 @pytest.mark.usefixtures("whole")

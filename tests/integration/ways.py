@@ -6,6 +6,8 @@ import threading
 import time
 from collections.abc import Callable
 
+from devtools.apps import App
+
 
 class Way:
     """A proxy in front of a vault's server that treats what passes as a test asks."""
@@ -51,3 +53,17 @@ class Way:
             while block := server.recv(1 << 16):
                 client.sendall(self.change(block))
             client.shutdown(socket.SHUT_WR)
+
+
+def delays_only_the_copy(shop: App, way: Way) -> None:
+    """Assert that a backup over a slow way ends well, and that the app's other verbs do not wait for it."""
+    way.pause = 0.05
+    copying = shop.running("db", "backup")
+    try:
+        copying.until("  backup  ")
+        shop.must("restart")  # takes the app's lock
+        way.reset()
+        assert copying.done().status == 0
+    finally:
+        way.reset()
+        copying.end()

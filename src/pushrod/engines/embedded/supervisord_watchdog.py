@@ -2,13 +2,13 @@
 # Imports only small modules that load quickly: this process sleeps beside every supervisor.
 """Restarts the supervisor if it ended without having stopped its processes (kill -9, out of memory).
 
-`python -I -S keeper.py START SOCKET LOCK` is itself a supervised process, stopped before all others. Its standard
-input is a pipe whose other end only the supervisor has: end of file means that the supervisor is gone. The kernel has
-then sent the other processes their death signal; the keeper runs the script START, and the new supervisor starts them
-again. If the keeper is killed, the supervisor restarts it.
+`python -I -S supervisord_watchdog.py START SOCKET LOCK` is itself a supervised process, stopped before all others.
+Its standard input is a pipe whose other end only the supervisor has: end of file means that the supervisor is gone.
+The kernel has then sent the other processes their death signal; this process runs the script START, and the new
+supervisor starts them again. If this process is killed, the supervisor restarts it.
 
-LOCK is held while starting, so that the keeper and a pushrod command do not both start the supervisor. The keeper
-writes its actions to supervisord.log.
+LOCK is held while starting, so that this process and a pushrod command do not both start the supervisor. Its actions
+are written to supervisord.log.
 """
 
 from __future__ import annotations
