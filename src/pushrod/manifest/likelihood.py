@@ -93,15 +93,6 @@ _KEEPERS = frozenset((
     "base-notebook", "chronograf", "cloudbeaver", "grafana", "grafana-enterprise", "grafana-oss", "jupyter", "loki",
     "netdata", "pgadmin", "pgadmin4", "portainer", "portainer-ce", "prometheus", "sqlpad", "uptime-kuma",
 ))  # fmt: skip
-# Applications that keep files (uploads, extensions, keys, models) even if their database is elsewhere.
-_FILES = frozenset((
-    "bookstack", "calibre-web", "directus", "discourse", "dolibarr", "drupal", "firefly-iii", "flarum", "forgejo",
-    "ghost", "gitea", "gitlab-ce", "gitlab-ee", "immich-server", "jellyfin", "jenkins", "joomla", "limesurvey",
-    "matomo", "mattermost-team-edition", "mediawiki", "moodle", "n8n", "nextcloud", "nexus3", "odoo", "open-webui",
-    "owncloud", "paperless-ngx", "photoprism", "prestashop", "redmine", "seafile-mc", "snipe-it", "sonarqube",
-    "strapi", "suitecrm", "wordpress",
-))  # fmt: skip
-_FILES_BY_PUBLISHER = frozenset(("vaultwarden/server",))
 # Servers that compute or convert, copiers and tunnels: they keep nothing of their own.
 _STATELESS = frozenset((
     "autoheal", "browserless", "chrome", "cloudflared", "coturn", "docker-volume-backup", "gotenberg", "httpbin",
@@ -167,12 +158,6 @@ def _is_silent(name: str) -> bool:
 def keeps_own(image: str) -> bool:
     """Whether an image, by the last component of its name, is such a tool with data of its own."""
     return image in _KEEPERS
-
-
-def keeps_files(path: str) -> bool:
-    """Whether an image, by its name without a tag, is an application that keeps files beside its database."""
-    *_, publisher, name = ("", *path.lower().split("/"))
-    return name in _FILES or f"{publisher}/{name}" in _FILES_BY_PUBLISHER
 
 
 def is_stateless(image: str) -> bool:

@@ -34,4 +34,10 @@ def unnamed(service: Key) -> list[str]:
     mounts = [m for m in service.get("volumes").sequence() if isinstance(m.value, dict)]
     anonymous = [m for m in mounts if m.get("type").text() == "volume" and not m.get("source").text()]
     paths = [posixpath.normpath(m.get("target").text() or "/") for m in anonymous]
-    return [p for p in paths if posixpath.basename(p) not in _REBUILT and not f"{p}/".startswith(_PASSING)]
+    return [*filter(may_hold_data, paths)]
+
+
+def may_hold_data(path: str) -> bool:
+    """Whether a volume without a name at this path may hold data that is nowhere else."""
+    path = posixpath.normpath(path)
+    return posixpath.basename(path) not in _REBUILT and not f"{path}/".startswith(_PASSING)

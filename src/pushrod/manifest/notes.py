@@ -7,12 +7,14 @@ and the like have no effect that could be missed.
 import sys
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
+from pushrod.core.values import Service
 from pushrod.manifest import connections, image_refs, likelihood, named_volumes, omissions
 from pushrod.manifest.document import Key
 from pushrod.manifest.drafts import Draft
 from pushrod.stores import registry
 
 _PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"  # what the engine's images run
+_IN_TURN = "`deploy: {update_config: {order: stop-first}}`"
 
 
 def embedded(drafts: Sequence[Draft], versions: Mapping[str, str]) -> list[str]:
@@ -85,8 +87,7 @@ def docker(drafts: Sequence[Draft]) -> list[str]:
     )
     shared = [d for d in stateless if d.shares and _is_open_twice(d)]
     open_twice = (
-        "which the old and the new release briefly use at the same time; if only one may: "
-        "`deploy: {update_config: {order: stop-first}}`"
+        f"which the old and the new release briefly use at the same time; if only one may: {_IN_TURN}"
     )
     notes += _note(f"has a volume, {open_twice}", shared, lambda d: d.holds_data)
     directory = "writes to a directory that Git does not track"
@@ -115,9 +116,8 @@ def _is_open_twice(draft: Draft) -> bool:
 
 
 def _forgets(draft: Draft, stores: Collection[str]) -> bool:
-    """Whether a pulled program may keep data that is lost with its container: it has neither a volume nor a store
-    of a known kind for it, or is a program that keeps files beside these. One with a volume without a name has a note
-    on that.
+    """Whether a program may keep data that is lost with its container: a pulled one without a volume, even if its
+    database is elsewhere, because many keep files, keys or extensions beside it; of those built here a database.
     """
     service, name = draft.service, draft.reference.name
     named = bool(named_volumes.of(draft.key, written=True))
@@ -132,24 +132,25 @@ def _forgets(draft: Draft, stores: Collection[str]) -> bool:
     plain = service.read_only or image_refs.is_web_server(draft.reference) or likelihood.is_stateless(name)
     if ends or plain or (runs and image_refs.is_runtime(draft.reference)):
         return False
-    return (
-        likelihood.keeps_own(name)
-        or likelihood.keeps_files(draft.reference.path)
-        or not (likelihood.is_tool(service, name) or connections.leads_to(draft, stores))
-    )
+    return likelihood.keeps_own(name) or not likelihood.is_tool(service, name)
 
 
 def _unnamed_volumes(draft: Draft) -> Iterable[str]:
-    """The note on volumes of an instance that end with its container."""
+    """The note on volumes without a name of an instance."""
     paths = named_volumes.unnamed(draft.key)
-    if not paths or draft.service.role not in ("entry", "worker") or draft.chosen == "worker":
-        return
-    its, kept = ("volumes", "they hold") if len(paths) > 1 else ("volume", "it holds")
-    be, them = ("are", "them names") if len(paths) > 1 else ("is", "it a name")
-    yield (
-        f"{draft.name}: its unnamed {its} ({', '.join(paths)}) {be} removed with each release, which Compose would "
-        f"keep: if {kept} data, give {them}"
-    )
+    if paths and draft.service.role in ("entry", "worker"):
+        what = f"its unnamed {'volumes' if paths[1:] else 'volume'}"
+        yield kept_volumes(draft.service, what, paths, built=False)
+
+
+def kept_volumes(service: Service, what: str, paths: Sequence[str], *, built: bool) -> str:
+    """The note on volumes of a service that outlive its instances, if its image is `built` already, or pulled."""
+    them = "them" if paths[1:] else "it"
+    condition = "" if built or service.build is None else ", if its image has no files there"
+    note = f"{service.name}: keeps {what} ({', '.join(paths)}) from release to release, as with Compose{condition}"
+    if service.stop_first:
+        return note
+    return f"{note}; the old and the new release briefly use {them} at the same time; if only one may: {_IN_TURN}"
 
 
 def _publishes(draft: Draft) -> bool:

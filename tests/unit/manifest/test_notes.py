@@ -191,7 +191,7 @@ BY_DB = {"environment": {"DB": "postgres://db/x"}}
         ),
         ({"image": "nginx", "environment": {"FOR": "http://web:8000"}}, False),
         ({"image": "metabase/metabase", **PAGE, **RUNS, **DATA}, False),
-        ({"image": "metabase/metabase", **PAGE, **RUNS, **BY_DB}, False),
+        ({"image": "metabase/metabase", **PAGE, **RUNS, **BY_DB}, True),
         ({"image": "grafana/grafana", **PAGE, **BY_DB}, True),
         *(
             ({"image": name, **PAGE, **BY_DB}, True)
@@ -234,22 +234,24 @@ def test_a_built_database_that_loses_its_files_is_noted(service: dict[str, Any],
 
 
 @pytest.mark.parametrize(
-    ("service", "listed"),
+    ("service", "condition"),
     [
-        ({"build": {"context": "."}}, "/code/uploads"),
+        ({"build": {"context": "."}}, "as with Compose, if its image has no files there"),
+        ({"image": "wordpress", **PAGE, "x-pushrod": {"role": "worker"}}, "as with Compose"),
         ({"image": "wordpress", **BY_DB}, ""),  # a store, whose volumes get names
-        ({"build": {"context": "."}, "x-pushrod": {"role": "worker"}}, ""),
     ],
 )
-def test_volumes_without_a_name_are_noted(service: dict[str, Any], listed: str) -> None:
+def test_kept_volumes_without_a_name_are_noted(service: dict[str, Any], condition: str) -> None:
     paths = ("/code/uploads", "/code/node_modules", "/code/.venv/", "/tmp/x")
     volumes = [{"type": "volume", "target": path} for path in paths]
     services: dict[str, Any] = {"web": {**WEB, **PAGE}, "db": {"image": "postgres"}}
     services["a"] = {**service, "volumes": volumes}
     result = notes_of(services, engine="docker", store_versions=None)
-    mine = [n for n in result if n.startswith(("a: its unnamed", "a: is replaced"))]
-    note = f"a: its unnamed volume ({listed}) is removed with each release, which Compose would keep: if it holds "
-    assert mine == ([f"{note}data, give it a name"] if listed else [])
+    mine = [n for n in result if n.startswith(("a: keeps", "a: is replaced"))]
+    note = f"a: keeps its unnamed volume (/code/uploads) from release to release, {condition}"
+    twice = "the old and the new release briefly use it at the same time; if only one may: "
+    stop_first = "`deploy: {update_config: {order: stop-first}}`"
+    assert mine == ([f"{note}; {twice}{stop_first}"] if condition else [])
 
 
 def test_a_proxy_label_without_a_route_is_noted() -> None:

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from pushrod.core.limits import Limits
 
 BRANCH = refs.BRANCH
+PLACEHOLDERS = frozenset((".gitignore", ".gitkeep", ".keep", ".empty", ".placeholder"))
+"""Names of files that only keep an empty directory in a repository."""
+
 PLANS = "refs/plans"
 """Refs below it receive commits that are only to be planned: their objects are kept, and no ref is created."""
 

@@ -32,7 +32,8 @@ _PASSED = {*keys.of_services("docker", "used", "bounded", "word")} - _REPLACED
 
 class Parts(NamedTuple):
     """What rendering needs to know about an image: its name on this host, whether it starts as root, the directories
-    in which it keeps data (`VOLUME`), the port it exposes (0: none), and the times of its own health check.
+    in which it keeps data (`VOLUME`), the port it exposes (0: none), and the times of its own health check. `filled`
+    are directories in which an image that is built here has files of its own, as far as that matters.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Parts(NamedTuple):
     data: tuple[str, ...] = ()
     port: int = 0
     check: Mapping[str, float] = {}
+    filled: frozenset[str] = frozenset()
 
 
 class Room(NamedTuple):

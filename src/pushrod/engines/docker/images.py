@@ -5,8 +5,10 @@ removed with the release.
 """
 
 import contextlib
+import functools
 import graphlib
 import posixpath
+import tarfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
@@ -23,7 +25,7 @@ from pushrod.engines.docker.builders import Builder, carrying
 from pushrod.engines.docker.containers import Parts
 from pushrod.manifest import image_refs
 from pushrod.state.apps import App
-from pushrod.system import trees
+from pushrod.system import processes, trees
 
 _CHECK = {
     "interval": "Interval",
@@ -41,6 +43,7 @@ _SYNTAX = "BUILDKIT_SYNTAX"  # the build argument that goes before a Dockerfile'
 # Docker repeats an image's labels and ports in every list of containers, which programs for all apps ask for.
 _MOST_DESCRIBED = 256 << 10  # bytes of an image's configuration
 _MOST_VOLUMES = 50  # of an image; each container has them
+_READING = 60.0  # seconds to find a file in a directory of an image
 _INDEX = 12  # digits of an image's ID in the name of a pulled image
 
 
@@ -221,6 +224,29 @@ def of_pulled(app: App, service: Service) -> Parts:
     """The same for an existing image that still has the manifest's name for it, under the name it will get."""
     image = existing(app, service) or _gone(service.image)
     return _parts(image.name, image.known)
+
+
+def filled(name: str, paths: Sequence[str]) -> frozenset[str]:
+    """Those of these directories in which an existing image has a file, other than one that only keeps an empty
+    directory in Git. Raises HostError if an image cannot be read.
+    """
+    return frozenset(path for path in paths if _has_files(_inspected(name)["Id"], path))
+
+
+@functools.lru_cache(maxsize=256)
+def _has_files(image: str, directory: str) -> bool:
+    made = docker.docker("create", "--network=none", "--entrypoint=none", image).strip()
+    argv = ["docker", "cp", "--follow-link", f"{made}:{directory}", "-"]
+    try:
+        with (
+            processes.output_of(argv, env=docker.environment(), timeout=_READING) as archive,
+            tarfile.open(fileobj=archive, mode="r|") as tar,
+        ):
+            return any(not m.isdir() and posixpath.basename(m.name) not in git.PLACEHOLDERS for m in tar)
+    except tarfile.ReadError:  # no such directory: Docker writes nothing
+        return False
+    finally:
+        docker.remove([made])
 
 
 def _parts(name: str, image: Mapping[str, Any]) -> Parts:

@@ -6,7 +6,7 @@ from pathlib import Path
 from pushrod.core.plan import Change, Need
 from pushrod.core.values import Image, Manifest, Route, Service
 from pushrod.engines import jvm
-from pushrod.engines.docker import images, preflight, rights, sealed_files, sources
+from pushrod.engines.docker import images, preflight, rights, sealed_files, sources, volume_notes
 from pushrod.engines.protocols import Document, OnLine
 from pushrod.state.apps import App
 
@@ -53,6 +53,8 @@ class Imaging:
     def notes(
         self, app: App, document: Document, manifest: Manifest, checkout: Path, images: Mapping[str, str]
     ) -> Sequence[str]:
-        """Notes on capabilities that Docker gives every container and pushrod does not, file rights, JVMs' heaps."""
+        """Notes on capabilities that Docker gives every container and pushrod does not, volumes of images, file
+        rights, JVMs' heaps."""
         own = rights.remarks(app, document, manifest, checkout, images)
-        return [*own, *sources.remarks(document), *jvm.remarks(manifest, checkout)]
+        volumes = volume_notes.of(document, manifest, checkout, images)
+        return [*own, *volumes, *sources.remarks(document), *jvm.remarks(manifest, checkout)]

@@ -4,7 +4,6 @@ The app's own document passes through almost unchanged. pushrod replaces names, 
 values (which never go into Git), volumes, limits and rights.
 """
 
-import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,16 +14,13 @@ import yaml
 from pushrod.adapters import docker
 from pushrod.core.values import Instance, Manifest, Release, Service
 from pushrod.engines import health
-from pushrod.engines.docker import addresses, containers, names
+from pushrod.engines.docker import addresses, containers, names, own_volumes
 from pushrod.engines.docker.containers import Document, Parts, Place, Raw
 from pushrod.manifest import image_refs, policy
 from pushrod.state.apps import App
 from pushrod.stores import registry
 
 _OUTSIDE = "outside"  # the network by which stores of an unknown kind reach what instances reach
-_LONGEST_VOLUME = (
-    200  # characters of a volume's key; with the app's name it is a directory's name, at most 255 bytes
-)
 _HEADER = """\
 # Rendered by pushrod for release {number} of {app}, and sealed with it. Docker Compose alone brings it up:
 #   docker compose --file {path} up --detach
@@ -58,6 +54,10 @@ def release(place: Place, sealed: Release, document: Document, images: Mapping[s
                 _networks(sealed, placed, index, aliases(document, service.name)),
             "extra_hosts": _hosts(document, sealed, service) or None,
         }  # fmt: skip
+        kept = own_volumes.of_instance(document, service, images[service.name])
+        services[placed.name]["volumes"] = own_volumes.named(
+            services[placed.name]["volumes"], kept, placed.name
+        )
         services[placed.name]["volumes"].append(_gate(app))
     for service in sealed.services:
         services[f"{service.name}.run"] = {
@@ -69,6 +69,11 @@ def release(place: Place, sealed: Release, document: Document, images: Mapping[s
             "networks": None if containers.isolated(document, service) else [*networks],
             "extra_hosts": _hosts(document, sealed, service) or None,
         }
+        # It works on the data of the first instance, as it does on a volume with a name.
+        kept = own_volumes.of_instance(document, service, images[service.name])
+        services[f"{service.name}.run"]["volumes"] = own_volumes.named(
+            services[f"{service.name}.run"]["volumes"], kept, f"{service.name}-1"
+        )
         services[f"{service.name}.run"].pop("healthcheck", None)
     whole = {
         "name": names.project(app, number),
@@ -90,8 +95,8 @@ def stores(place: Place, manifest: Manifest, document: Document, images: Mapping
         if first := _first_command(place, store):
             raw["command"] = first
         given = [
-            {"type": "volume", "source": own_volume(store.name, path), "target": path}
-            for path in _unnamed(document, store, images[store.name])
+            {"type": "volume", "source": own_volumes.key(store.name, path), "target": path}
+            for path in own_volumes.of_store(document, store, images[store.name])
         ]
         services[store.name] = {
             "container_name": names.store(app, store.name),
@@ -101,7 +106,7 @@ def stores(place: Place, manifest: Manifest, document: Document, images: Mapping
             "labels": _labels(app, document, store, None),
             "networks": {"default": {"aliases": [store.name, *aliases(document, store.name)]}}
             | ({_OUTSIDE: {}} if reaches_out(store) else {}),
-            "volumes": [*(v for v in raw["volumes"] if not _is_anonymous(v)), *given],
+            "volumes": [*(v for v in raw["volumes"] if not own_volumes.is_anonymous(v)), *given],
         }
     labels = {docker.APP: app.name}
     networks: Raw = {"default": {"name": app.name, "internal": True, "labels": labels}}
@@ -179,28 +184,6 @@ def _healthcheck(store: Service) -> Raw | None:
     return {"test": test, "interval": "10s", "timeout": "5s", "retries": 3, "start_period": "300s"}
 
 
-def own_volume(store: str, path: str) -> str:
-    """The key of the volume for data that an image keeps and for which the manifest names no volume."""
-    name = f"{store}-{re.sub(r'[^a-zA-Z0-9_.]+', '-', path).strip('-')}"
-    if len(name) <= _LONGEST_VOLUME:
-        return name
-    return f"{name[: _LONGEST_VOLUME - 9]}-{hashlib.sha256(path.encode()).hexdigest()[:8]}"
-
-
-def _unnamed(document: Document, store: Service, image: Parts) -> list[str]:
-    """Directories with a store's data for which the manifest names no volume: from its image, or an anonymous
-    volume.
-    """
-    mounts = [v for v in containers.mounted(document, store.name) if isinstance(v, dict)]
-    named = {str(v.get("target")).rstrip("/") for v in mounts if not _is_anonymous(v)}
-    paths = [*image.data, *(str(v["target"]) for v in mounts if _is_anonymous(v))]
-    return [p for p in dict.fromkeys(path.rstrip("/") for path in paths) if p not in named]
-
-
-def _is_anonymous(volume: Any) -> bool:
-    return isinstance(volume, dict) and volume.get("type") == "volume" and not volume.get("source")
-
-
 def volumes(app: App, document: Document, images: Mapping[str, Parts], manifest: Manifest) -> dict[str, Raw]:
     """Every volume the app needs, by its name on the host, with the manifest's own definition."""
     definitions: dict[str, Raw] = {}
@@ -211,8 +194,13 @@ def volumes(app: App, document: Document, images: Mapping[str, Parts], manifest:
                 key = volume["source"]
                 definitions[volume_name(app, document, key)] = dict(declared.get(key) or {})
     for store in manifest.stores:
-        for path in _unnamed(document, store, images[store.name]):
-            definitions[volume_name(app, document, own_volume(store.name, path))] = {}
+        for path in own_volumes.of_store(document, store, images[store.name]):
+            definitions[volume_name(app, document, own_volumes.key(store.name, path))] = {}
+    for service in manifest.stateless:
+        for path in own_volumes.of_instance(document, service, images[service.name]):
+            for n in range(1, max(service.replicas, 1) + 1):
+                key = own_volumes.instance_key(f"{service.name}-{n}", path)
+                definitions[volume_name(app, document, key)] = {}
     return definitions
 
 

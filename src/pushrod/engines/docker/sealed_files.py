@@ -6,10 +6,19 @@ from typing import Any
 
 from pushrod.adapters import docker
 from pushrod.core.errors import ManifestError
-from pushrod.core.values import Manifest, Release
+from pushrod.core.values import Manifest, Release, Service
 from pushrod.engines import machine
-from pushrod.engines.docker import containers, definitions, environment, hooking, names, opened, rendering
-from pushrod.engines.docker.images import parts
+from pushrod.engines.docker import (
+    containers,
+    definitions,
+    environment,
+    hooking,
+    names,
+    opened,
+    own_volumes,
+    rendering,
+)
+from pushrod.engines.docker.images import filled, parts
 from pushrod.engines.docker.sources import Sources
 from pushrod.engines.docker.stores import Stores
 from pushrod.engines.protocols import Document
@@ -24,6 +33,7 @@ def render(app: App, release: Release, document: Document, manifest: Manifest) -
     """
     _write_environments(app, release, manifest)
     image_parts = {name: parts(image.location) for name, image in release.images.items()}
+    image_parts |= {s.name: _with_filled(document, s, image_parts[s.name]) for s in manifest.stateless}
     its = mounted(app, release.commit, manifest, document, app.checkout(release.number))
     rendered = {
         names.COMPOSE: rendering.release(place_of_instances(app, its), release, document, image_parts),
@@ -48,6 +58,14 @@ def render(app: App, release: Release, document: Document, manifest: Manifest) -
         {s.name for s in manifest.stateless if not containers.as_root(document, s.name, image_parts[s.name])}
     )
     return rendered
+
+
+def _with_filled(document: Document, service: Service, image: containers.Parts) -> containers.Parts:
+    """The same, of an image that is built here with the directories of volumes in which it has files."""
+    if service.build is None:
+        return image
+    paths = own_volumes.candidates(document, service, image.data)
+    return image._replace(filled=filled(image.name, paths))
 
 
 def mounted(app: App, commit: str, manifest: Manifest, document: Document, checkout: Path) -> Sources:

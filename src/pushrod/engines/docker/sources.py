@@ -35,7 +35,6 @@ Document = Mapping[str, Any]
 _LARGEST = 1 << 20  # bytes of a config or secret with rights: Docker's own limit for them (Swarm)
 
 
-_PLACES = frozenset((".gitignore", ".gitkeep", ".keep", ".empty", ".placeholder"))
 """Files that only exist because Git does not track empty directories."""
 
 
@@ -273,7 +272,7 @@ def is_a_place(path: Path) -> bool:
     """Whether Git tracks a directory only as a place: no file in it is more than a placeholder."""
     contents = trees.files(path)
     first = next(contents, "")
-    return all(Path(name).name in _PLACES for name in itertools.chain([first], contents))
+    return all(Path(name).name in git.PLACEHOLDERS for name in itertools.chain([first], contents))
 
 
 def tracked(checkout: Path, path: str) -> bool:

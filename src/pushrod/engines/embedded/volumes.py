@@ -18,15 +18,15 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+from pushrod.adapters import git
 from pushrod.core.errors import ManifestError
 from pushrod.core.values import Service, Volume
+from pushrod.manifest import named_volumes
 from pushrod.state.apps import App
 from pushrod.system import files
 from pushrod.system.accounts import Account
 
-# Files that only exist because Git does not track empty directories.
 _TEMPORARY = ("/tmp", "/var/tmp", "/run", "/var/run", "/dev/shm")  # noqa: S108  the machine's own do for a `tmpfs`
-_PLACEHOLDERS = frozenset((".gitignore", ".gitkeep", ".keep", ".empty", ".placeholder"))
 
 
 class Layout(NamedTuple):
@@ -73,7 +73,7 @@ def of(app: App, service: Service, layout: Layout, checkout: Path) -> list[Mount
             if bound is None or (not bound.kept and _is_shown(bound, layout)):
                 continue
             mount = bound
-        elif volume.source or not layout.inside(volume.target):
+        elif volume.source or not layout.inside(volume.target) or _holds_data(volume.target, layout):
             # one without a name of its own belongs to its service
             name = volume.source or f"{service.name}:{volume.target}"
             mount = Mount(volume, named_path(app, name), kept=True)
@@ -81,6 +81,16 @@ def of(app: App, service: Service, layout: Layout, checkout: Path) -> list[Mount
             continue
         mounts.append(mount)
     return mounts
+
+
+def _holds_data(target: str, layout: Layout) -> bool:
+    """Whether a volume without a name in the working directory holds data: the release has no files there, and is not
+    going to have any."""
+    inside = layout.inside(target)
+    place = layout.directory / inside
+    if place.is_symlink():  # by `link`
+        return True
+    return inside != "." and named_volumes.may_hold_data(target) and not is_tracked(layout.directory, inside)
 
 
 def named_path(app: App, name: str) -> Path:
@@ -98,7 +108,7 @@ def is_tracked(checkout: Path, source: str) -> bool:
     place = checkout / source
     if not place.is_dir():
         return place.exists()
-    return any(path.name not in _PLACEHOLDERS for path in place.rglob("*") if not path.is_dir())
+    return any(path.name not in git.PLACEHOLDERS for path in place.rglob("*") if not path.is_dir())
 
 
 def _bound(app: App, volume: Volume, checkout: Path) -> Mount | None:
@@ -152,6 +162,8 @@ def check(
                 hint=f"mount it at a path of its own, such as {volume.target.rstrip('/')}/data, or deploy to a host "
                 "with Docker",
             )
+        if layout.built and layout.inside(volume.target) and not (volume.source or volume.tmpfs):
+            continue  # a volume without a name: without namespaces, the release's own directory does
         linked = (kept or volume.tmpfs) and layout.inside(volume.target) not in ("", ".") and not layout.built
         if refusal and not linked:
             raise ManifestError(

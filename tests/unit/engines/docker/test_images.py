@@ -166,7 +166,7 @@ def test_the_parts_of_an_image_are_read_from_its_configuration(
     engine: dict[str, Any], config: dict[str, Any], expected: tuple[Any, ...]
 ) -> None:
     engine["x"] = {"Id": "sha256:1", "Config": config}
-    assert images.parts("x") == ("x", *expected, {})
+    assert images.parts("x") == ("x", *expected, {}, frozenset())
 
 
 def test_the_check_timing_of_an_image_is_read(engine: dict[str, Any]) -> None:

@@ -63,6 +63,25 @@ def test_data_are_in_the_directory_of_the_app_and_the_commits_files_in_the_check
     assert [target.count("/") for target in result] == [1, 2, 2, 3, 3]
 
 
+def test_a_volume_without_a_name_is_kept_where_the_release_has_no_files(
+    app: App, layout: Layout, checkout: Path
+) -> None:
+    files.write(checkout / "backend" / "avatars" / ".gitkeep", "")
+    given = [Volume("", f"/code/{name}") for name in ("uploads", "avatars", "media", "node_modules", ".")]
+    result = places(app, layout, checkout, *given)
+    assert {*result} == {"/code/uploads", "/code/avatars"}
+    mounts = volumes.of(app, service(volumes=tuple(given)), layout, checkout)
+    volumes.prepare(mounts, layout, [], checkout, None)
+    volumes.link(mounts, layout, None)
+    (checkout / "backend" / "uploads" / "one").touch()
+    assert {*places(app, layout, checkout, *given)} == {"/code/uploads", "/code/avatars"}
+
+    built = Layout("/app", checkout / "built", built=True)
+    up = Volume("", "/app/up")
+    assert {*places(app, built, checkout, up)} == {str(checkout / "built" / "up")}
+    volumes.check(app, service(volumes=(up,)), built, checkout, "no namespaces", lambda _: True)
+
+
 def test_a_build_that_releases_share_shows_only_data(app: App, checkout: Path) -> None:
     built = Layout("/app", checkout / "built", built=True)
     result = places(
