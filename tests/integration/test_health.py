@@ -1,5 +1,6 @@
 """Health checks on the embedded engine: the Host header used, and the required answer."""
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +114,17 @@ def test_without_a_check_an_error_at_the_root_is_noted(app: App, answers: Path, 
     status = "400" if " " in words else words
     assert f"note     web: answers {status} at /; this is not an error" in done.err
     assert app.get("/api").status == 200
+
+
+def test_a_health_command_that_hangs_has_the_deadline_of_the_instance(app: App, answers: Path) -> None:
+    answers.write_text("200")
+    changes: dict[str, Any] = {"x-pushrod": {"health": {"deadline": "2s"}}}
+    changes["healthcheck"] = {"test": ["CMD", "sleep", "61"], "interval": "1s"}
+    app.tree.commit(tree(answers, **changes), "hangs")
+    begun = time.monotonic()
+    done = app.tree.push()
+    assert "was not healthy within 2 s: `sleep 61` did not end within 2 s" in complaint(done).what
+    assert time.monotonic() - begun < 30
 
 
 DIES = """\

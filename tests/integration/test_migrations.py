@@ -11,6 +11,12 @@ import pytest
 
 from devtools import apps
 from devtools.apps import App, Machine, Running, eventually
+from devtools.no_drop import Silent
+from pushrod.core.errors import ReleaseCommandError
+from pushrod.engines import registry
+from pushrod.releases.context import Context
+from pushrod.releases.one_shots import OneShot, OneShots
+from pushrod.state.apps import Root
 
 pytestmark = pytest.mark.integration
 
@@ -156,3 +162,21 @@ def test_a_migration_has_a_lock_timeout(shop: App) -> None:
     shop.push_change()
     output = shop.must("run", "sh", "-c", f'{PSQL} -c "show lock_timeout"').strip()
     assert output == "5min", "what somebody has set otherwise stays"
+
+
+def test_a_release_command_beyond_its_deadline_is_ended(shop: App) -> None:
+    """With a shorter deadline than every push has: its process and its session, which holds the table, are gone."""
+    shop.restore()
+    root = Root(shop.machine.root)
+    context = Context(root.app(shop.name), registry.of(root), Silent(), lambda _: False)
+    live = context.live()
+    assert live is not None
+    statements = '-c begin -c "lock table things" -c "select 7 * 6" -c "select pg_sleep(300)"'
+    command = OneShot(live.service("web"), ("sh", "-c", f"sleep 303.5 & {PSQL} {statements}"))
+    with pytest.raises(ReleaseCommandError) as e:
+        OneShots(context, deadline=5).run(live, [command])
+    assert e.value.what.endswith("did not end within 5 s, and was ended")
+    assert "the live release is unchanged" in e.value.hint
+    assert "42" in e.value.log, "it held the table"
+    assert readable(shop)
+    assert not [p for p in psutil.process_iter(["cmdline"]) if p.info["cmdline"] == ["sleep", "303.5"]]

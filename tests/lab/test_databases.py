@@ -162,3 +162,31 @@ def test_a_setting_restarts_no_store_without_a_word(shop: Shop) -> None:
     shop.box.docker("restart", shop.container("postgres"))
     shop.back(shop.live, "after a restart of its store")
     assert shop.sql("show shared_buffers") == "48MB"
+
+
+# With a shorter deadline than every push has.
+ENDED = """
+from pathlib import Path
+
+from pushrod.cli.output import Steps
+from pushrod.core.errors import ReleaseCommandError
+from pushrod.engines import registry
+from pushrod.releases.context import Context
+from pushrod.releases.one_shots import OneShot, OneShots
+from pushrod.state.apps import Root
+
+root = Root(Path("/var/lib/pushrod"))
+context = Context(root.app("shop"), registry.of(root), Steps(), lambda _: False)
+live = context.live()
+try:
+    OneShots(context, deadline=8).run(live, [OneShot(live.service("web"), ("sh", "-c", "exec sleep 304.5"))])
+except ReleaseCommandError as e:
+    print(e.what)
+"""
+
+
+def test_a_release_command_beyond_its_deadline_ends_with_its_container(shop: Shop) -> None:
+    done = shop.box.exec("/opt/pushrod/bin/python", "-", user="pushrod", stdin=ENDED)
+    assert "did not end within 8 s, and was ended" in done.stdout, done
+    assert ".run" not in shop.box.docker("ps", "--all", "--format={{.Names}}")
+    assert shop.rows()

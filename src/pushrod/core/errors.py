@@ -77,7 +77,7 @@ class StoreError(PushrodError):
 
 
 class ReleaseCommandError(PushrodError):
-    """The release command (migrations) ended with a status other than 0."""
+    """The release command (migrations) ended with a status other than 0, or not before its deadline."""
 
     exit_code = 7
     kind = "release-command"
@@ -102,6 +102,10 @@ class HostError(PushrodError):
 
     exit_code = 10
     kind = "host"
+
+
+class TimedOutError(HostError):
+    """A program did not end in time."""
 
 
 class StateError(PushrodError):

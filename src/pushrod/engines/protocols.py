@@ -210,9 +210,11 @@ class Programs(Protocol):
         argv: Sequence[str],
         environment: dict[str, str],
         on_line: OnLine,
+        *,
+        timeout: float,
     ) -> int:
         """Run a program to its end and return its exit status; without argv, the image's own. `on_line` receives its
-        output.
+        output. After `timeout` seconds it is ended; raises TimedOutError.
         """
 
     def run_program(

@@ -5,7 +5,7 @@ import shlex
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
-from pushrod.core.errors import PushrodError, ReleaseCommandError
+from pushrod.core.errors import PushrodError, ReleaseCommandError, TimedOutError
 from pushrod.core.times import now
 from pushrod.core.values import Release, Service
 from pushrod.releases.blockers import reported
@@ -13,6 +13,9 @@ from pushrod.releases.context import Context
 from pushrod.stores import registry
 from pushrod.stores.kinds import Server
 from pushrod.system import signals, waits
+
+DEADLINE = 3600.0
+"""Seconds that a release command or a job may take."""
 
 TRIES = 6
 """How often a release command is run that could not get a lock."""
@@ -48,10 +51,11 @@ def one_shots(release: Release) -> list[OneShot]:
 
 
 class OneShots:
-    """Runs the one-shots of a release, as the migrating role."""
+    """Runs the one-shots of a release, as the migrating role. Each has `deadline` seconds."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, deadline: float = DEADLINE) -> None:
         self._context = context
+        self._deadline = deadline
         self._app, self._engine = context.app, context.engine
 
     def run(self, release: Release, programs: Sequence[OneShot]) -> None:
@@ -105,8 +109,22 @@ class OneShots:
         try:
             with reported(current_blockers, progress.note):
                 status = self._engine.programs.run(
-                    self._app, release, service, program.argv, environment, print_line
+                    self._app,
+                    release,
+                    service,
+                    program.argv,
+                    environment,
+                    print_line,
+                    timeout=self._deadline,
                 )
+        except TimedOutError as e:
+            raise ReleaseCommandError(
+                f"the {program.kind} `{program.shown}` did not end within {self._deadline:g} s, and was ended",
+                where=f"service {service.name}",
+                hint="the live release is unchanged, and what the command had not committed is undone; leave work "
+                "that takes longer to a worker, or do it before the push (`pushrod run`)",
+                log=tuple(lines[-50:]),
+            ) from e
         finally:
             self.end_sessions(release, begun)
         if status != 0:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 from pushrod.core import lines
-from pushrod.core.errors import HostError
+from pushrod.core.errors import HostError, TimedOutError
 from pushrod.system import outputs, streams
 from pushrod.system.accounts import Account
 from pushrod.system.files import os_error
@@ -122,7 +122,7 @@ def run(
                 return _stream(child, on_line, time.monotonic() + timeout)
             out, err = outputs.communicate(child, text_in, time.monotonic() + timeout)
     except subprocess.TimeoutExpired as e:
-        raise HostError(
+        raise TimedOutError(
             f"{args[0]} did not end within {timeout:g} s", hint="run it by hand to see where it waits"
         ) from e
     return Completed(child.returncode, lines.decode(out), lines.decode(err))
@@ -360,7 +360,7 @@ def _moving(
             finally:
                 timer.cancel()
     if expired.is_set():
-        raise HostError(
+        raise TimedOutError(
             f"{args[0]} did not end within {timeout:g} s", hint="run it by hand to see where it waits"
         )
     return Completed(child.returncode, "", lines.decode(bytes(errors.kept)))

@@ -225,6 +225,8 @@ class Nothing:
         argv: Sequence[str],
         environment: dict[str, str],
         on_line: OnLine,
+        *,
+        timeout: float,
     ) -> int:
         """As `Programs.run`; reports what would run."""
         on_line(" ".join(argv))

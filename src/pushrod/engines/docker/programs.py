@@ -4,7 +4,7 @@ import sys
 from collections.abc import Sequence
 
 from pushrod.adapters import docker
-from pushrod.core.errors import UnknownNameError
+from pushrod.core.errors import TimedOutError, UnknownNameError
 from pushrod.core.values import Manifest, Program, Release, Service
 from pushrod.engines.docker import sealed_files
 from pushrod.engines.docker.projects import compose, join
@@ -12,7 +12,6 @@ from pushrod.engines.protocols import OnLine
 from pushrod.state.apps import App
 from pushrod.system import processes
 
-_RUN = 3600.0  # seconds a release command may take
 _MOST = 16  # one-off programs of a release at once
 
 
@@ -35,13 +34,19 @@ class Programs:
         argv: Sequence[str],
         environment: dict[str, str],
         on_line: OnLine,
+        *,
+        timeout: float,
     ) -> int:
         """Run a program once from a release's image, on its networks, with the sealed environment."""
         join(app, release)
         command = compose(
             app, release, "run", "--rm", "--no-deps", "--no-TTY", "--", f"{service.name}.run", *argv
         )
-        return processes.run(command, env=docker.environment(), timeout=_RUN, on_line=on_line).status
+        try:
+            return processes.run(command, env=docker.environment(), timeout=timeout, on_line=on_line).status
+        except TimedOutError:  # that ended Docker's client alone
+            docker.remove([c.name for c in docker.containers(_one_off(app, release))])
+            raise
 
     def run_program(
         self, app: App, release: Release, service: Service, argv: Sequence[str], environment: dict[str, str]
@@ -49,8 +54,7 @@ class Programs:
         """A new container of the service's image, on the release's networks, removed when it ends; the oldest ends
         if there are too many.
         """
-        one_off = {docker.APP: app.name, docker.RELEASE: str(release.number), docker.ONE_OFF: "True"}
-        docker.make_room(one_off, _MOST)
+        docker.make_room(_one_off(app, release), _MOST)
         terminal = [] if sys.stdin.isatty() else ["--no-TTY"]
         words = compose(
             app, release, "run", "--rm", "--no-deps", *terminal, "--", f"{service.name}.run", *argv
@@ -70,3 +74,8 @@ class Programs:
         terminal = ["--tty"] if sys.stdin.isatty() else []
         words = ("docker", "exec", "--interactive", *terminal, "--", running[0], *argv)
         return Program(words, str(app.directory), docker.environment())
+
+
+def _one_off(app: App, release: Release) -> dict[str, str]:
+    """The labels of containers of a release that are no instances."""
+    return {docker.APP: app.name, docker.RELEASE: str(release.number), docker.ONE_OFF: "True"}

@@ -14,8 +14,6 @@ from pushrod.engines.protocols import OnLine
 from pushrod.state.apps import App
 from pushrod.system import processes
 
-_RUN = 3600.0  # seconds a release command may take
-
 
 class Programs:
     """Runs programs of an app."""
@@ -39,6 +37,8 @@ class Programs:
         environment: dict[str, str],
         on_line: OnLine,
         instance: Instance | None = None,
+        *,
+        timeout: float,
     ) -> int:
         """Run a one-shot program in a service's environment, as the children's account; it dies with us. With
         `instance` it reaches that one as a program of its container would.
@@ -49,7 +49,7 @@ class Programs:
         program = self.run_program(app, release, service, words, environment, instance)
         cwd = Path(program.cwd)
         return processes.run(
-            program.argv, cwd=cwd, env=program.environment, timeout=_RUN, on_line=on_line
+            program.argv, cwd=cwd, env=program.environment, timeout=timeout, on_line=on_line
         ).status
 
     def run_program(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from pushrod.core.errors import BuildError, UnknownNameError
+from pushrod.core.errors import BuildError, TimedOutError, UnknownNameError
 from pushrod.core.processes import Process
 from pushrod.core.values import Instance, Line, ProcessState, Release
 from pushrod.engines.embedded import commands, host_names, logs, ports, rooms
@@ -152,12 +152,14 @@ class Runtime:
         port = instance.port if instance.address == SHARED else rooms.main_port(release, instance)
         bound = commands.bind(service.health.command, environment, port, service.port)
         lines: list[str] = []
-        status = self._programs.run(
-            app, release, service, bound.argv, bound.environment, lines.append, instance
-        )
-        return (
-            f"`{shlex.join(bound.argv)}` ended with status {status}: {' '.join(lines[-1:])}" if status else ""
-        )
+        most, command = service.health.deadline, f"`{shlex.join(bound.argv)}`"
+        try:
+            status = self._programs.run(
+                app, release, service, bound.argv, bound.environment, lines.append, instance, timeout=most
+            )
+        except TimedOutError:
+            return f"{command} did not end within {most:g} s"
+        return f"{command} ended with status {status}: {' '.join(lines[-1:])}" if status else ""
 
     def _log_files(self, app: App, service: str, release: int = 0) -> list[Path]:
         """Log files of the running releases and of the stores, or of one release; all, or those of one service."""
