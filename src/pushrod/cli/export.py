@@ -225,5 +225,4 @@ def _asked(there: remote.Remote, words: Sequence[str], given: dict[str, Any]) ->
 
 def _here(export: Export, directory: Path) -> Export:
     """An export of another machine, with the commit's files where they are on this one."""
-    files = export.files | {".env": f"SOURCE={_source(directory)}\n"}
-    return msgspec.structs.replace(export, files=files)
+    return msgspec.structs.replace(export, files=plain_compose.moved(export.files, _source(directory)))

@@ -1,11 +1,14 @@
 """An app as a plain compose file, for `pushrod export compose`: `docker compose up` runs it without pushrod. Pure.
 
 compose.yaml        all services, the stores, the edge, and what runs once before them
-.env                SOURCE, the directory with the commit's files: builds and mounts are below it
 edge/               the edge's nginx configuration
 secrets/            what must not be in Git: variables, and the scripts by which stores make the app's roles
+
+Builds and mounts are below the directory with the commit's files, `${SOURCE}` in compose.yaml. Its default is in that
+file, not in a `.env`, so that an export can be committed and pushed.
 """
 
+import re
 import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -13,7 +16,7 @@ from typing import Any
 
 from pushrod.adapters import nginx
 from pushrod.core import limits
-from pushrod.core.errors import ManifestError
+from pushrod.core.errors import ManifestError, UnknownNameError
 from pushrod.core.limits import Machine
 from pushrod.core.site import CHAIN, KEY
 from pushrod.core.values import Service
@@ -23,6 +26,7 @@ from pushrod.engines.exported import Exported, covered, is_hidden
 from pushrod.state.apps import App, Root
 from pushrod.stores import registry
 
+FILE = "compose.yaml"
 SECRETS = "secrets"
 """The directory that Git ignores."""
 
@@ -39,7 +43,7 @@ _START = (
 )
 _HEADER = """\
 # Rendered by `pushrod export compose`: {app}, release {release}, commit {commit}.
-# SOURCE in .env is the directory with that commit's files.
+# SOURCE is the directory with that commit's files.
 """
 
 
@@ -52,7 +56,7 @@ def files(x: Exported, source: str, edge: str, *, values: bool) -> dict[str, str
             "`edge` is the name of the edge", where="services.edge", hint="rename the service"
         )
     header = _HEADER.format(app=x.app, release=x.release, commit=x.commit)
-    text = rendering.dump(_document(x, edge)).replace(_SOURCE, "${SOURCE}")
+    text = rendering.dump(_document(x, edge)).replace(_SOURCE, _default(source))
     for port, name in ((80, "PORT"), (443, "TLS_PORT")):
         text = text.replace(f"{_PORT}{port}", f"${{{name}:-{port}}}:{port}")
     site = x.served(lambda service: service.name)
@@ -64,9 +68,27 @@ def files(x: Exported, source: str, edge: str, *, values: bool) -> dict[str, str
         socket=_HOME / "run" / "mark.sock",
         known=nginx.Known(named=True),
     )
-    result = {"compose.yaml": header + text, ".env": f"SOURCE={source}\n"}
-    result |= {f"{_EDGE}/{path}": content for path, content in tree.items()}
+    result = {FILE: header + text} | {f"{_EDGE}/{path}": content for path, content in tree.items()}
     return result | (secrets(x) | {f"{SECRETS}/.gitignore": "*\n"} if values else {})
+
+
+def _default(source: str) -> str:
+    """The variable with the directory of the commit's files. Raises UnknownNameError for one that Compose could not
+    read there."""
+    if not re.fullmatch(r"[\w./ +,@=-]+", source):
+        raise UnknownNameError(
+            "Compose cannot read this path from a variable's default",
+            where=source,
+            hint="choose another directory",
+        )
+    return f"${{SOURCE:-{source}}}"
+
+
+def moved(files: Mapping[str, str], source: str) -> dict[str, str]:
+    """The files of an export from another machine, with the commit's files in this directory."""
+    text = re.sub(r"(?<!\$)\$\{SOURCE:-[^}]*\}", lambda _: _default(source), files[FILE])
+    older = {".env": f"SOURCE={source}\n"} if ".env" in files else {}
+    return {**files, FILE: text, **older}
 
 
 def secrets(x: Exported) -> dict[str, str]:

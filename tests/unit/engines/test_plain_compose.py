@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from pushrod.adapters import compose_loader
-from pushrod.core.errors import ManifestError
+from pushrod.core.errors import ManifestError, UnknownNameError
 from pushrod.engines import plain_compose
 from pushrod.engines.exported import Exported
 from pushrod.engines.kubernetes.objects import EDGE
@@ -105,7 +105,7 @@ def test_no_text_of_a_manifest_leads_out_of_the_commit(tmp_path: Path) -> None:
     service = yaml.safe_load(plain_compose.files(x, "..", EDGE, values=False)["compose.yaml"])["services"][
         "web"
     ]
-    assert service["volumes"][0]["source"] == f"${{SOURCE}}/{mark}/{mark}/.ssh"
+    assert service["volumes"][0]["source"] == f"${{SOURCE:-..}}/{mark}/{mark}/.ssh"
     assert service["command"] == ["echo", mark, "@port@80"]
 
 
@@ -129,3 +129,16 @@ def test_a_hook_with_a_secret_is_refused(tmp_path: Path, kind: str) -> None:
     with pytest.raises(ManifestError, match="value of a secret") as refused:
         plain_compose.files(x, "..", EDGE, values=False)
     assert refused.value.where == f"services.web.{kind}.environment"
+
+
+def test_the_export_of_another_machine_finds_the_commits_files_here() -> None:
+    text = "a: '${SOURCE:-..}/web'\nb: '$${SOURCE:-no}'\n"
+    moved = plain_compose.moved({"compose.yaml": text, "edge/x": "y"}, "../../my work")
+    assert moved == {
+        "compose.yaml": "a: '${SOURCE:-../../my work}/web'\nb: '$${SOURCE:-no}'\n",
+        "edge/x": "y",
+    }
+    older = plain_compose.moved({"compose.yaml": "a: ${SOURCE}\n", ".env": "SOURCE=..\n"}, "../x")
+    assert older == {"compose.yaml": "a: ${SOURCE}\n", ".env": "SOURCE=../x\n"}
+    with pytest.raises(UnknownNameError, match="cannot read this path"):
+        plain_compose.moved({"compose.yaml": text}, "../it's")
