@@ -28,6 +28,8 @@ def plan_command(ref: str, file: str, app_name: str | None, root: str | None, as
     file = check_file(file)
     if there := remote.find(root, app_name):
         _plan_there(there, ref, file, as_json=as_json)
+    if not (_is_whole(ref) or host_context.caller()):
+        git.toplevel(Path())  # outside a repository that is the error, whatever apps there are
     app = find_app(root, app_name)
     commit = stored(app, ref)
     plan = planning.of(pipeline(app).context, commit, file)
@@ -49,10 +51,15 @@ def plan_command(ref: str, file: str, app_name: str | None, root: str | None, as
         echo(f"note: {note}")
 
 
+def _is_whole(ref: str) -> bool:
+    """Whether it is the ID of a commit in full, for which no work tree is needed."""
+    return bool(re.fullmatch("[0-9a-f]{40}([0-9a-f]{24})?", ref))
+
+
 def stored(app: App, ref: str) -> str:
     """The commit that a name refers to, stored in the app's repository. No work tree is needed if it is already
     there."""
-    if re.fullmatch("[0-9a-f]{40}([0-9a-f]{24})?", ref) and git.is_commit(app.repository, ref):
+    if _is_whole(ref) and git.is_commit(app.repository, ref):
         return git.resolve(app.repository, ref)
     if host_context.caller():  # a caller over SSH has no work tree on this machine
         raise RepositoryError(

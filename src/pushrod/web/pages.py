@@ -14,7 +14,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from pushrod.core.errors import PushrodError, UnknownNameError
-from pushrod.web import acting, reading, watching
+from pushrod.web import forms, live_views, views
 from pushrod.web.answers import Site, message, shown
 from pushrod.web.guard import Guard, cookie, visit
 
@@ -28,22 +28,22 @@ _BOTH = ("GET", "POST")
 def make(site: Site) -> Guard:
     """The whole page as an ASGI application."""
     pages: tuple[tuple[str, Page, tuple[str, ...]], ...] = (
-        ("/", reading.apps, _READ),
+        ("/", views.apps, _READ),
         ("/enter", _enter, _BOTH),
         ("/leave", _leave, ("POST",)),
-        ("/apps/{app}", reading.app, _READ),
-        ("/apps/{app}/releases", reading.releases, _READ),
-        ("/apps/{app}/releases/{number:int}", reading.release, _READ),
-        ("/apps/{app}/live", watching.live, _READ),
-        ("/apps/{app}/live/events", watching.live_events, _READ),
-        ("/apps/{app}/logs", reading.logs, _READ),
-        ("/apps/{app}/logs/events", watching.log_events, _READ),
-        ("/apps/{app}/requests", reading.requests, _READ),
-        ("/apps/{app}/data", reading.data, _READ),
-        ("/apps/{app}/plan", reading.plan, _READ),
-        ("/apps/{app}/do/{action}", acting.do, _BOTH),
-        ("/apps/{app}/runs/{run}", acting.run, _READ),
-        ("/apps/{app}/runs/{run}/events", watching.run_events, _READ),
+        ("/apps/{app}", views.app, _READ),
+        ("/apps/{app}/releases", views.releases, _READ),
+        ("/apps/{app}/releases/{number:int}", views.release, _READ),
+        ("/apps/{app}/live", live_views.live, _READ),
+        ("/apps/{app}/live/events", live_views.live_events, _READ),
+        ("/apps/{app}/logs", views.logs, _READ),
+        ("/apps/{app}/logs/events", live_views.log_events, _READ),
+        ("/apps/{app}/requests", views.requests, _READ),
+        ("/apps/{app}/data", views.data, _READ),
+        ("/apps/{app}/plan", views.plan, _READ),
+        ("/apps/{app}/do/{action}", forms.do, _BOTH),
+        ("/apps/{app}/runs/{run}", forms.run, _READ),
+        ("/apps/{app}/runs/{run}/events", live_views.run_events, _READ),
     )
     app = Starlette(
         routes=[

@@ -9,7 +9,7 @@ from starlette.responses import Response, StreamingResponse
 from pushrod.core.errors import UnknownNameError
 from pushrod.state import transcript
 from pushrod.state.transcript import Shown
-from pushrod.web import facts, reading, streams
+from pushrod.web import facts, streams, views
 from pushrod.web.answers import Site, call, find, message, shown, states
 from pushrod.web.guard import member, visit
 
@@ -64,7 +64,7 @@ async def log_events(site: Site, request: Request) -> Response:
     """New log lines that match the page's filters, of new releases too."""
     app = await run_in_threadpool(find, site, request)
     page = await run_in_threadpool(facts.page, app, states(site, request))
-    which, service = reading.chosen(page, request)
+    which, service = views.chosen(page, request)
     words = ("logs", *([service] if service else []), "--app", app.name, "--json", "--follow", "--lines", "0")
     return _stream(site, request, lambda: streams.log(site.calls.followed(call(request, *words)), which))
 

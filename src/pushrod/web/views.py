@@ -15,8 +15,8 @@ from pushrod.core.site import Request as Logged
 from pushrod.ingress.certificates import Certificates
 from pushrod.observe import traffic
 from pushrod.web import facts, loglines, plots
-from pushrod.web.acting import actions
 from pushrod.web.answers import LONGEST, Site, call, find, shown, states
+from pushrod.web.forms import actions
 from pushrod.web.guard import member
 from pushrod.web.plots import Series
 
