@@ -1,7 +1,7 @@
 """Which root, app, store and engine a command is about."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -13,10 +13,12 @@ from pushrod.cli.host_context import caller, default_root, may_push, permitted, 
 from pushrod.cli.output import Steps
 from pushrod.cli.watched import WatchedSteps
 from pushrod.core.errors import PushrodError, RepositoryError, UnknownNameError
+from pushrod.core.values import Service
 from pushrod.engines import registry
 from pushrod.state import upgrades
 from pushrod.state.apps import App, Root
 from pushrod.state.journal import Journal
+from pushrod.stores.registry import products
 from pushrod.system import locks
 
 if TYPE_CHECKING:
@@ -125,10 +127,14 @@ def _named(where: Root, name: str | None, directory: Path | None) -> App:
     )
 
 
-def chosen(known: list[str], store: str, what: str) -> str:
-    """The store of that name, or the only one."""
+def chosen(known: list[str], store: str, what: str, stores: Iterable[Service] = ()) -> str:
+    """The store of that name, or the only one, of those that are `what`. `stores` are all of the app."""
     if store in known or (not store and len(known) == 1):
         return store or known[0]
+    others = {n: title for n, title in products(stores).items() if n not in known and store in ("", n)}
+    if others and (store or not known):
+        named = ", ".join(f"{name} is {title}" for name, title in others.items())
+        raise UnknownNameError(f"this needs {what}; {named}", hint="`pushrod status` lists the app's stores")
     if not known:
         raise UnknownNameError(f"the app has no {what}", hint="`pushrod status` lists its stores")
     problem = f"no store `{store}`" if store else "which store?"

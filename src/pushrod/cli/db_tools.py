@@ -28,6 +28,7 @@ from pushrod.system import files, processes, signals, streams
 
 _LONG = 6 * 3600.0  # seconds for a database that is copied over SSH
 _DAY = 86400.0
+_WHICH = "PostgreSQL in which pushrod gives the app roles"
 _WIDTH = 100  # characters of a statement in a table
 
 
@@ -235,14 +236,14 @@ def _administrations(app: App, release: Release) -> dict[str, Administration]:
 
 
 def store_of(app: App, release: Release, store: str) -> str:
-    """The PostgreSQL of that name, or the only one."""
-    return chosen(list(_administrations(app, release)), store, "PostgreSQL in which pushrod gives it roles")
+    """The database of that name that has these tools, or the only one."""
+    return chosen(list(_administrations(app, release)), store, _WHICH, release.stores)
 
 
 def database(app: App, release: Release, store: str) -> Administration:
-    """The tools for the PostgreSQL of that name, or for the only one."""
+    """The tools for the database of that name, or for the only one."""
     databases = _administrations(app, release)
-    return databases[chosen(list(databases), store, "PostgreSQL in which pushrod gives it roles")]
+    return databases[chosen(list(databases), store, _WHICH, release.stores)]
 
 
 def _archive(app: App, release: Release, store: str) -> Archive:

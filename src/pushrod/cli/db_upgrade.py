@@ -16,6 +16,7 @@ from pushrod.core.errors import UnknownNameError
 from pushrod.core.upgrades import Carried, UpgradePlan
 from pushrod.state import releases
 from pushrod.state.apps import App
+from pushrod.stores.registry import products
 from pushrod.system import processes, signals
 
 _BESIDE = 8.0  # seconds that instances and servers take to end and to start, besides what the copy takes
@@ -57,7 +58,9 @@ def upgrade_command(
     if bool(to) == remove_old:
         raise UnknownNameError("which version?", hint="--to 17, for example; or --remove-old")
     app = find_app(root, app_name)
-    name = db_tools.store_of(app, releases.running(app), store)
+    release = releases.running(app)
+    name = db_tools.store_of(app, release, store)
+    product = products(release.stores)[name]
     upgrading = Upgrading(app, pipeline(app))
     if remove_old:
         with signals.interruptible():
@@ -66,19 +69,19 @@ def upgrade_command(
         return
     with signals.interruptible():
         plan, carried = upgrading.rehearse(name, str(to), image or programs or "")
-    echo(_rehearsed(plan, carried))
+    echo(_rehearsed(product, plan, carried))
     if rehearse:
         return
     if not yes and ask("Type the app's name to begin") != app.name:
         raise click.Abort
     with _guarded(app), signals.interruptible():
         done = upgrading.run(name, str(to), image or programs or "")
-    recording.add(f"PostgreSQL {plan.before} to {plan.after}, {done.down:.1f} s of downtime")
-    echo(f"{name} is PostgreSQL {plan.after}: {done.carried.rows} rows, {done.down:.1f} s of downtime")
+    recording.add(f"{product} {plan.before} to {plan.after}, {done.down:.1f} s of downtime")
+    echo(f"{name} is {product} {plan.after}: {done.carried.rows} rows, {done.down:.1f} s of downtime")
     echo(f"the old cluster is kept in {plan.old}; `pushrod db upgrade --remove-old` removes it")
     if plan.cluster:
         echo(
-            f"name PostgreSQL {plan.after} in the compose file before the next push: "
+            f"name {product} {plan.after} in the compose file before the next push: "
             f"other commits with {plan.before} are refused"
         )
 
@@ -98,11 +101,11 @@ def _guarded(app: App) -> Iterator[None]:
         os.close(writing)
 
 
-def _rehearsed(plan: UpgradePlan, carried: Carried) -> str:
+def _rehearsed(product: str, plan: UpgradePlan, carried: Carried) -> str:
     down = math.ceil(carried.seconds + _BESIDE)
     disk = carried.after + carried.dump
     return (
-        f"PostgreSQL {plan.before} to {plan.after}: a copy of {carried.rows} rows took {carried.seconds:.1f} s, "
+        f"{product} {plan.before} to {plan.after}: a copy of {carried.rows} rows took {carried.seconds:.1f} s, "
         f"so expect about {down} s of downtime; it needs {size_of(disk)} of disk ({size_of(carried.after)} stay, "
         f"beside the old {size_of(carried.before)})"
     )

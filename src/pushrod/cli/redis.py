@@ -71,7 +71,7 @@ def restore_command(
     """
     app = find_app(root, app_name)
     known = _inspections(app)
-    name = chosen(list(known), store, _WHICH)
+    name = chosen(list(known), store, _WHICH, releases.running(app).stores)
     when = db.confirm_restore(app, f"{name} of {app.name}", when, from_vault=from_vault, yes=yes)
     with signals.interruptible():
         before = known[name].stats(1).keys
@@ -98,7 +98,7 @@ _WHICH = "Redis or Valkey whose password is known"
 
 def _inspection(app: App, store: str) -> Inspection:
     inspections = _inspections(app)
-    return inspections[chosen(list(inspections), store, _WHICH)]
+    return inspections[chosen(list(inspections), store, _WHICH, releases.running(app).stores)]
 
 
 def _inspections(app: App) -> dict[str, Inspection]:

@@ -1,8 +1,8 @@
 """Names of images and services, and ports, by what such a service is usually for. Data only.
 
 They were collected from public compose files (`tests/integration/shapes` has their forms) and from the documents of
-the programs; ports are from the IANA's registrations. A name is listed when a plan guessed wrongly without it; one that
-is not listed is judged by what the manifest says of the service.
+the programs; ports are from the IANA's registrations. A name is listed when a plan guessed wrongly without it; one
+that is not listed is judged by what the manifest says of the service.
 """
 
 import re

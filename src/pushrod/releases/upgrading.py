@@ -33,6 +33,7 @@ from pushrod.releases.steps import FAILURES
 from pushrod.state import releases, upgrades
 from pushrod.state.apps import App
 from pushrod.state.upgrades import Marker
+from pushrod.stores.registry import products
 from pushrod.system import signals
 
 _CLOSED = Maintenance(retry_after=60)
@@ -75,10 +76,10 @@ class Upgrading:
         """Carry a copy of the data, which is removed again; the app keeps running."""
         with self._pipeline.locked("rehearsing an upgrade"):
             release = releases.running(self.app)
-            plan = self._planned(release, store, after, given)
-            with self._step("rehearse", f"{store} on PostgreSQL {after}, beside the running one") as step:
+            plan, product = self._planned(release, store, after, given), products(release.stores)[store]
+            with self._step("rehearse", f"{store} on {product} {after}, beside the running one") as step:
                 carried = self.engine.upgrades.steps(self.app, release, plan).rehearse()
-                step.detail = f"{store} on PostgreSQL {after}: {carried.rows} rows"
+                step.detail = f"{store} on {product} {after}: {carried.rows} rows"
             return plan, carried
 
     def run(self, store: str, after: str, given: str) -> Done:
@@ -90,7 +91,7 @@ class Upgrading:
             marker = Marker(plan, release.number, now(), maintenance=self.app.settings.maintenance)
             upgrades.write(self.app, marker)
             try:
-                with self._step("prepare", f"an empty PostgreSQL {after}"):
+                with self._step("prepare", f"an empty {products(release.stores)[store]} {after}"):
                     upgrade.prepare()
                 began = time.monotonic()
                 self._stop(release)
@@ -166,7 +167,7 @@ class Upgrading:
                 self.engine.upgrades.steps(self.app, release, marker.plan).finish()
         upgrades.remove(self.app)
         if tries.failed:
-            self.progress.note(f"{tries}; `vacuumdb --all --analyze-in-stages` in its container does it")
+            self.progress.note(f"{tries}")
 
     def _undo(self, marker: Marker) -> None:
         """The old data first: until the store is on it again, the marker stays."""

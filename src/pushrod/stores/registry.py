@@ -1,7 +1,9 @@
 """The kinds of stores that pushrod knows: one entry for each."""
 
+from collections.abc import Iterable
+
 from pushrod.core.errors import StateError
-from pushrod.core.values import StoreKind
+from pushrod.core.values import Service, StoreKind
 from pushrod.stores import mariadb, postgres, redis
 from pushrod.stores.kinds import Embedded, Kind
 
@@ -25,6 +27,11 @@ def of(name: StoreKind | None) -> Kind:
         f"a store has the kind `{name}`, which this version of pushrod does not know",
         hint="install the version of pushrod that deployed it, or a newer one",
     )
+
+
+def products(stores: Iterable[Service]) -> dict[str, str]:
+    """What each store is, for people: `MariaDB`; the image of one of an unknown kind."""
+    return {s.name: of(s.store).title or s.image for s in stores}
 
 
 def is_lock_timeout(line: str) -> bool:

@@ -8,10 +8,11 @@ import msgspec
 import pytest
 
 from pushrod.adapters import git
-from pushrod.cli.context import find_app, find_root
+from pushrod.cli.context import chosen, find_app, find_root
 from pushrod.core.errors import UnknownNameError
 from pushrod.state.apps import App
 from tests.conftest import Tree
+from tests.unit import samples
 
 
 @pytest.fixture
@@ -100,3 +101,20 @@ def test_the_repositorys_app_is_not_found_in_another_root(joined: App, tmp_path:
     with pytest.raises(UnknownNameError) as e:
         find_app(str(tmp_path / "other"), None)
     assert "apps: none" in e.value.hint
+
+
+@pytest.mark.parametrize(
+    ("known", "store", "message"),
+    [
+        (["pg"], "db", "this needs SQL; db is MariaDB"),
+        ([], "", "this needs SQL; db is MariaDB, pg is PostgreSQL, search is postgres:17"),
+        (["pg"], "other", "no store `other`"),
+        (["pg", "pg2"], "", "which store?"),
+    ],
+)
+def test_a_store_of_another_kind_is_named_with_its_kind(known: list[str], store: str, message: str) -> None:
+    stores = [samples.store("db", store="mariadb"), samples.store("pg"), samples.store("search", store=None)]
+    with pytest.raises(UnknownNameError) as e:
+        chosen(known, store, "SQL", stores)
+    assert e.value.what == message
+    assert chosen(["pg"], "", "SQL", stores) == chosen(["pg"], "pg", "SQL", stores) == "pg"

@@ -139,9 +139,13 @@ def alone(server: Database, patience: float) -> None:
 
 
 def rebuild_statistics(server: Database, jobs: int) -> None:
-    """Rebuild them in stages, while the app runs."""
+    """Rebuild them in stages, while the app runs. Raises StoreError, which says how to do it by hand."""
     words = ("--all", "--analyze-in-stages", f"--jobs={jobs}", "--no-password", "--quiet")
-    _run(server.command("vacuumdb", *words, timeout=_LONG))
+    try:
+        _run(server.command("vacuumdb", *words, timeout=_LONG))
+    except StoreError as e:
+        by_hand = "`vacuumdb --all --analyze-in-stages` beside its server does it"
+        raise StoreError(f"{e.what}; {by_hand}", where=e.where, hint=e.hint, log=e.log) from e
 
 
 def _run(command: Command) -> str:

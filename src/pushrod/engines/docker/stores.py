@@ -294,7 +294,7 @@ class Stores:
 
     def _describe(self, store: Service) -> str:
         if its := self.app.settings.clusters.get(store.name):
-            return f"{store.name} (PostgreSQL {its.major})"
+            return f"{store.name} ({registry.of(store.store).title} {its.major})"
         return f"{store.name} ({store.image})" if store.image else store.name
 
     def _server(self, store: Service) -> Server:
