@@ -128,7 +128,8 @@ def _named(where: Root, name: str | None, directory: Path | None) -> App:
 
 
 def chosen(known: list[str], store: str, what: str, stores: Iterable[Service] = ()) -> str:
-    """The store of that name, or the only one, of those that are `what`. `stores` are all of the app."""
+    """The store of that name among the `known` ones, which are `what`, or the only one. `stores` are all stores of
+    the app."""
     if store in known or (not store and len(known) == 1):
         return store or known[0]
     others = {n: title for n, title in products(stores).items() if n not in known and store in ("", n)}
