@@ -60,7 +60,7 @@ def shell_command(read_only: bool, store: str, app_name: str | None, root: str |
 @with_app
 @with_json
 def size_command(lines: int, store: str, app_name: str | None, root: str | None, as_json: bool) -> None:
-    """Show what the app's database takes: tables, indexes, write-ahead log, and how it grows."""
+    """Show the size of the app's database: tables, indexes, write-ahead log, and its growth."""
     app, release = _running(root, app_name)
     name = store_of(app, release, store)
     with contained():
@@ -111,7 +111,7 @@ def _growth(app: App, store: str) -> Growth | None:
 @with_app
 @with_json
 def top_command(lines: int, store: str, app_name: str | None, root: str | None, as_json: bool) -> None:
-    """Show the statements that took most time, with their constants removed."""
+    """Show the statements that have taken the most time, without their constants."""
     with contained():
         statements = database(*_running(root, app_name), store).statements(lines)
     if as_json:

@@ -43,11 +43,11 @@ class Log(Value, frozen=True):
 @click.command("archive", cls=remote.Verb)
 @click.option("--all", "every", is_flag=True, help="Every app that keeps a log, like the timer.")
 @click.option(
-    "--again", type=click.IntRange(10, 3600), help="Repeat every so many seconds, until interrupted."
+    "--again", type=click.IntRange(10, 3600), help="Repeat after this many seconds, until interrupted."
 )
 @with_app
 def archive_command(every: bool, again: int | None, app_name: str | None, root: str | None) -> None:
-    """Copy what the app's databases have logged, here and to its vault."""
+    """Copy the logs of the app's databases, on this machine and to its vault."""
     with signals.interruptible():
         while True:
             try:

@@ -69,8 +69,8 @@ def _record(app: App) -> None:
 @click.option("--after-input", is_flag=True)
 @click.argument("app_name")
 def recover_command(app_name: str, after_input: bool) -> None:
-    """Finish or undo an interrupted promotion or upgrade. Called by the app's unit at boot, and with --after-input by
-    an upgrade, once that has ended and standard input with it; not by people."""
+    """Finish or undo an interrupted promotion or upgrade. Called by the app's unit at boot, not by people. An upgrade
+    calls it with --after-input: it then waits for the end of its standard input, which is the end of the upgrade."""
     root = find_root(None)
     while after_input and os.read(0, 1024):
         pass

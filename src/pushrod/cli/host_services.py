@@ -113,6 +113,6 @@ def on_command(port: int, days: int, disk: int, memory: int, root: str | None) -
 @monitor_group.command("off")
 @with_root
 def off_command(root: str | None) -> None:
-    """Stop both; the samples stay on disk."""
+    """Stop Prometheus and the node exporter; the samples stay on disk."""
     monitor.turn_off(as_root(root, "monitor off"))
     echo("no Prometheus of pushrod runs; its samples are in /var/lib/private/pushrod-prometheus")

@@ -16,7 +16,7 @@ from pushrod.engines import registry
     is_flag=False,
     flag_value="app",
     type=click.Choice(sorted(grafana.DASHBOARDS)),
-    help="Print a dashboard for Grafana instead; without a name, that of one app.",
+    help="Print a dashboard for Grafana instead; by default the one about an app.",
 )
 @with_root
 def metrics_command(root: str | None, write: bool, rules: bool, dashboard: str | None) -> None:

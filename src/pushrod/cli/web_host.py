@@ -33,7 +33,7 @@ _ON = re.compile(r"[A-Za-z0-9._-]{1,64}@[A-Za-z0-9._:\[\]-]{1,255}")
 @click.command("serve", hidden=True)
 @with_root
 def serve_command(root: str | None) -> None:
-    """Serve the page on the socket that systemd has opened, until nobody has asked for ten minutes."""
+    """Serve the page on the socket that systemd has opened, until it has had no request for ten minutes."""
     from pushrod.adapters import systemd
     from pushrod.web import answers, pages, server
     from pushrod.web.calls import Calls
@@ -60,7 +60,7 @@ def serve_command(root: str | None) -> None:
 @click.command("door", hidden=True)
 @with_root
 def door_command(root: str | None) -> None:
-    """Take one call from the page on standard input, a socket, and send back what the verb prints."""
+    """Read one call of the page from a socket, the standard input, and send back what the verb prints."""
     where = find_root(root)
     page = socket.socket(fileno=os.dup(0))
     argv = [sys.executable, "-P", "-m", "pushrod", "web", "call", "--root", str(where.path)]
@@ -80,7 +80,7 @@ def _changes(line: bytes) -> bool:
 @click.command("link", hidden=True)
 @with_root
 def link_command(root: str | None) -> None:
-    """Print the page's port and a link for the owner who asks, as JSON: for `pushrod web --on`."""
+    """Print the page's port and a link for the calling owner, as JSON: for `pushrod web --on`."""
     where = find_root(root)
     port = host_settings.read(where).web
     if not port:
