@@ -56,7 +56,7 @@ def given() -> socket.socket | None:
 def serve(
     page: Guard, listening: socket.socket, *, idle: float = 0.0, busy: Callable[[], bool] = bool
 ) -> None:
-    """Serve until a signal arrives or, with `idle`, no request has come for that many seconds and nothing is `busy`."""
+    """Serve until a signal arrives or, with `idle`, no request came for that many seconds and nothing is `busy`."""
     config = uvicorn.Config(
         page,
         log_config=None,
