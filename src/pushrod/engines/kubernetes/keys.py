@@ -168,7 +168,8 @@ SERVICE: dict[str, Row] = {
     "volumes.read_only": Row("used", "files of the commit are always read-only"),
     "volumes.source": Row(
         "used",
-        "a volume or data: a claim; files of the commit, at most 900 KiB: a ConfigMap; a host path is refused",
+        "a volume or data: a claim, but one without a name is empty in each pod of an instance; files of the "
+        "commit, at most 900 KiB: a ConfigMap; a host path is refused",
     ),
     "volumes.target": Row("used"),
     "volumes.tmpfs.mode": Row("ignored"),

@@ -248,3 +248,12 @@ def test_two_services_may_mount_one_file(tmp_path: Path) -> None:
     document["configs"] = {"one": {"file": "./file.txt"}}
     text, _ = rendered(document, tmp_path)
     assert text.count("'kind': 'ConfigMap', 'metadata': {'name': 'shop-r7-config-one'") == 1
+
+
+def test_volumes_without_a_name_are_noted(tmp_path: Path) -> None:
+    document = copy.deepcopy(BASE)
+    web = document["services"]["web"]
+    web["volumes"] = [{"type": "volume", "target": path} for path in ("/uploads", "/code/node_modules")]
+    _, notes = rendered(document, tmp_path)
+    note = "web: volumes without a name (/uploads) are empty in each new pod: name those that keep data"
+    assert note in notes
