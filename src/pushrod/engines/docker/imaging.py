@@ -56,5 +56,5 @@ class Imaging:
         """Notes on capabilities that Docker gives every container and pushrod does not, volumes of images, file
         rights, JVMs' heaps."""
         own = rights.remarks(app, document, manifest, checkout, images)
-        volumes = volume_notes.of(document, manifest, checkout, images)
+        volumes = volume_notes.of(app, document, manifest, checkout, images)
         return [*own, *volumes, *sources.remarks(document), *jvm.remarks(manifest, checkout)]

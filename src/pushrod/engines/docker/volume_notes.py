@@ -8,21 +8,23 @@ from pushrod.adapters import docker, dockerfile
 from pushrod.core.errors import PushrodError
 from pushrod.core.values import Manifest, Service
 from pushrod.engines.docker import images, own_volumes
+from pushrod.engines.docker.containers import Parts
 from pushrod.manifest import notes
+from pushrod.state.apps import App
 
 
 def of(
-    document: Mapping[str, Any], manifest: Manifest, checkout: Path, named: Mapping[str, str]
+    app: App, document: Mapping[str, Any], manifest: Manifest, checkout: Path, named: Mapping[str, str]
 ) -> Iterator[str]:
     """The notes on an app's services. `named` are the names of their images: of one that is not here, only what its
     Dockerfile declares is known."""
     for service in manifest.stateless:
-        name = named.get(service.name, "")
-        here = bool(name) and docker.image(name) is not None
-        declared = images.parts(name).data if here else _declared(service, checkout)
+        image = _image(app, service, named.get(service.name, ""))
+        here = image is not None
+        declared = image.data if image else _declared(service, checkout)
         written = own_volumes.candidates(document, service, ())
         paths = own_volumes.candidates(document, service, declared)
-        filled = images.filled(name, paths) if here and service.build else frozenset()
+        filled = images.filled(image.name, paths) if image and service.build else frozenset()
         if kept := [p for p in paths if p not in written and p not in filled]:
             what = f"the {'volumes' if kept[1:] else 'volume'} of its image"
             yield notes.kept_volumes(service, what, kept, built=here)
@@ -32,6 +34,13 @@ def of(
                 f"{service.name}: its image has files in {its} ({', '.join(lost)}): each release begins with those, "
                 f"without what was written there; give {'them names' if lost[1:] else 'it a name'} to keep that"
             )
+
+
+def _image(app: App, service: Service, name: str) -> Parts | None:
+    """The image of a service, if it is here: a pulled one under its own name too, which a plan finds."""
+    if name and docker.image(name) is not None:
+        return images.parts(name)
+    return None if service.build or not images.existing(app, service) else images.of_pulled(app, service)
 
 
 def _declared(service: Service, checkout: Path) -> tuple[str, ...]:

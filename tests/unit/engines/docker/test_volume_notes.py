@@ -8,6 +8,7 @@ import pytest
 from pushrod import manifest
 from pushrod.adapters import docker
 from pushrod.engines.docker import images, volume_notes
+from pushrod.state.apps import App, Root
 
 WEB = {"build": {"context": "."}, "ports": [{"target": 80, "published": "80"}]}
 BLOG = {"image": "wordpress", "ports": [{"target": 80, "published": "80"}]}
@@ -26,10 +27,13 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> dict[str, dict[str, Any]]:
     return here
 
 
+APP = App(Root(Path("/nowhere")), "shop")
+
+
 def notes_of(service: dict[str, Any], checkout: Path) -> list[str]:
     document = {"services": {"web": service}}
     parsed = manifest.read(document, engine="docker")
-    return list(volume_notes.of(document, parsed, checkout, {"web": "x:1"}))
+    return list(volume_notes.of(APP, document, parsed, checkout, {"web": "x:1"}))
 
 
 def test_a_pulled_images_volumes_are_noted_once_it_is_here(
@@ -41,6 +45,11 @@ def test_a_pulled_images_volumes_are_noted_once_it_is_here(
         "Config": {"Volumes": {"/var/www/html": {}, "/public": {}, "/var/cache/x": {}}},
     }
     note = "web: keeps the volumes of its image (/public, /var/www/html) from release to release, as with Compose"
+    assert notes_of(BLOG, tmp_path) == [note + TWICE.format("them")]
+    engine["wordpress"] = {
+        **engine.pop("x:1"),
+        "RepoTags": ["wordpress:latest"],
+    }  # a plan finds it by its own name
     assert notes_of(BLOG, tmp_path) == [note + TWICE.format("them")]
     html = {"type": "volume", "source": "html", "target": "/var/www/html"}
     public = {"type": "tmpfs", "target": "/public"}
