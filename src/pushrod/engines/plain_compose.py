@@ -20,7 +20,7 @@ from pushrod.core.errors import ManifestError, UnknownNameError
 from pushrod.core.limits import Machine
 from pushrod.core.site import CHAIN, KEY
 from pushrod.core.values import Service
-from pushrod.engines.docker import containers, environment, own_volumes, rendering
+from pushrod.engines.docker import anonymous_volumes, containers, environment, rendering
 from pushrod.engines.docker.containers import Place, Raw, Room
 from pushrod.engines.exported import Exported, covered, is_hidden
 from pushrod.state.apps import App, Root
@@ -279,7 +279,9 @@ def _store(x: Exported, store: Service) -> Raw:
     targets = {str(v.get("target")).rstrip("/") for v in mounted}
     for path in x.images[store.name].data:
         if not covered(path, targets):
-            mounted.append({"type": "volume", "source": own_volumes.key(store.name, path), "target": path})
+            mounted.append(
+                {"type": "volume", "source": anonymous_volumes.key(store.name, path), "target": path}
+            )
     for script in sorted(x.scripts.get(store.name) or {}):
         source = f"./{SECRETS}/{store.name}/{script}"
         mounted.append({"type": "bind", "source": source, "target": f"{SCRIPTS}/{script}", "read_only": True})

@@ -29,7 +29,7 @@ def has_others(service: Key) -> bool:
     )
 
 
-def unnamed(service: Key) -> list[str]:
+def anonymous(service: Key) -> list[str]:
     """The paths of its anonymous volumes that may hold data."""
     mounts = [m for m in service.get("volumes").sequence() if isinstance(m.value, dict)]
     anonymous = [m for m in mounts if m.get("type").text() == "volume" and not m.get("source").text()]
@@ -38,6 +38,6 @@ def unnamed(service: Key) -> list[str]:
 
 
 def may_hold_data(path: str) -> bool:
-    """Whether a volume without a name at this path may hold data that is nowhere else."""
+    """Whether an anonymous volume at this path may hold data that is nowhere else."""
     path = posixpath.normpath(path)
     return posixpath.basename(path) not in _REBUILT and not f"{path}/".startswith(_PASSING)

@@ -74,7 +74,7 @@ def docker(drafts: Sequence[Draft]) -> list[str]:
         stateless,
         lambda d: _forgets(d, known),
     )
-    notes += [note for d in stateless for note in _unnamed_volumes(d)]
+    notes += [note for d in stateless for note in _anonymous_volumes(d)]
     notes += _note(
         "`container_name` and `hostname` are only names by which other services reach it: two releases run at once",
         stateless,
@@ -121,7 +121,7 @@ def _forgets(draft: Draft, stores: Collection[str]) -> bool:
     """
     service, name = draft.service, draft.reference.name
     named = bool(named_volumes.of(draft.key, written=True))
-    has_place = draft.shares or (named and not draft.borrows) or bool(named_volumes.unnamed(draft.key))
+    has_place = draft.shares or (named and not draft.borrows) or bool(named_volumes.anonymous(draft.key))
     if service.role not in ("entry", "worker") or draft.chosen or has_place:
         return False
     if service.build:  # a database that is built here
@@ -135,11 +135,11 @@ def _forgets(draft: Draft, stores: Collection[str]) -> bool:
     return likelihood.keeps_own(name) or not likelihood.is_tool(service, name)
 
 
-def _unnamed_volumes(draft: Draft) -> Iterable[str]:
-    """The note on volumes without a name of an instance."""
-    paths = named_volumes.unnamed(draft.key)
+def _anonymous_volumes(draft: Draft) -> Iterable[str]:
+    """The note on anonymous volumes of an instance."""
+    paths = named_volumes.anonymous(draft.key)
     if paths and draft.service.role in ("entry", "worker"):
-        what = f"its unnamed {'volumes' if paths[1:] else 'volume'}"
+        what = f"its anonymous {'volumes' if paths[1:] else 'volume'}"
         yield kept_volumes(draft.service, what, paths, built=False)
 
 

@@ -19,8 +19,8 @@ def test_named_volumes_and_those_written_to() -> None:
     assert not named_volumes.has_others(Key("services.db", {"volumes": mounts[:2]}))
 
 
-def test_unnamed_volumes_that_may_hold_data() -> None:
+def test_anonymous_volumes_that_may_hold_data() -> None:
     paths = ("/code/uploads/", "/code/node_modules", "/app/vendor", "/var/cache/x", "/tmp", "/running")
     mounts = [{"type": "volume", "target": path} for path in paths]
     mounts.append({"type": "volume", "source": "data", "target": "/data"})
-    assert named_volumes.unnamed(Key("services.web", {"volumes": mounts})) == ["/code/uploads", "/running"]
+    assert named_volumes.anonymous(Key("services.web", {"volumes": mounts})) == ["/code/uploads", "/running"]

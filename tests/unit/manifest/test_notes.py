@@ -248,7 +248,7 @@ def test_kept_volumes_without_a_name_are_noted(service: dict[str, Any], conditio
     services["a"] = {**service, "volumes": volumes}
     result = notes_of(services, engine="docker", store_versions=None)
     mine = [n for n in result if n.startswith(("a: keeps", "a: is replaced"))]
-    note = f"a: keeps its unnamed volume (/code/uploads) from release to release, {condition}"
+    note = f"a: keeps its anonymous volume (/code/uploads) from release to release, {condition}"
     twice = "the old and the new release briefly use it at the same time; if only one may: "
     stop_first = "`deploy: {update_config: {order: stop-first}}`"
     assert mine == ([f"{note}; {twice}{stop_first}"] if condition else [])

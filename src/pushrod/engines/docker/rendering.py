@@ -14,7 +14,7 @@ import yaml
 from pushrod.adapters import docker
 from pushrod.core.values import Instance, Manifest, Release, Service
 from pushrod.engines import health
-from pushrod.engines.docker import addresses, containers, names, own_volumes
+from pushrod.engines.docker import addresses, anonymous_volumes, containers, names
 from pushrod.engines.docker.containers import Document, Parts, Place, Raw
 from pushrod.manifest import image_refs, policy
 from pushrod.state.apps import App
@@ -54,8 +54,8 @@ def release(place: Place, sealed: Release, document: Document, images: Mapping[s
                 _networks(sealed, placed, index, aliases(document, service.name)),
             "extra_hosts": _hosts(document, sealed, service) or None,
         }  # fmt: skip
-        kept = own_volumes.of_instance(document, service, images[service.name])
-        services[placed.name]["volumes"] = own_volumes.named(
+        kept = anonymous_volumes.of_instance(document, service, images[service.name])
+        services[placed.name]["volumes"] = anonymous_volumes.named(
             services[placed.name]["volumes"], kept, placed.name
         )
         services[placed.name]["volumes"].append(_gate(app))
@@ -70,8 +70,8 @@ def release(place: Place, sealed: Release, document: Document, images: Mapping[s
             "extra_hosts": _hosts(document, sealed, service) or None,
         }
         # It works on the data of the first instance, as it does on a volume with a name.
-        kept = own_volumes.of_instance(document, service, images[service.name])
-        services[f"{service.name}.run"]["volumes"] = own_volumes.named(
+        kept = anonymous_volumes.of_instance(document, service, images[service.name])
+        services[f"{service.name}.run"]["volumes"] = anonymous_volumes.named(
             services[f"{service.name}.run"]["volumes"], kept, f"{service.name}-1"
         )
         services[f"{service.name}.run"].pop("healthcheck", None)
@@ -95,8 +95,8 @@ def stores(place: Place, manifest: Manifest, document: Document, images: Mapping
         if first := _first_command(place, store):
             raw["command"] = first
         given = [
-            {"type": "volume", "source": own_volumes.key(store.name, path), "target": path}
-            for path in own_volumes.of_store(document, store, images[store.name])
+            {"type": "volume", "source": anonymous_volumes.key(store.name, path), "target": path}
+            for path in anonymous_volumes.of_store(document, store, images[store.name])
         ]
         services[store.name] = {
             "container_name": names.store(app, store.name),
@@ -106,7 +106,7 @@ def stores(place: Place, manifest: Manifest, document: Document, images: Mapping
             "labels": _labels(app, document, store, None),
             "networks": {"default": {"aliases": [store.name, *aliases(document, store.name)]}}
             | ({_OUTSIDE: {}} if reaches_out(store) else {}),
-            "volumes": [*(v for v in raw["volumes"] if not own_volumes.is_anonymous(v)), *given],
+            "volumes": [*(v for v in raw["volumes"] if not anonymous_volumes.is_anonymous(v)), *given],
         }
     labels = {docker.APP: app.name}
     networks: Raw = {"default": {"name": app.name, "internal": True, "labels": labels}}
@@ -194,12 +194,12 @@ def volumes(app: App, document: Document, images: Mapping[str, Parts], manifest:
                 key = volume["source"]
                 definitions[volume_name(app, document, key)] = dict(declared.get(key) or {})
     for store in manifest.stores:
-        for path in own_volumes.of_store(document, store, images[store.name]):
-            definitions[volume_name(app, document, own_volumes.key(store.name, path))] = {}
+        for path in anonymous_volumes.of_store(document, store, images[store.name]):
+            definitions[volume_name(app, document, anonymous_volumes.key(store.name, path))] = {}
     for service in manifest.stateless:
-        for path in own_volumes.of_instance(document, service, images[service.name]):
+        for path in anonymous_volumes.of_instance(document, service, images[service.name]):
             for n in range(1, max(service.replicas, 1) + 1):
-                key = own_volumes.instance_key(f"{service.name}-{n}", path)
+                key = anonymous_volumes.instance_key(f"{service.name}-{n}", path)
                 definitions[volume_name(app, document, key)] = {}
     return definitions
 

@@ -9,13 +9,13 @@ from pushrod.core.errors import ManifestError
 from pushrod.core.values import Manifest, Release, Service
 from pushrod.engines import machine
 from pushrod.engines.docker import (
+    anonymous_volumes,
     containers,
     definitions,
     environment,
     hooking,
     names,
     opened,
-    own_volumes,
     rendering,
 )
 from pushrod.engines.docker.images import filled, parts
@@ -64,7 +64,7 @@ def _with_filled(document: Document, service: Service, image: containers.Parts) 
     """The same, of an image that is built here with the directories of volumes in which it has files."""
     if service.build is None:
         return image
-    paths = own_volumes.candidates(document, service, image.data)
+    paths = anonymous_volumes.candidates(document, service, image.data)
     return image._replace(filled=filled(image.name, paths))
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from pushrod.adapters import docker, dockerfile
 from pushrod.core.errors import PushrodError
 from pushrod.core.values import Manifest, Service
-from pushrod.engines.docker import images, own_volumes
+from pushrod.engines.docker import anonymous_volumes, images
 from pushrod.engines.docker.containers import Parts
 from pushrod.manifest import notes
 from pushrod.state.apps import App
@@ -22,14 +22,14 @@ def of(
         image = _image(app, service, named.get(service.name, ""))
         here = image is not None
         declared = image.data if image else _declared(service, checkout)
-        written = own_volumes.candidates(document, service, ())
-        paths = own_volumes.candidates(document, service, declared)
+        written = anonymous_volumes.candidates(document, service, ())
+        paths = anonymous_volumes.candidates(document, service, declared)
         filled = images.filled(image.name, paths) if image and service.build else frozenset()
         if kept := [p for p in paths if p not in written and p not in filled]:
             what = f"the {'volumes' if kept[1:] else 'volume'} of its image"
             yield notes.kept_volumes(service, what, kept, built=here)
         if lost := [p for p in paths if p in filled]:
-            its = "unnamed volumes" if lost[1:] else "an unnamed volume"
+            its = "anonymous volumes" if lost[1:] else "an anonymous volume"
             yield (
                 f"{service.name}: its image has files in {its} ({', '.join(lost)}): each release begins with those, "
                 f"without what was written there; give {'them names' if lost[1:] else 'it a name'} to keep that"

@@ -84,7 +84,7 @@ def of(app: App, service: Service, layout: Layout, checkout: Path) -> list[Mount
 
 
 def _holds_data(target: str, layout: Layout) -> bool:
-    """Whether a volume without a name in the working directory holds data: the release has no files there, and is not
+    """Whether an anonymous volume in the working directory holds data: the release has no files there, and is not
     going to have any."""
     inside = layout.inside(target)
     place = layout.directory / inside
@@ -163,7 +163,7 @@ def check(
                 "with Docker",
             )
         if layout.built and layout.inside(volume.target) and not (volume.source or volume.tmpfs):
-            continue  # a volume without a name: without namespaces, the release's own directory does
+            continue  # an anonymous volume: without namespaces, the release's own directory does
         linked = (kept or volume.tmpfs) and layout.inside(volume.target) not in ("", ".") and not layout.built
         if refusal and not linked:
             raise ManifestError(

@@ -8,7 +8,7 @@ import msgspec
 from pushrod.adapters import docker
 from pushrod.core.errors import ManifestError
 from pushrod.core.values import Service
-from pushrod.engines.docker import containers, own_volumes, rendering
+from pushrod.engines.docker import anonymous_volumes, containers, rendering
 from pushrod.engines.exported import Exported, Variables
 from pushrod.engines.kubernetes import edge, keys, mounts, objects, pods, policies, workloads
 from pushrod.engines.kubernetes.objects import Cluster, Object
@@ -48,7 +48,7 @@ class Bases(NamedTuple):
 
 def render(x: Exported, cluster: Cluster) -> Bases:
     """All objects of a release. Raises ManifestError for what a cluster cannot do."""
-    notes = [*keys.notes(x.document, x.manifest), *_unnamed_volumes(x)]
+    notes = [*keys.notes(x.document, x.manifest), *_anonymous_volumes(x)]
     for name, given in (*x.environments.items(), *x.stores.items()):
         pods.variables(given, f"services.{name.partition(':')[0]}.environment")
     steps = {
@@ -63,12 +63,12 @@ def render(x: Exported, cluster: Cluster) -> Bases:
     return Bases(_each_once(steps), list(_secrets(x, cluster)), lacking, tuple(notes))
 
 
-def _unnamed_volumes(x: Exported) -> Iterator[str]:
-    """Notes on volumes without a name, which pushrod and Compose keep for the next container."""
+def _anonymous_volumes(x: Exported) -> Iterator[str]:
+    """Notes on anonymous volumes, which pushrod and Compose keep for the next container."""
     for service in x.manifest.stateless:
-        if paths := own_volumes.of_instance(x.document, service, x.images[service.name]):
+        if paths := anonymous_volumes.of_instance(x.document, service, x.images[service.name]):
             yield (
-                f"{service.name}: volumes without a name ({', '.join(paths)}) are empty in each new pod: name those "
+                f"{service.name}: anonymous volumes ({', '.join(paths)}) are empty in each new pod: name those "
                 "that keep data"
             )
 

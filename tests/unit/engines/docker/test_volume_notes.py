@@ -73,6 +73,6 @@ def test_files_of_a_built_image_in_a_volume_are_noted(
     engine["x:1"] = {"Id": "1", "Config": {}}
     volumes = [{"type": "volume", "target": "/public"}, {"type": "volume", "target": "/code/node_modules"}]
     assert notes_of({**WEB, "volumes": volumes}, tmp_path) == [
-        "web: its image has files in an unnamed volume (/public): each release begins with those, without what was "
+        "web: its image has files in an anonymous volume (/public): each release begins with those, without what was "
         "written there; give it a name to keep that"
     ]

@@ -255,5 +255,5 @@ def test_volumes_without_a_name_are_noted(tmp_path: Path) -> None:
     web = document["services"]["web"]
     web["volumes"] = [{"type": "volume", "target": path} for path in ("/uploads", "/code/node_modules")]
     _, notes = rendered(document, tmp_path)
-    note = "web: volumes without a name (/uploads) are empty in each new pod: name those that keep data"
+    note = "web: anonymous volumes (/uploads) are empty in each new pod: name those that keep data"
     assert note in notes

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from pushrod.core.errors import ManifestError
-from pushrod.engines.docker import own_volumes
+from pushrod.engines.docker import anonymous_volumes
 from pushrod.manifest import domains, image_refs
 from pushrod.manifest.document import Key
 from pushrod.manifest.policy import Terms, apply, lengths
@@ -112,10 +112,10 @@ def test_the_part_of_a_domain_that_is_too_long_is_named(name: str, why: str) -> 
 
 def test_the_volume_of_a_long_path_has_a_short_name_of_its_own() -> None:
     paths = [f"{PART * 3}/{n}" for n in range(2)]
-    one, two = (own_volumes.key("db", path) for path in paths)
+    one, two = (anonymous_volumes.key("db", path) for path in paths)
     assert one != two
     assert len(one) <= 200
-    assert own_volumes.key("db", "/var/lib/data") == "db-var-lib-data"
+    assert anonymous_volumes.key("db", "/var/lib/data") == "db-var-lib-data"
 
 
 @pytest.mark.parametrize("kind", ["services", "networks", "volumes", "configs", "secrets"])

@@ -1,4 +1,4 @@
-"""Volumes without a name, in a compose file and in images: what is in them survives pushes, as it does
+"""Anonymous volumes, in a compose file and in images: what is in them survives pushes, as it does
 `docker compose up`."""
 
 import re
@@ -82,7 +82,7 @@ def app(ground: Ground) -> Kept:
 def test_volumes_without_a_name_survive_pushes_and_rollbacks(app: Kept) -> None:
     # Known before anything is built or pulled: what the files say, and images that are here.
     planned = app.at_desk("plan").stdout
-    assert "web: keeps its unnamed volume (/data) from release to release, as with Compose" in planned
+    assert "web: keeps its anonymous volume (/data) from release to release, as with Compose" in planned
     assert "web: keeps the volume of its image (/files) from release to release, as with Compose" in planned
     kept = (
         "worker: keeps the volumes of its image (/uploads, /public) from release to release, as with Compose"
@@ -93,7 +93,8 @@ def test_volumes_without_a_name_survive_pushes_and_rollbacks(app: Kept) -> None:
     app.tree.commit({"compose.yaml": re.sub(" +x-pushrod: {release.*\n", "", COMPOSE)}, "no release command")
     output = app.pushed("one")
     assert (
-        "worker: its image has files in an unnamed volume (/public): each release begins with those" in output
+        "worker: its image has files in an anonymous volume (/public): each release begins with those"
+        in output
     )
     assert app.read("/data/log") == app.read("/files/log") == app.worker("/uploads/log") == ["1"]
     assert app.read("/files/old") == ["old"]

@@ -1,7 +1,7 @@
 """Volumes of the app's own for directories that have one without a name: in the manifest (`volumes: [/data]`), or by
 `VOLUME` in an image. Pure.
 
-Compose gives a new container the volumes without a name of the container that it replaces, so data in them survive
+Compose gives a new container the anonymous volumes of the container that it replaces, so data in them survive
 each `docker compose up`. Here the containers of two releases exist at once, so such a volume has a name, from the
 instance and the path, and is used from release to release like one that the manifest names.
 """
@@ -42,7 +42,7 @@ def _digest(text: str) -> str:
 
 
 def of_store(document: Document, store: Service, image: Parts) -> list[str]:
-    """The directories of a store that have a volume without a name."""
+    """The directories of a store that have an anonymous volume."""
     mounts = [v for v in containers.mounted(document, store.name) if isinstance(v, dict)]
     paths = [*image.data, *(str(v["target"]) for v in mounts if is_anonymous(v))]
     taken = _taken(document, store.name, [v for v in mounts if not is_anonymous(v)])
@@ -52,7 +52,7 @@ def of_store(document: Document, store: Service, image: Parts) -> list[str]:
 
 
 def of_instance(document: Document, service: Service, image: Parts) -> list[str]:
-    """The directories of a service whose volumes without a name outlive its instances.
+    """The directories of a service whose anonymous volumes outlive its instances.
 
     Not those of dependencies and caches. And not those in which an image that is built here has files: these are part
     of the release, and a kept volume would hide each newer version of them.
@@ -93,5 +93,5 @@ def named(mounts: Sequence[Any], paths: Sequence[str], instance: str) -> list[An
 
 
 def is_anonymous(volume: Any) -> bool:
-    """Whether a mount of a service is a volume without a name."""
+    """Whether a mount of a service is an anonymous volume."""
     return isinstance(volume, dict) and volume.get("type") == "volume" and not volume.get("source")

@@ -1,10 +1,10 @@
-"""Volumes without a name that outlive the containers of a service."""
+"""Anonymous volumes that outlive the containers of a service."""
 
 from typing import Any
 
 import pytest
 
-from pushrod.engines.docker import own_volumes, rendering
+from pushrod.engines.docker import anonymous_volumes, rendering
 from pushrod.engines.docker.containers import Parts
 from tests.unit import samples
 from tests.unit.engines.docker.rendered import APP, render_document
@@ -12,30 +12,30 @@ from tests.unit.engines.docker.rendered import APP, render_document
 BLOG = Parts("pushrod/shop/blog:1111", root=True, data=("/var/www/html",), port=80)
 
 
-def unnamed(path: str, **more: Any) -> dict[str, Any]:
+def anonymous(path: str, **more: Any) -> dict[str, Any]:
     return {"type": "volume", "target": path, **more}
 
 
 def of(raw: dict[str, Any], image: Parts = BLOG, **changes: Any) -> list[str]:
     given: dict[str, Any] = {"image": "wordpress", **changes}
     service = samples.service("blog", **given)
-    return own_volumes.of_instance({"services": {"blog": raw}}, service, image)
+    return anonymous_volumes.of_instance({"services": {"blog": raw}}, service, image)
 
 
 @pytest.mark.parametrize(
     ("raw", "kept"),
     [
         ({}, ["/var/www/html"]),
-        ({"volumes": [unnamed("/uploads/")]}, ["/uploads", "/var/www/html"]),
-        ({"volumes": [unnamed("/var/www/html")]}, ["/var/www/html"]),
-        ({"volumes": [unnamed("/var/www/html", source="html")]}, []),
-        ({"volumes": [unnamed("/var/www/html/wp-content", source="html")]}, ["/var/www/html"]),
+        ({"volumes": [anonymous("/uploads/")]}, ["/uploads", "/var/www/html"]),
+        ({"volumes": [anonymous("/var/www/html")]}, ["/var/www/html"]),
+        ({"volumes": [anonymous("/var/www/html", source="html")]}, []),
+        ({"volumes": [anonymous("/var/www/html/wp-content", source="html")]}, ["/var/www/html"]),
         ({"volumes": [{"type": "bind", "source": "./html", "target": "/var/www/html/"}]}, []),
         ({"volumes": [{"type": "tmpfs", "target": "/var/www/html"}]}, []),
         ({"tmpfs": ["/var/www/html:size=1m"]}, []),
         ({"tmpfs": "/var/www/html"}, []),
-        ({"volumes": [unnamed("/var/www/html", read_only=True)]}, []),
-        ({"volumes": [unnamed("/code/node_modules"), unnamed("/tmp/x"), unnamed("/var/cache/x")]},
+        ({"volumes": [anonymous("/var/www/html", read_only=True)]}, []),
+        ({"volumes": [anonymous("/code/node_modules"), anonymous("/tmp/x"), anonymous("/var/cache/x")]},
          ["/var/www/html"]),
     ],
 )  # fmt: skip
@@ -47,7 +47,7 @@ def test_volumes_without_a_name_are_kept_unless_something_else_is_mounted(
 
 
 def test_a_directory_in_which_a_built_image_has_files_is_that_of_the_release() -> None:
-    raw = {"volumes": [unnamed("/code/uploads"), unnamed("/code/public")]}
+    raw = {"volumes": [anonymous("/code/uploads"), anonymous("/code/public")]}
     image = BLOG._replace(filled=frozenset({"/code/public"}))
     assert of(raw, image) == ["/code/uploads", "/var/www/html"]
 
@@ -60,27 +60,27 @@ def test_volumes_of_instances_have_names_of_their_own() -> None:
         ("web-1", "/a/b"),
         ("web-1", "/a-b"),
     ]
-    keys = [own_volumes.instance_key(*place) for place in places]
+    keys = [anonymous_volumes.instance_key(*place) for place in places]
     assert keys[0].startswith("web-1-data-")
     assert len({*keys}) == len(keys)
-    assert len(own_volumes.instance_key("web-1", "/x" * 200)) == 200
+    assert len(anonymous_volumes.instance_key("web-1", "/x" * 200)) == 200
 
 
 def test_options_of_a_mount_stay() -> None:
-    mounts = [unnamed("/data/", volume={"nocopy": True}), unnamed("/other")]
-    named = own_volumes.named(mounts, ["/data"], "web-1")
+    mounts = [anonymous("/data/", volume={"nocopy": True}), anonymous("/other")]
+    named = anonymous_volumes.named(mounts, ["/data"], "web-1")
     assert named == [
-        unnamed("/other"),
-        unnamed("/data/", volume={"nocopy": True}, source=own_volumes.instance_key("web-1", "/data")),
+        anonymous("/other"),
+        anonymous("/data/", volume={"nocopy": True}, source=anonymous_volumes.instance_key("web-1", "/data")),
     ]
     config = {"type": "bind", "source": "/x", "target": "/data"}  # a file of the app's at the same path
-    assert own_volumes.named([config], ["/data"], "web-1") == [config]
+    assert anonymous_volumes.named([config], ["/data"], "web-1") == [config]
 
 
 def rendered(**changes: Any) -> tuple[list[dict[str, Any]], list[str]]:
     """The rendered services of a pulled program in two instances, and the names of the app's volumes."""
     blog = {"image": "wordpress", "ports": [{"target": 80, "published": "80"}], "deploy": {"replicas": 2}}
-    blog |= {"volumes": [unnamed("/uploads")], **changes}
+    blog |= {"volumes": [anonymous("/uploads")], **changes}
     result = render_document({"services": {"blog": blog}}, {"blog": BLOG}, {})
     volumes = rendering.volumes(APP, result.document, {"blog": BLOG}, result.parsed)
     return [result.service(name) for name in ("blog-1", "blog-2", "blog.run")], sorted(volumes)
@@ -101,4 +101,4 @@ def test_each_instance_keeps_volumes_that_a_release_command_sees_too() -> None:
 def test_a_stores_data_in_memory_needs_no_volume() -> None:
     document = {"services": {"db": {"tmpfs": ["/var/lib/x"]}}}
     image = BLOG._replace(data=("/var/lib/x", "/backups"))
-    assert own_volumes.of_store(document, samples.store("db"), image) == ["/backups"]
+    assert anonymous_volumes.of_store(document, samples.store("db"), image) == ["/backups"]
