@@ -5,6 +5,7 @@ import re
 
 import pytest
 
+from devtools.apps import complaint
 from devtools.lab.ground import Ground, Shop
 
 pytestmark = pytest.mark.lab
@@ -129,6 +130,21 @@ def test_a_failed_push_leaves_the_volumes_unchanged(app: Kept) -> None:
     assert not app.push().ok
     assert app.footprint() == before
     assert app.read("/data/log")[:4] == ["1", "2", "3", "2"]
+
+
+def test_a_program_that_locks_its_data_is_told_how_to_take_turns(app: Kept) -> None:
+    lock = "exec 9>/data/lock; flock --nonblock 9 || { echo database is locked; exit 1; };"
+    locking = COMPOSE.replace("exec python", f"{lock} exec python")
+    app.pushed("locks", **{"compose.yaml": locking})
+    app.tree.commit({"what": "cannot lock"}, "cannot lock")
+    refused = app.push()
+    assert not refused.ok
+    assert "stop-first" in complaint(refused).to_do
+    turns = locking.replace(
+        "    init: true", "    deploy: {update_config: {order: stop-first}}\n    init: true", 1
+    )
+    app.pushed("takes turns", **{"compose.yaml": turns})
+    assert app.read("/data/log")[-1] == str(app.live)
 
 
 def test_removing_the_app_removes_its_volumes(app: Kept) -> None:

@@ -19,7 +19,7 @@ from pushrod.core.errors import Interrupted, PushrodError, RepositoryError, Stat
 from pushrod.core.progress import Progress
 from pushrod.core.site import DRAIN_BUDGET
 from pushrod.core.values import Maintenance, Release
-from pushrod.engines import scripts
+from pushrod.engines import data_locks, scripts
 from pushrod.engines.protocols import Engine
 from pushrod.ingress.certificates import Kept
 from pushrod.releases import inputs, liveness, queue
@@ -373,6 +373,7 @@ class Pipeline:
         except FAILURES as e:
             if isinstance(e, PushrodError):
                 scripts.explain(e, release.services, self.app.checkout(release.number))
+                data_locks.explain(e, release.services)
                 self.engine.platform.explain(self.app, e)
             with signals.uninterrupted(), self.context.left_for_later():
                 self.recovery.undo(release.number, previous, fresh=fresh, why=str(e))
