@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from pushrod.core.errors import HostError, StoreError, TimedOutError
+from pushrod.core.errors import HostError, StoreError
 from pushrod.core.times import is_ahead, seconds_since
 from pushrod.system import processes
 from pushrod.system.streams import Sink
@@ -243,7 +243,7 @@ class Repository:
                 timeout=timeout,
                 umask=0o077,
             )
-        except TimedOutError as e:
+        except processes.TimedOutError as e:
             raise StoreError(
                 f"the vault did not answer within {timeout:g} s",
                 where=self._where,

@@ -104,10 +104,6 @@ class HostError(PushrodError):
     kind = "host"
 
 
-class TimedOutError(HostError):
-    """A program did not end in time."""
-
-
 class StateError(PushrodError):
     """A file of pushrod's own state cannot be read or has unexpected content."""
 

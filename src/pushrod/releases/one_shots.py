@@ -5,14 +5,14 @@ import shlex
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
-from pushrod.core.errors import PushrodError, ReleaseCommandError, TimedOutError
+from pushrod.core.errors import PushrodError, ReleaseCommandError
 from pushrod.core.times import now
 from pushrod.core.values import Release, Service
 from pushrod.releases.blockers import reported
 from pushrod.releases.context import Context
 from pushrod.stores import registry
 from pushrod.stores.kinds import Server
-from pushrod.system import signals, waits
+from pushrod.system import processes, signals, waits
 
 DEADLINE = 3600.0
 """Seconds that a release command or a job may take."""
@@ -117,7 +117,7 @@ class OneShots:
                     print_line,
                     timeout=self._deadline,
                 )
-        except TimedOutError as e:
+        except processes.TimedOutError as e:
             raise ReleaseCommandError(
                 f"the {program.kind} `{program.shown}` did not end within {self._deadline:g} s, and was ended",
                 where=f"service {service.name}",

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 from pushrod.core import lines
-from pushrod.core.errors import HostError, TimedOutError
+from pushrod.core.errors import HostError
 from pushrod.system import outputs, streams
 from pushrod.system.accounts import Account
 from pushrod.system.files import os_error
@@ -65,6 +65,10 @@ class _Child:
     def _kill(self) -> None:
         if self._child is not None and self._child.poll() is None:
             outputs.kill_group(self._child)
+
+
+class TimedOutError(HostError):
+    """A program did not end in time."""
 
 
 class Completed(NamedTuple):

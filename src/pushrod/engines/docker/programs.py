@@ -4,7 +4,7 @@ import sys
 from collections.abc import Sequence
 
 from pushrod.adapters import docker
-from pushrod.core.errors import TimedOutError, UnknownNameError
+from pushrod.core.errors import UnknownNameError
 from pushrod.core.values import Manifest, Program, Release, Service
 from pushrod.engines.docker import sealed_files
 from pushrod.engines.docker.projects import compose, join
@@ -44,7 +44,7 @@ class Programs:
         )
         try:
             return processes.run(command, env=docker.environment(), timeout=timeout, on_line=on_line).status
-        except TimedOutError:  # that ended Docker's client alone
+        except processes.TimedOutError:  # that ended Docker's client alone
             docker.remove([c.name for c in docker.containers(_one_off(app, release))])
             raise
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from pushrod.core.errors import BuildError, TimedOutError, UnknownNameError
+from pushrod.core.errors import BuildError, UnknownNameError
 from pushrod.core.processes import Process
 from pushrod.core.values import Instance, Line, ProcessState, Release
 from pushrod.engines.embedded import commands, host_names, logs, ports, rooms
@@ -18,7 +18,7 @@ from pushrod.engines.embedded.readiness import Readiness, listening
 from pushrod.engines.embedded.stores import group_of
 from pushrod.state.apps import App
 from pushrod.state.secrets import Secrets
-from pushrod.system import files
+from pushrod.system import files, processes
 
 _INSTANCES = 20  # the supervisor starts lower priorities first, and stops them last
 
@@ -157,7 +157,7 @@ class Runtime:
             status = self._programs.run(
                 app, release, service, bound.argv, bound.environment, lines.append, instance, timeout=most
             )
-        except TimedOutError:
+        except processes.TimedOutError:
             return f"{command} did not end within {most:g} s"
         return f"{command} ended with status {status}: {' '.join(lines[-1:])}" if status else ""
 
