@@ -70,21 +70,22 @@ class Products:
 
     async def page(self, after: int, limit: int) -> bytes:
         """The JSON of at most `limit` products with ids above `after`, in the order of their ids."""
-        sql = f"SELECT {_COLUMNS} FROM products WHERE id > $1 ORDER BY id LIMIT $2"
+        sql = f"SELECT {_COLUMNS} FROM products WHERE id > $1 ORDER BY id LIMIT $2"  # noqa: S608  constants
         rows = await self._pool.fetch(sql, after, limit + 1)
         following = str(rows[limit - 1]["id"]) if len(rows) > limit else None
         return to_json({"items": [dict(row) for row in rows[:limit]], "next": following})
 
     async def load(self, id: int) -> bytes | None:
         """The JSON of a product, or None."""
-        row = await self._pool.fetchrow(f"SELECT {_COLUMNS} FROM products WHERE id = $1", id)
+        sql = f"SELECT {_COLUMNS} FROM products WHERE id = $1"  # noqa: S608  constants
+        row = await self._pool.fetchrow(sql, id)
         return to_json(dict(row)) if row else None
 
     async def add(self, new: NewProduct) -> Product:
         """The added product. Its id is dropped from the cache, where rows that a restored backup lacks may have
         left it."""
         sql = f"""INSERT INTO products (name, price_cents, stock, picture) VALUES ($1, $2, $3, $4)
-                  RETURNING {_COLUMNS}"""
+                  RETURNING {_COLUMNS}"""  # noqa: S608  constants
         row = await self._pool.fetchrow(sql, new.name, new.price_cents, new.stock, new.picture)
         product = Product.model_validate(dict(row or {}))
         await self.cache.drop(product.id)
@@ -93,7 +94,7 @@ class Products:
     async def replace(self, id: int, new: NewProduct) -> Product | None:
         """The product after the change, or None if there is none with that id."""
         sql = f"""UPDATE products SET name = $2, price_cents = $3, stock = $4, picture = $5 WHERE id = $1
-                  RETURNING {_COLUMNS}"""
+                  RETURNING {_COLUMNS}"""  # noqa: S608  constants
         row = await self._pool.fetchrow(sql, id, new.name, new.price_cents, new.stock, new.picture)
         if row is None:
             return None
