@@ -48,9 +48,18 @@ def _known(record: Path) -> dict[str, str]:
 
 
 def _check(directory: Path, path: str, known: str, text: str | None) -> None:
-    """Refuse to touch a file that is not as an export has written it, or that a link leads to."""
+    """Refuse to touch a file that is not as an export has written it, that a link leads to, or that is not below the
+    directory: the paths are another machine's, or those of a record that somebody has committed.
+    """
+    parts = Path(path).parts
+    if not parts or ".." in parts or Path(path).is_absolute() or path != str(Path(path)):
+        raise UnknownNameError(
+            "no file of an export has this path",
+            where=path[:200],
+            hint="nothing was written: check the server, and the record in the directory",
+        )
     place = directory / path
-    above = [directory.joinpath(*Path(path).parts[:n]) for n in range(1, len(Path(path).parts))]
+    above = [directory.joinpath(*parts[:n]) for n in range(1, len(parts))]
     wrong = next((p for p in above if p.is_symlink() or (p.exists() and not p.is_dir())), None)
     if wrong is None and not place.is_symlink() and not place.exists():
         return

@@ -27,6 +27,7 @@ IDLE = 600.0
 """Seconds without a request after which the page ends itself."""
 
 _LONGEST_CALL = 64 << 10  # bytes
+_LINK = re.compile(r"/enter\?link=[A-Za-z0-9_-]{43}")
 _ON = re.compile(r"[A-Za-z0-9._-]{1,64}@[A-Za-z0-9._:\[\]-]{1,255}")
 
 
@@ -115,6 +116,8 @@ def through(server: str, name: str, port: int, *, browser: bool) -> None:
     try:
         answer = json.loads(done.stdout)
         there, link = int(answer["port"]), str(answer["link"])
+        if not 0 < there < 1 << 16 or not _LINK.fullmatch(link):  # it becomes a part of what the browser opens
+            raise ValueError
     except (ValueError, KeyError, TypeError) as e:
         raise HostError(f"{server} has another version of pushrod", hint="install this one there") from e
     here = port or _free(there)

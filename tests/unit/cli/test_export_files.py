@@ -1,5 +1,6 @@
 """What an export may replace in a directory: its own files as it wrote them, and nothing else."""
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -66,6 +67,21 @@ def test_a_link_is_not_followed(link: str, tmp_path: Path) -> None:
     with pytest.raises(UnknownNameError):
         write(tmp_path / "x", FIRST)
     assert list(outside.iterdir()) == []
+
+
+@pytest.mark.parametrize("path", ["../out", "below/../../out", "/OUT", "", ".", "below//b", "./a"])
+def test_another_machine_or_a_committed_record_names_no_file_elsewhere(path: str, tmp_path: Path) -> None:
+    path = path.replace("/OUT", str(tmp_path / "out"))
+    digest = hashlib.sha256(b"mine").hexdigest()
+    with pytest.raises(UnknownNameError, match="no file of an export has this path"):
+        write(tmp_path / "x", FIRST | {path: "theirs"})
+    assert not (tmp_path / "x").exists() and not (tmp_path / "out").exists()
+    (tmp_path / "out").write_text("mine")
+    (tmp_path / "x").mkdir()
+    (tmp_path / "x" / export_files.RECORD).write_text(json.dumps({path: digest}))
+    with pytest.raises(UnknownNameError, match="no file of an export has this path"):
+        write(tmp_path / "x", {})
+    assert (tmp_path / "out").read_text() == "mine"
 
 
 def test_a_file_that_is_already_the_same_is_taken_over(tmp_path: Path) -> None:

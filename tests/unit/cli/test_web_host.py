@@ -59,11 +59,35 @@ def test_a_server_without_the_page_is_an_error_with_its_words(
     assert refused.value.log == ("root@server pushrod web link",)
 
 
+@pytest.mark.parametrize(
+    ("port", "link"),
+    [
+        (9181, '/enter?link="><script src=//x></script>'),
+        (9181, "@elsewhere.example.com/"),
+        (9181, f"/enter?link={'x' * 43}\\n"),
+        (0, f"/enter?link={'x' * 43}"),
+        (1 << 16, f"/enter?link={'x' * 43}"),
+        ("9181 -R 22", f"/enter?link={'x' * 43}"),
+    ],
+)
+def test_what_a_server_says_is_a_port_and_a_link_or_not_used(
+    port: object, link: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The link becomes part of a file that the browser opens, and the port one of SSH's arguments."""
+    ssh = tmp_path / "ssh"
+    answer = json.dumps({"port": port, "link": link})
+    ssh.write_text(f"#!{sys.executable}\nimport sys\nassert '-L' not in sys.argv\nprint({answer!r})\n")
+    ssh.chmod(0o755)
+    monkeypatch.setenv("GIT_SSH_COMMAND", str(ssh))
+    with pytest.raises(HostError, match="has another version of pushrod"):
+        web_host.through("root@server", "pushrod.localhost", 0, browser=False)
+
+
 SSH = """\
 #!{python}
 import os, socket, sys, time
 if "-L" not in sys.argv:
-    print('{{"port": 9181, "link": "/enter?link=a-token"}}')
+    print('{{"port": 9181, "link": "/enter?link=a-token-{token}"}}')
     sys.exit()
 os.setuid({uid})
 listening = socket.create_server(("127.0.0.1", int(sys.argv[sys.argv.index("-L") + 1].split(":")[1])))
@@ -77,7 +101,7 @@ def tunnel(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[int], N
 
     def made(uid: int) -> None:
         ssh = tmp_path / "ssh"
-        ssh.write_text(SSH.format(python=sys.executable, uid=uid))
+        ssh.write_text(SSH.format(python=sys.executable, uid=uid, token="x" * 35))
         ssh.chmod(0o755)
         monkeypatch.setenv("GIT_SSH_COMMAND", str(ssh))
 
