@@ -31,11 +31,11 @@ _COMMIT = lazy(r"[0-9a-f]{40}|[0-9a-f]{64}")
 # Of a Git repository: its objects and where refs point. Its settings and hooks name programs, alternates other
 # repositories; this machine writes its own.
 _GIT = r"(?:objects/(?:[0-9a-f]{2}|pack)/[^/]+|refs/.+|packed-refs|shallow|index)"
-_STATE = rf"state/(?:\.git/{_GIT}|releases/[0-9]+/[^/]+|stores/[^/]+)"
-# What each copy has and this machine writes itself: worth no message.
+# What each copy has and this machine writes itself: worth no message. The files that are sealed with a release, and
+# their history, say what the engine runs and with which rights; this machine makes its own from the commit.
 _OWN = lazy(
-    rf"{re.escape(staging.CONTENTS)}|apps/[^/]+/(?:repo\.git|state/\.git)/"
-    r"(?:HEAD|config|pushrod\.config|gc\.pid|COMMIT_EDITMSG|hooks/(?:pre|proc)-receive|(?:info|logs|objects/info)/.+)"
+    rf"{re.escape(staging.CONTENTS)}|apps/[^/]+/(?:state/(?:\.git|releases|stores)/.+|repo\.git/"
+    r"(?:HEAD|config|pushrod\.config|gc\.pid|hooks/(?:pre|proc)-receive|(?:info|logs|objects/info)/.+))"
 )
 
 
@@ -46,13 +46,17 @@ class Rules(NamedTuple):
     links: tuple[tuple[str, str], ...] = ()
 
 
-def of_app(app: str, backup: str) -> Rules:
-    """What is taken of an app's copy, with the stores' backup of this name."""
-    own = rf"app\.json|claims\.json|journal|secrets/.+|repo\.git/{_GIT}|{_STATE}|backups/{re.escape(backup)}/[^/]+"
+def of_app(app: str, backup: str, live: int) -> Rules:
+    """What is taken of an app's copy, with the stores' backup of this name, and the record of the release that was
+    live.
+    """
+    own = rf"app\.json|claims\.json|journal|secrets/.+|repo\.git/{_GIT}|backups/{re.escape(backup)}/[^/]+"
     return Rules(
-        re.compile(rf"apps/{app}/(?:{own})|edge/(?:certificates|passwords)/{app}/.+"),
+        re.compile(
+            rf"apps/{app}/(?:{own}|state/releases/{live}/release\.json)|edge/(?:certificates|passwords)/{app}/.+"
+        ),
         (
-            (rf"apps/{app}/state/live", r"releases/[0-9]+"),
+            (rf"apps/{app}/state/live", rf"releases/{live}"),
             (rf"edge/certificates/{app}/current", r"[^/.][^/]*"),
         ),
     )

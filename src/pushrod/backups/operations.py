@@ -32,7 +32,7 @@ from pushrod.state.apps import App, Root
 from pushrod.state.journal import Journal
 from pushrod.state.vaults import Vault
 from pushrod.stores.backup_drivers import Archive
-from pushrod.system import files, streams
+from pushrod.system import files, signals, streams
 
 TURN = 3 * 3600.0
 """Seconds for one app's backup when all due backups are taken."""
@@ -153,7 +153,8 @@ class Backups:
             with self._step("fetch", f"backup {backup} from {vault.url}"):
                 vaulting.fetch(root, vault, snapshot, 0, work / "returned")
                 contents = admission.checked(work / "returned")
-                admission.take(work / "returned", work / "taken", admission.of_app(self.app.name, backup))
+                rules = admission.of_app(self.app.name, backup, contents.release)
+                admission.take(work / "returned", work / "taken", rules)
             place = Directory(App(Root(work / "taken"), self.app.name).backups)
             if contents.app != self.app.name or backup not in place.names():
                 where = f"snapshot {snapshot}"
@@ -186,6 +187,8 @@ class Backups:
                 messages, at = [self._restore(backup, file, archives) for file in backup.files], backup.at
             messages += catch_up(release, at)
             self._pipeline.promote(release, migrate=False)
+            with signals.uninterrupted(), self._pipeline.context.left_for_later():
+                self._pipeline.context.sealing.discard(live.number)  # a record of the other machine's, without its files
             return messages
 
     # ---- steps ----------------------------------------------------------------------------------------------
