@@ -38,3 +38,10 @@ def test_releases_kept_by_one_app_leave_addresses_to_others(
         assert done.ok, done.err
     finally:
         town.ground.pushrod("apps", "destroy", "fresh", "--yes")
+
+
+def test_replicas_of_one_release_leave_addresses_to_others(attacker: Attacker, small_pool: None) -> None:
+    """As many containers as a host allows, on a host with few addresses: the next release would take the rest."""
+    refused = attacker.refused({"compose.yaml": MANIFEST + "    deploy: {replicas: 50}\n"})
+    assert "50 instances and stores need 256 addresses, and a release may have 128" in refused.what
+    assert "fewer replicas" in refused.to_do

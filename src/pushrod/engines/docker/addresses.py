@@ -8,7 +8,7 @@ to one-off containers (`pushrod run`, release commands). Pure.
 import ipaddress
 from collections.abc import Iterable
 
-from pushrod.core.errors import HostError
+from pushrod.core.errors import HostError, ManifestError
 from pushrod.core.values import Manifest, Service, Value
 
 _SMALLEST = 32  # addresses of a half: 14 fixed ones, enough for most apps
@@ -45,6 +45,26 @@ def share(pool: str) -> int:
     return max(ipaddress.ip_network(pool).num_addresses // 8, 4 * 2 * _SMALLEST)
 
 
+def check_share(pool: str, fixed: int) -> None:
+    """Raise ManifestError for more fixed addresses than one release may have: the live one and the next have to fit
+    into the app's share together.
+    """
+    if 2 * (needed := 2 * _half(fixed)) > (most := share(pool)):
+        raise ManifestError(
+            f"{fixed} instances and stores need {needed} addresses, and a release may have {most // 2}",
+            where="services",
+            hint=f"fewer replicas, or a larger pool than {pool}, which is the whole host's",
+        )
+
+
+def _half(fixed: int) -> int:
+    """How many addresses each half of a block needs for so many fixed ones."""
+    half = _SMALLEST
+    while half // 2 - 2 < fixed:
+        half *= 2
+    return half
+
+
 def size(block: str) -> int:
     """The number of addresses in a block; 0 for no block."""
     return ipaddress.ip_network(block).num_addresses if block else 0
@@ -55,9 +75,7 @@ def choose(pool: str, used: Iterable[str], fixed: int, holders: str = "") -> str
 
     Raises HostError if the pool is full; `holders` names the apps that use most of it.
     """
-    half = _SMALLEST
-    while half // 2 - 2 < fixed:
-        half *= 2
+    half = _half(fixed)
     prefix = 32 - (2 * half - 1).bit_length()
     taken = [ipaddress.ip_network(block) for block in used]
     blocks = ipaddress.ip_network(pool)

@@ -47,7 +47,9 @@ class Resources:
             blocks = self._blocks()
             used = [block for held in blocks.values() for block in held]
             fixed = count + len(manifest.stores)
-            network = addresses.choose(self._context.settings.pool, used, fixed, _holders(blocks))
+            pool = self._context.settings.pool
+            addresses.check_share(pool, fixed)
+            network = addresses.choose(pool, used, fixed, _holders(blocks))
             lower, _ = addresses.halves(network)
             instances: list[Instance] = []
             for service in manifest.stateless:

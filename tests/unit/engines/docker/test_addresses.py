@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pushrod.core.errors import HostError
+from pushrod.core.errors import HostError, ManifestError
 from pushrod.core.values import Health, Manifest, Route, Routing
 from pushrod.engines.docker import addresses
 from tests.unit.samples import service
@@ -60,6 +60,14 @@ def test_a_hundred_instances_fit() -> None:
 @pytest.mark.parametrize(("pool", "share"), [(POOL, 8192), ("10.0.0.0/20", 512), ("10.0.0.0/23", 256)])
 def test_a_share_is_an_eighth_or_four_small_blocks(pool: str, share: int) -> None:
     assert addresses.share(pool) == share
+
+
+@pytest.mark.parametrize(("pool", "most"), [(POOL, 1022), ("10.0.0.0/20", 62), ("10.0.0.0/23", 30)])
+def test_two_releases_with_all_their_replicas_fit_into_a_share(pool: str, most: int) -> None:
+    addresses.check_share(pool, most)
+    assert 2 * addresses.size(addresses.choose(pool, [], most)) <= addresses.share(pool)
+    with pytest.raises(ManifestError, match=f"a release may have {addresses.share(pool) // 2}"):
+        addresses.check_share(pool, most + 1)
 
 
 def test_a_full_pool_is_an_error_with_a_hint() -> None:
