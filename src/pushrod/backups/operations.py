@@ -188,7 +188,8 @@ class Backups:
             messages += catch_up(release, at)
             self._pipeline.promote(release, migrate=False)
             with signals.uninterrupted(), self._pipeline.context.left_for_later():
-                self._pipeline.context.sealing.discard(live.number)  # a record of the other machine's, without its files
+                # a record of the other machine's, without its files
+                self._pipeline.context.sealing.discard(live.number)
             return messages
 
     # ---- steps ----------------------------------------------------------------------------------------------

@@ -131,7 +131,8 @@ def _rebuilt(app: App, engine: Engine, vault: Vault, snapshot: Snapshot, progres
         if contents.app != app.name:
             where = f"snapshot {snapshot.id}"
             raise StoreError("it is the copy of another app", where=where, hint=admission.DAMAGED)
-        left = admission.take(returned, work / "taken", admission.of_app(app.name, contents.backup, contents.release))
+        rules = admission.of_app(app.name, contents.backup, contents.release)
+        left = admission.take(returned, work / "taken", rules)
         source = App(Root(work / "taken"), app.name)
         # Until its databases are restored, no timer may back them up, copy their log, or start its instances.
         settings = admission.settings(app, source.settings, releases.live(source))

@@ -116,7 +116,7 @@ def through(server: str, name: str, port: int, *, browser: bool) -> None:
     try:
         answer = json.loads(done.stdout)
         there, link = int(answer["port"]), str(answer["link"])
-        if not 0 < there < 1 << 16 or not _LINK.fullmatch(link):  # it becomes a part of what the browser opens
+        if not 0 < there < 1 << 16 or not _LINK.fullmatch(link):  # what the browser will open
             raise ValueError
     except (ValueError, KeyError, TypeError) as e:
         raise HostError(f"{server} has another version of pushrod", hint="install this one there") from e
