@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from devtools.apps import App, Machine
+from devtools.apps import Machine
 
 ZEROS = bytes(30_000_000)  # small in Git, large in a checkout
 
@@ -33,9 +33,9 @@ def on_small_disk(machine: Machine) -> Iterator[Machine]:
     assert not problems, problems
 
 
-def fill(app: App, *, leaving: int = 0) -> Callable[[], None]:
+def fill(machine: Machine, *, leaving: int = 0) -> Callable[[], None]:
     """Fill the disk except for so many bytes; returns a function that frees it."""
-    filler = app.machine.root / "filler"
+    filler = machine.root / "filler"
     with filler.open("wb", buffering=0) as f:
         while True:
             try:

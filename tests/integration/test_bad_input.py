@@ -712,7 +712,7 @@ def test_a_full_disk_refuses_a_deployment_and_the_app_serves(
 ) -> None:
     release = full.live
     full.tree.commit(files, "too large")
-    free = fill(full, leaving=leaving)
+    free = fill(full.machine, leaving=leaving)
     try:
         pushed = full.tree.push()
         assert pushed.status == 1
@@ -737,7 +737,7 @@ def test_a_full_disk_during_an_installation_refuses_the_deployment(full: App) ->
         {"large-1.0-py3-none-any.whl": large, "requirements.txt": "./large-1.0-py3-none-any.whl\n"}
     )
     environments = sorted((full.machine.root / "environments").iterdir())
-    free = fill(full, leaving=70_000_000)
+    free = fill(full.machine, leaving=70_000_000)
     try:
         done = full.pushrod("deploy")
         assert done.status in (5, 10), done.err

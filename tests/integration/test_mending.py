@@ -25,12 +25,12 @@ def test_a_full_disk_after_an_interrupted_push_is_recovered(new_machine: Callabl
         full = machine.app("full")
         full.push_change()
         cut_off(full, "start", {"zeros": ZEROS[:8_000_000]})
-        free = fill(full)
+        free = fill(full.machine)
         before = full.live
         output_of(full.pushrod("rollback"))
         assert full.live < before
         assert full.serves(full.live)
-        fill(full)
+        fill(full.machine)
         output_of(full.pushrod("down"))
         assert not full.groups()
         output_of(full.pushrod("apps", "destroy", "full", "--yes"))

@@ -5,12 +5,13 @@ import contextlib
 import functools
 import http.server
 import json
+import re
 import shutil
 import subprocess
 import threading
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from devtools.apps import App, Machine
 from devtools.servers import free_port
 from pushrod.adapters import prometheus
 from pushrod.system.waits import wait_until
+from tests.integration.disks import fill, on_small_disk
 
 pytestmark = [
     pytest.mark.integration,
@@ -52,15 +54,20 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
 
 @pytest.fixture
 def scraping(app: App, tmp_path: Path) -> Iterator[str]:
+    with scraped(app.machine, tmp_path) as address:
+        yield address
+
+
+@contextlib.contextmanager
+def scraped(machine: Machine, tmp_path: Path) -> Iterator[str]:
     """Prometheus with our rules, in which an alert takes a second instead of minutes; yields its address."""
-    machine = app.machine
     machine.must("metrics", "--write")
     handler = functools.partial(Quiet, directory=str(machine.root / "edge" / "metrics"))
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     rules = machine.must("metrics", "--rules")
     assert rules.strip() == prometheus.rules().strip()
-    (tmp_path / "rules.yaml").write_text(rules.replace("for: 2m", "for: 1s"))
+    (tmp_path / "rules.yaml").write_text(re.sub("for: [25]m", "for: 1s", rules))
     configuration = {
         "global": {"scrape_interval": "500ms", "scrape_timeout": "400ms", "evaluation_interval": "500ms"},
         "rule_files": ["rules.yaml"],
@@ -138,3 +145,21 @@ def test_targets_follow_the_release_and_an_alert_fires_and_ends(app: App, scrapi
     assert list((machine.root / "targets").iterdir()) == []
     assert wait_until(lambda: not releases(scraping), SOON)
     assert wait_until(lambda: collected(set()), SOON), firing(scraping)  # taken down is not down
+
+
+def test_a_full_disk_fires_although_nothing_can_be_written_and_ends(
+    new_machine: Callable[[], Machine], tmp_path: Path
+) -> None:
+    with on_small_disk(new_machine()) as machine, scraped(machine, tmp_path) as address:
+
+        def collected(alerts: set[str]) -> bool:
+            machine.must("metrics", "--write")
+            return firing(address) == alerts
+
+        assert wait_until(lambda: collected(set()), SOON), firing(address)
+        empty = fill(machine)
+        assert shutil.disk_usage(machine.root).free == 0
+        assert wait_until(lambda: collected({"PushrodDiskFull"}), SOON), firing(address)
+        assert query(address, "pushrod_host_disk_free_bytes")[0]["value"][1] == "0"
+        empty()
+        assert wait_until(lambda: collected(set()), SOON), firing(address)

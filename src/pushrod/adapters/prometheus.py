@@ -20,11 +20,14 @@ def rules() -> str:
     return beside(__file__, "prometheus_rules.yaml")
 
 
-def configuration(rules_file: str, port: int, metrics: int, node: int) -> str:
-    """The configuration of a host's own Prometheus. It scrapes itself, pushrod's metrics and the machine's, each on
-    its port of 127.0.0.1, and the apps' own."""
+def configuration(rules_file: str, port: int, metrics: int, node: int, nginx: int, *, stores: bool) -> str:
+    """The configuration of a host's own Prometheus. It scrapes itself, pushrod's metrics, the machine's and those of
+    the edge, each on its port of 127.0.0.1 (0: there are none of the edge), the apps' own and, with `stores`, those
+    of their stores."""
     values = {"port": str(port), "metrics": str(metrics), "node_port": str(node)}
-    return fill(beside(__file__, "prometheus.yml"), rules=rules_file, **values)
+    further = fill(beside(__file__, "prometheus_stores.yml")) if stores else ""
+    further += fill(beside(__file__, "prometheus_nginx.yml"), port=str(nginx)) if nginx else ""
+    return fill(beside(__file__, "prometheus.yml"), rules=rules_file, further=further, **values)
 
 
 def targets(listed: Iterable[Target]) -> str:

@@ -21,6 +21,7 @@ from pushrod.engines import machine, registry
 from pushrod.engines.docker import host_edge
 from pushrod.provisioning import (
     account,
+    exporters,
     host_init,
     host_limits,
     host_settings,
@@ -50,9 +51,15 @@ host_command.add_command(web_group)
 @host_command.command("init")
 @click.argument("server", required=False)
 @click.option("--plan", is_flag=True, help="Show what would change, without changing it.")
+@click.option(
+    "--exporters/--no-exporters",
+    "enabled",
+    default=None,
+    help="Serve figures of the machine, the stores and the edge for Prometheus, on loopback; or stop that.",
+)
 @with_root
 @with_json
-def init(server: str | None, plan: bool, root: str | None, as_json: bool) -> None:
+def init(server: str | None, plan: bool, enabled: bool | None, root: str | None, as_json: bool) -> None:
     """Turn a Debian or Ubuntu server into a Docker host.
 
     SERVER is user@server, by default this machine. It needs root there. Correct settings stay, and a second call
@@ -61,6 +68,7 @@ def init(server: str | None, plan: bool, root: str | None, as_json: bool) -> Non
     steps = Steps()
     if server:
         options = [*(["--plan"] if plan else []), *(["--json"] if as_json else [])]
+        options += [] if enabled is None else ["--exporters" if enabled else "--no-exporters"]
         options += ["--root", given] if (given := given_root(root)) else []
         sys.exit(initialise(server, options, plan=plan, on_line=steps.line, out=echo))
     where = host_root(root)
@@ -71,6 +79,21 @@ def init(server: str | None, plan: bool, root: str | None, as_json: bool) -> Non
     if not plan:
         recording.begun(where)
     _show(works, plan, as_json)
+    if enabled is not None and not plan:
+        _export(where, enabled, steps, as_json)
+
+
+def _export(where: Root, enabled: bool, steps: Steps, as_json: bool) -> None:
+    """Turn exporters on or off."""
+    if not enabled:
+        exporters.turn_off(where)
+        text = "there are no exporters"
+    else:
+        edge = "" if exporters.turn_on(where, steps.line) else "; this nginx counts nothing (no stub_status)"
+        place = where.path / "targets" / "stores"
+        text = f"figures of the machine and of the stores are on loopback, targets in {place}{edge}"
+    if not as_json:
+        echo(text)
 
 
 def _show(works: list[Work], plan: bool, as_json: bool) -> None:

@@ -6,6 +6,7 @@ from pushrod.adapters import grafana, prometheus
 from pushrod.cli.context import find_root, with_root
 from pushrod.cli.terminal import echo
 from pushrod.engines import registry
+from pushrod.provisioning import exporters
 
 
 @click.command("metrics")
@@ -31,6 +32,8 @@ def metrics_command(root: str | None, write: bool, rules: bool, dashboard: str |
     engine = registry.of(where)
     if write:
         collector.write(where, engine)
+        for problem in exporters.follow(where) if engine.traits.hosted else ():
+            echo(f"exporter of {problem}", err=True)
         return
     for line in collector.text(where, engine).splitlines():
         echo(line)

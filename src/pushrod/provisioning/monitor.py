@@ -1,34 +1,24 @@
 """A host's own Prometheus, from the distribution's packages, under systemd and on loopback: on or off."""
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 import msgspec
 
 from pushrod.adapters import systemd
 from pushrod.core.errors import HostError
-from pushrod.provisioning import host_settings, metrics, packages, units
+from pushrod.provisioning import exporters, host_settings, metrics, units
 from pushrod.state.apps import Monitor, Root
 from pushrod.system import files, probing, processes, waits
 
 USUAL = Monitor(port=9090, days=15, disk=1024, memory=512)
 """What it gets unless the owner says otherwise."""
 
-UNITS = ("pushrod-prometheus.service", "pushrod-node-exporter.service")
+UNITS = (units.PROMETHEUS, "pushrod-node-exporter.service")
 _CHECK = "/usr/bin/promtool"
 _PATIENCE = 60.0  # seconds until Prometheus has read what it stored before
 
 
-class _Package(NamedTuple):
-    name: str
-    program: str
-
-
-# Each package starts a server on all addresses when it is installed, unless its unit, named like it, is masked.
-_PACKAGES = (
-    _Package("prometheus", "/usr/bin/prometheus"),
-    _Package("prometheus-node-exporter", "/usr/bin/prometheus-node-exporter"),
-)
+_PACKAGE = exporters.Package("prometheus", "/usr/bin/prometheus")
 
 
 def address(monitor: Monitor) -> str:
@@ -49,12 +39,14 @@ def turn_on(root: Root, chosen: Monitor, on_line: Callable[[str], None]) -> None
         chosen.port, ours.port if ours else 0, "choose another: pushrod host monitor on --port N"
     )
     host_settings.check_port(
-        units.NODE_PORT, units.NODE_PORT if ours else 0, "stop it: the machine's figures are served there"
+        units.NODE_PORT,
+        units.NODE_PORT if ours or settings.exporters else 0,
+        "stop it: the machine's figures are served there",
     )
-    _install(on_line)
+    exporters.install((_PACKAGE, exporters.NODE), on_line)
     metrics.turn_on(root, settings.metrics or metrics.USUAL)
     settings = msgspec.structs.replace(host_settings.read(root), monitor=chosen)
-    for item in units.monitor(root, settings):
+    for item in (*units.monitor(root, settings), *units.exporters(root, settings)):
         if item.change.pending:
             item.carry_out()
     done = processes.run([_CHECK, "check", "config", units.MONITOR / "prometheus.yml"], timeout=60)
@@ -74,14 +66,15 @@ def turn_on(root: Root, chosen: Monitor, on_line: Callable[[str], None]) -> None
 
 
 def turn_off(root: Root) -> None:
-    """Stop both, and report no alerts of a Prometheus; its samples stay in /var/lib/private/pushrod-prometheus, and
-    metrics stay on. Raises HostError if this machine is not a host."""
+    """Stop both, unless the owner wants the exporters, and report no alerts of a Prometheus; its samples stay in
+    /var/lib/private/pushrod-prometheus, and metrics stay on. Raises HostError if this machine is not a host."""
     settings = host_settings.read(root)
     if settings.monitor is None:
         return
     _report(root, "off")
-    systemd.call("disable", "--now", *UNITS)
-    for name in UNITS:
+    gone = UNITS[:1] if settings.exporters else UNITS
+    systemd.call("disable", "--now", *gone)
+    for name in gone:
         files.remove(systemd.DIRECTORY / name)
     for place in (units.MONITOR, units.GRAFANA):
         files.remove_tree(place)
@@ -92,13 +85,6 @@ def turn_off(root: Root) -> None:
 def _report(root: Root, url: str) -> None:
     words = ("host", "alarm", "prometheus", url)
     units.run_as_account(root, *words, failed="the alarm cannot report the alerts")
-
-
-def _install(on_line: Callable[[str], None]) -> None:
-    missing = [package for package in _PACKAGES if not packages.is_there(package.program)]
-    if missing:
-        systemd.call("mask", *(f"{package.name}.service" for package in missing))
-        packages.install([package.name for package in missing], on_line)
 
 
 def _ready(port: int) -> bool:

@@ -17,8 +17,12 @@ MONITOR = Path("/etc/pushrod/prometheus")
 GRAFANA = Path("/etc/pushrod/grafana")
 """What a Grafana of the owner's can provision itself from."""
 
-NODE_PORT = 9100
-"""The port on loopback of the machine's own figures: the node exporter's usual one."""
+NODE_PORT, NGINX_PORT = 9100, 9113
+"""The ports on loopback of the figures of the machine and of the edge: the exporters' usual ones."""
+
+PROMETHEUS = "pushrod-prometheus.service"
+_NODE, _NGINX = "pushrod-node-exporter.service", "pushrod-nginx-exporter.service"
+_OF_STORES = ("pushrod-postgres-exporter@.service", "pushrod-redis-exporter@.service")
 
 TMPFILES = Path("/etc/tmpfiles.d/pushrod.conf")
 STARTED = (
@@ -53,6 +57,7 @@ def files(root: Root, settings: HostSettings) -> list[Work]:
         *(changes.file(systemd.DIRECTORY / n, text.encode()) for n, text in systemd.render(values).items()),
         *web(root, settings),
         *monitor(root, settings),
+        *exporters(root, settings),
         changes.file(systemd.WANTS, None, mode=0o755, owner=account.owner),
         changes.file(TMPFILES, systemd.tmpfiles(values).encode()),
         *slices(settings),
@@ -78,7 +83,6 @@ def monitor(root: Root, settings: HostSettings) -> list[Work]:
     configuration = MONITOR / "prometheus.yml"
     values = {
         "port": chosen.port,
-        "node_port": NODE_PORT,
         "days": chosen.days,
         "disk": chosen.disk,
         "memory": chosen.memory,
@@ -87,7 +91,10 @@ def monitor(root: Root, settings: HostSettings) -> list[Work]:
     }
     rules = MONITOR / "rules.yml"
     texts = systemd.render_monitor(layout(root, settings), {name: str(v) for name, v in values.items()})
-    text = prometheus.configuration(str(rules), chosen.port, settings.metrics, NODE_PORT)
+    nginx = NGINX_PORT if _NGINX in exporters_of_host(root, settings) else 0
+    text = prometheus.configuration(
+        str(rules), chosen.port, settings.metrics, NODE_PORT, nginx, stores=settings.exporters
+    )
     return [
         changes.file(MONITOR.parent, None, mode=0o755),
         changes.file(MONITOR, None, mode=0o755),
@@ -97,6 +104,33 @@ def monitor(root: Root, settings: HostSettings) -> list[Work]:
         *(changes.file(systemd.DIRECTORY / n, text.encode()) for n, text in texts.items()),
         changes.file(root.path / "targets", None, mode=0o755, owner=account.owner),
     ]
+
+
+def exporters_of_host(root: Root, settings: HostSettings) -> tuple[str, ...]:
+    """The exporters that run as long as the host: of the machine and, if it has figures, of the edge."""
+    edge = (_NGINX,) if settings.exporters and edge_counts(root) else ()
+    return ((_NODE,) if settings.exporters or settings.monitor else ()) + edge
+
+
+def edge_counts(root: Root) -> bool:
+    """Whether the edge has figures; not before its program is there."""
+    try:
+        return host_edge.of(root).counts
+    except (HostError, OSError):
+        return False
+
+
+def exporter_files(root: Root, settings: HostSettings) -> tuple[str, ...]:
+    """The files of all units of exporters."""
+    return exporters_of_host(root, settings) + (_OF_STORES if settings.exporters else ())
+
+
+def exporters(root: Root, settings: HostSettings) -> list[Work]:
+    """The files of the exporters' units."""
+    ports = {"node_port": NODE_PORT, "nginx_port": NGINX_PORT, "metrics_port": settings.metrics}
+    values = {name: str(port) for name, port in ports.items()}
+    texts = systemd.render_exporters(layout(root, settings), exporter_files(root, settings), values)
+    return [changes.file(systemd.DIRECTORY / n, text.encode()) for n, text in texts.items()]
 
 
 def dashboards(port: int) -> list[Work]:

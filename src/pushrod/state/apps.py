@@ -73,7 +73,8 @@ class HostSettings(Value, frozen=True):
 
     `pool` is the block of addresses that releases get their networks from. `limits` are those the owner has changed
     (`core.limits`) for every app; `app_limits` those changed for one app. `metrics` is the port on loopback that
-    serves metrics, `web` the one that serves the web page; 0 for none. `monitor` is its Prometheus.
+    serves metrics, `web` the one that serves the web page; 0 for none. `monitor` is its Prometheus. With `exporters`
+    figures of the machine and of the stores are served on loopback too.
     """
 
     pool: str = "10.213.0.0/16"
@@ -83,6 +84,7 @@ class HostSettings(Value, frozen=True):
     metrics: int = 0
     web: int = 0
     monitor: Monitor | None = None
+    exporters: bool = False
 
 
 def check_name(name: str) -> str:

@@ -80,6 +80,13 @@ class Access(NamedTuple):
     password: str | None = None
 
 
+class Figures(NamedTuple):
+    """How an exporter of figures for Prometheus reaches a store: its port, and a user who may read nothing else."""
+
+    port: int
+    user: str
+
+
 class LocalStore(NamedTuple):
     """An app's store as a process of this machine: the path of its files, and the account it runs as. `user` and
     `given` are the manifest's own user and password, `given` None if there are none.
@@ -153,6 +160,13 @@ class Server:
         """What an administrator can do with a store of keys and values; None as for `administration`."""
         return None
 
+    def watch(self, password: str) -> Figures | None:
+        """Ensure the user with which an exporter reads figures; None if there is no exporter for its kind."""
+        return None
+
+    def unwatch(self) -> None:
+        """Remove that user, if there is one."""
+
 
 class Embedded(Protocol):
     """How the embedded engine runs a kind of store. `configured` is its configuration file, and a pattern of the line
@@ -194,7 +208,8 @@ class Kind:
     beginning with that of the address, and `jdbc` is the prefix of such addresses. With `numbered` an address ends in
     the number of a database, which stays as written. `servers` are the names of its servers' programs, and
     `lock_timeout` is part of the message if a statement got no lock in time. `keys` are those of `x-pushrod` that
-    only some kinds have. With `embeddable` the embedded engine can run it.
+    only some kinds have. With `embeddable` the embedded engine can run it. `exporter` is the job of its figures
+    in Prometheus; empty if there is no exporter.
     """
 
     name: StoreKind = ""
@@ -210,6 +225,7 @@ class Kind:
     lock_timeout: str = ""
     keys: tuple[str, ...] = ()
     embeddable: bool = False
+    exporter: str = ""
 
     # ---- when a manifest is read ------------------------------------------------------------------------------
 

@@ -55,6 +55,7 @@ class Postgres(Kind):
     lock_timeout = "canceling statement due to lock timeout"
     keys = ("settings",)
     embeddable = True
+    exporter = "postgres"
 
     def period(self, store: Service) -> Literal["day", "never"]:
         """Every day."""

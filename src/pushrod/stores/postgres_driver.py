@@ -22,7 +22,7 @@ from pushrod.core.values import Program
 from pushrod.stores import shells
 from pushrod.stores.administration import Administration, Imported, Login
 from pushrod.stores.backup_drivers import Archive, Dumps
-from pushrod.stores.kinds import ContainerStore, Endpoint, LocalStore, Password, Server, Tuning
+from pushrod.stores.kinds import ContainerStore, Endpoint, Figures, LocalStore, Password, Server, Tuning
 from pushrod.system import files, processes
 from pushrod.system.streams import Source
 
@@ -280,6 +280,19 @@ class _Contained(Database):
                 hint="`pushrod status` shows why",
             )
         return msgspec.structs.replace(super().login(write=write), host=address)
+
+    def watch(self, password: str) -> Figures | None:
+        """As a role in pg_monitor."""
+        name = postgres.monitor(self._app)
+        if name == self._placed.service.environment.get("POSTGRES_USER"):
+            raise StoreError("the manifest's superuser has the name of the exporter's role", where=name)
+        postgres.ensure_monitor(self._server, self._app, password)
+        return Figures(self._connection.place.port, name)
+
+    def unwatch(self) -> None:
+        """By its superuser."""
+        if postgres.monitor(self._app) != self._placed.service.environment.get("POSTGRES_USER"):
+            postgres.remove_monitor(self._server, self._app)
 
     def tune(self, tuning: Tuning) -> Sequence[str]:
         """By ALTER SYSTEM; what is set is noted first."""

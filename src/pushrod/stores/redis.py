@@ -100,6 +100,7 @@ class Redis(Kind):
     servers = ("redis-server", "valkey-server")
     keys = ("profile",)
     embeddable = True
+    exporter = "redis"
 
     def remark(self, store: Service) -> str:
         """If its password is unknown, so is its address."""

@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import hashlib
 import re
 import socket
 import sys
@@ -20,7 +21,7 @@ from pushrod.core.values import Program
 from pushrod.stores import redis_restoring, shells
 from pushrod.stores.administration import Inspection, Slow, Stats
 from pushrod.stores.backup_drivers import Archive
-from pushrod.stores.kinds import ContainerStore, Endpoint, LocalStore, Server, Tuning
+from pushrod.stores.kinds import ContainerStore, Endpoint, Figures, LocalStore, Server, Tuning
 from pushrod.system import processes
 from pushrod.system.streams import Sink, Source
 
@@ -222,6 +223,18 @@ class Contained(Server):
         variables = {"REDISCLI_AUTH": self._password} if self._password else {}
         words = ("-h", self._name, "-p", str(self._port))
         return shells.apart(self._placed, self._program, words, variables, terminal=terminal)
+
+    def watch(self, password: str) -> Figures | None:
+        """As a user of its access list, which the server forgets when it ends. Its argument is a digest, because
+        others on this machine can read arguments."""
+        digest = hashlib.sha256(password.encode()).hexdigest()
+        words = ("reset", "on", f"#{digest}", *redis.WATCHING.split())
+        self._direct("acl", "setuser", redis.WATCHING_USER, *words)
+        return Figures(self._port, redis.WATCHING_USER)
+
+    def unwatch(self) -> None:
+        """By the same list."""
+        self._direct("acl", "deluser", redis.WATCHING_USER)
 
     def stats(self, most: int) -> Stats:
         """In the server's container."""

@@ -57,6 +57,18 @@ def write(path: Path, data: str | bytes, *, mode: int = 0o644, owner: tuple[int,
     sync_directory(path.parent)
 
 
+def overwrite(path: Path, text: str) -> None:
+    """Write into the blocks that a file has already, for a full disk; a reader may see half of it. Raises OSError,
+    and changes nothing, if they are too few.
+    """
+    raw = text.encode()
+    with path.open("r+b", buffering=0) as f:
+        if len(raw) > os.fstat(f.fileno()).st_blocks * 512:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        f.write(raw)
+        f.truncate()
+
+
 def write_new(path: Path, text: str, *, mode: int = 0o644) -> None:
     """Write a new file that nothing reads yet, in an existing directory; call `sync` later to make it durable.
 

@@ -27,4 +27,5 @@ def known(output: str) -> Known:
         keepalive_min=number >= _KEEPALIVE_MIN_SINCE,
         http2=number >= _HTTP2_SINCE,
         gives_back=all(word in output for word in _MUSL),
+        counts="--with-http_stub_status_module" in output,
     )

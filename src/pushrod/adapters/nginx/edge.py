@@ -136,6 +136,11 @@ class Edge:
             raise HostError("this program does not report an nginx version", where=str(self.program))
         return output
 
+    @property
+    def counts(self) -> bool:
+        """Whether `program` serves figures of its own (stub_status), where metrics are served."""
+        return build.known(self.version_output).counts
+
     def argv(self, python: str = sys.executable) -> tuple[str, ...]:
         """The argv for a supervisor: in the foreground, as `account`; SIGQUIT ends it after the last request."""
         return (

@@ -26,13 +26,14 @@ class Known(Value, frozen=True):
 
     `keepalive_min_timeout` keeps a draining worker from closing a connection just as a client uses it. `http2` is a
     directive; before, it was a word of `listen`. `gives_back` means that memory returns to the system after each
-    request (musl), except what the configuration holds.
+    request (musl), except what the configuration holds. `counts` means that it has stub_status.
     """
 
     keepalive_min: bool = True
     http2: bool = True
     gives_back: bool = False
     named: bool = False
+    counts: bool = False
 
 
 class Bounds(Value, frozen=True):

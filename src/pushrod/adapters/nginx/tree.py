@@ -32,6 +32,12 @@ _CIPHERS = (
 _DEFAULT = beside(__file__, "unknown_name.conf")
 _METRICS = beside(__file__, "metrics.conf")
 
+_STATUS = """\
+        location = /nginx_status {
+            stub_status;
+        }
+"""
+
 
 def render_main(
     generation: str,
@@ -73,7 +79,12 @@ def render_main(
         memory=f"        include {memory.NAME};\n" if known.gives_back else "",
         keepalive_min="    keepalive_min_timeout 2s;\n" if known.keepalive_min else "",
         tls=fill(_TLS, ciphers=":".join(_CIPHERS)) + _strict(sites) if encrypted else "",
-        metrics=fill(_METRICS, port=str(listening.metrics), file=quoted(directory / METRICS))
+        metrics=fill(
+            _METRICS,
+            port=str(listening.metrics),
+            file=quoted(directory / METRICS),
+            status=_STATUS if known.counts else "",
+        )
         if listening.metrics
         else "",
         includes=f"{includes}\n" if includes else "",

@@ -10,7 +10,16 @@ from pushrod.adapters.postgres.dumps import Copy
 from pushrod.adapters.postgres.figures import LIBRARY, Size, Statement, size, statements
 from pushrod.adapters.postgres.programs import STOP_SIGNAL, SUPERUSER, Programs, server_argv
 from pushrod.adapters.postgres.recovery import Place, container_place, local_place, recover
-from pushrod.adapters.postgres.roles import INSTANCES, LOGINS, Roles, ensure, initial_sql
+from pushrod.adapters.postgres.roles import (
+    INSTANCES,
+    LOGINS,
+    Roles,
+    ensure,
+    ensure_monitor,
+    initial_sql,
+    monitor,
+    remove_monitor,
+)
 from pushrod.adapters.postgres.schema import schema_digest
 from pushrod.adapters.postgres.server import ContainerServer, Database, Row, Server, ready, refusal, url
 from pushrod.adapters.postgres.sessions import end_sessions, restore_point, waiting
@@ -37,12 +46,15 @@ __all__ = [
     "container_place",
     "end_sessions",
     "ensure",
+    "ensure_monitor",
     "initial_sql",
     "initialise",
     "local_place",
+    "monitor",
     "ready",
     "recover",
     "refusal",
+    "remove_monitor",
     "restore_point",
     "schema_digest",
     "server_argv",

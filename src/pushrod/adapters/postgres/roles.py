@@ -4,7 +4,8 @@
 acts as the owner; `<app>_app` logs in for the instances and may read and write rows, but change no schema;
 `<app>_readonly` logs in for people and tools that look, and may read rows. While passwords rotate, instances of two
 releases log in, each with its own: then `<app>_app2` logs in too, and acts as `<app>_app`; the next time it is the
-other way round.
+other way round. `<app>_monitor` exists where an exporter of Prometheus reads the server's figures: it is in
+pg_monitor, and connects to the database `postgres` alone, never to the app's.
 """
 
 from collections.abc import Mapping
@@ -82,6 +83,31 @@ def ensure(
     gone = [name for name in (names.app, names.app2) if name not in login_passwords and verifiers.get(name)]
     for name in gone:
         server.query(f"\\set name '{name}'\n{_CLOSE}")
+
+
+def monitor(app: str) -> str:
+    """The role of the exporter."""
+    return f"{app}_monitor"
+
+
+def ensure_monitor(server: Database, app: str, password: str) -> None:
+    """Ensure the role of the exporter, for a running server; writes nothing if it is correct."""
+    name = _monitor_of(app)
+    ((_, known),) = server.query(f"\\set name '{name}'\n{_MONITOR}")
+    if not scram.matches(known, password):
+        server.query(f"alter role \"{name}\" password '{scram.verifier(password)}';\n")
+
+
+def remove_monitor(server: Database, app: str) -> None:
+    """Remove that role, and end its sessions."""
+    server.query(f"\\set name '{_monitor_of(app)}'\n{_NO_MONITOR}")
+
+
+def _monitor_of(app: str) -> str:
+    name = monitor(app)
+    if not _NAME.fullmatch(name):
+        raise StoreError(f"`{name}` cannot name a role", hint="letters, digits, - and _")
+    return name
 
 
 def initial_sql(app: str, database: str, passwords: Mapping[str, str], *, ddl: bool) -> str:
@@ -293,6 +319,35 @@ select format('alter role %I in database %I set role = %L', :'login', :'database
         where s.setrole = (select oid from pg_roles where rolname = :'login')
           and s.setdatabase = (select oid from pg_database where datname = :'database')
           and s.setconfig @> array['role=' || :'owner'])
+\gexec
+commit;
+"""
+
+# A scrape is short: three sessions are enough, and the app's own are not used up.
+_MONITOR = r"""
+begin;
+select format('create role %I login connection limit 3', :'name')
+ where not exists (select from pg_roles where rolname = :'name')
+\gexec
+select format('alter role %I nosuperuser nocreatedb nocreaterole noreplication nobypassrls', rolname)
+  from pg_roles
+ where rolname = :'name' and (rolsuper or rolcreatedb or rolcreaterole or rolreplication or rolbypassrls)
+\gexec
+select format('grant pg_monitor to %I', :'name') where not pg_has_role(:'name', 'pg_monitor', 'member')
+\gexec
+select format('grant connect on database postgres to %I', :'name')
+ where not has_database_privilege(:'name', 'postgres', 'connect')
+\gexec
+commit;
+select rolname, coalesce(rolpassword, '') from pg_authid where rolname = :'name';
+"""
+
+_NO_MONITOR = r"""
+select from (select pg_terminate_backend(pid) from pg_stat_activity where usename = :'name') as ended;
+begin;
+select format('revoke all on database postgres from %I', rolname) from pg_roles where rolname = :'name'
+\gexec
+select format('drop role %I', rolname) from pg_roles where rolname = :'name'
 \gexec
 commit;
 """

@@ -20,6 +20,10 @@ APP_USER = "app"
 HEALTH_USER = "health"
 DEFAULT_USER = "default"
 RESTORING_USER = "restoring"
+WATCHING_USER = "pushrod_monitor"
+"""The user of an exporter of figures, who sees no key and no command of the app."""
+
+WATCHING = "resetkeys resetchannels -@all +ping +info"
 
 _ESCAPES = {"\\": r"\\", '"': r"\"", "\n": r"\n", "\r": r"\r", "\t": r"\t"}
 

@@ -5,7 +5,7 @@ without the pushrod package. Units that do call pushrod do not fail without it. 
 allows (systemd.exec(5)); `systemd-analyze security` rates this.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -73,9 +73,15 @@ def render_web(layout: Layout, port: int) -> dict[str, str]:
 
 
 def render_monitor(layout: Layout, values: Mapping[str, str]) -> dict[str, str]:
-    """The units of the host's Prometheus and of the exporter of the machine's figures, by their file names."""
+    """The unit of the host's Prometheus, by its file name."""
     check_paths(layout.root)
     return {p.name: _unit(p, {**_values(layout), **values}) for p in sorted((_FILES / "monitor").iterdir())}
+
+
+def render_exporters(layout: Layout, names: Sequence[str], values: Mapping[str, str]) -> dict[str, str]:
+    """The units of these exporters, by their file names."""
+    check_paths(layout.root)
+    return {name: _unit(_FILES / "exporters" / name, {**_values(layout), **values}) for name in names}
 
 
 def _unit(path: Path, values: Mapping[str, str]) -> str:
@@ -104,6 +110,7 @@ def _values(layout: Layout) -> dict[str, str]:
         "outgoing": str(layout.outgoing),
         "new": str(max(1, layout.outgoing // 32)),
         "burst": str(max(1, layout.outgoing // 4)),
+        "closed_networks": " ".join(layout.closed),
         "closed": read(_FILES / "closed").rstrip("\n"),
     }
 

@@ -2,9 +2,10 @@
 
 import contextlib
 import datetime
+import errno
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -50,16 +51,37 @@ def text(root: Root, engine: Engine) -> str:
         facts = [
             _facts(app, records[app.name], states.get(app.name), kept.outcomes[app.name]) for app in apps
         ]
-        files.write(_kept_path(root), msgspec.json.encode(kept))
+        with _on_a_full_disk():  # what was not counted is counted the next time
+            files.write(_kept_path(root), msgspec.json.encode(kept))
     return render(families(_host(root), facts, counts))
 
 
 def write(root: Root, engine: Engine) -> Path:
-    """Write the metrics to their file, atomically; returns its path."""
+    """Write the metrics to their file, atomically; returns its path. On a full disk they go into the blocks of the
+    old file: that the disk is full must be seen."""
     path = root.edge / METRICS
     damaged_paths.make_way(path)
-    files.write(path, text(root, engine), mode=0o644)
+    content = text(root, engine)
+    try:
+        files.write(path, content, mode=0o644)
+    except OSError as e:
+        if e.errno not in _FULL or not path.exists():
+            raise
+        files.overwrite(path, content)
     return path
+
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+@contextlib.contextmanager
+def _on_a_full_disk() -> Iterator[None]:
+    """Go on if there is no space for what the block writes."""
+    try:
+        yield
+    except OSError as e:
+        if e.errno not in _FULL:
+            raise
 
 
 def _kept_path(root: Root) -> Path:
