@@ -7,57 +7,23 @@ import ssl
 import pytest
 
 from devtools.apps import eventually
-from devtools.lab.box import Box
 from devtools.lab.ground import Ground, Shop, files
+from tests.lab import pebble
 
 pytestmark = pytest.mark.lab
 
 NAME = "shop.test"
-SETTINGS = {
-    "listenAddress": "127.0.0.1:14000",
-    "managementListenAddress": "127.0.0.1:15000",
-    "certificate": "/opt/pebble/chain.pem",
-    "privateKey": "/opt/pebble/key.pem",
-    "httpPort": 80,
-    "tlsPort": 443,
-}
-MADE = """\
-import pathlib
-from pushrod.adapters import openssl
-authority = openssl.authority("pebble's own")
-own = openssl.issue(authority, ["localhost"])
-for name, text in {"trust": authority.chain, "chain": own.chain, "key": own.key}.items():
-    pathlib.Path(f"/opt/pebble/{name}.pem").write_text(text)
-"""
-DROP_IN = """\
-[Service]
-Environment=PUSHROD_ACME_SERVER=https://localhost:14000/dir REQUESTS_CA_BUNDLE=/opt/pebble/trust.pem
-"""
 
 
 @pytest.fixture(scope="module")
 def shop(ground: Ground) -> Shop:
     """An app with a name that pebble in the same box resolves; its push found no ACME server."""
-    pebble(ground.box)
+    pebble.run(ground.box)
     tree = files(NAME)
     tree["compose.yaml"] = tree["compose.yaml"].replace("keep: 3", "keep: 3, tls: {source: acme}")
     app = ground.app("shop", tree)
     app.domain = NAME
     return app
-
-
-def pebble(box: Box) -> None:
-    """Run pebble in the box, with a name server that resolves every name to the box."""
-    box.exec("apt-get", "update")  # not done yet: the box has everything that `host init` installs
-    box.exec("apt-get", "install", "-qy", "--no-install-recommends", "pebble")
-    box.exec("mkdir", "-p", "/opt/pebble")
-    box.exec("/opt/pushrod/bin/python", "-c", MADE)
-    box.put("/opt/pebble/pebble.json", json.dumps({"pebble": SETTINGS}))
-    closed = ("-http01", "", "-https01", "", "-tlsalpn01", "", "-defaultIPv6", "", "-dns01", "127.0.0.1:8053")
-    box.exec("systemd-run", "--unit=pebble-names", "pebble-challtestsrv", *closed)
-    quick = ("--setenv=PEBBLE_VA_NOSLEEP=1", "--setenv=PEBBLE_WFE_NONCEREJECT=0")
-    argv = ("pebble", "-config", "/opt/pebble/pebble.json", "-dnsserver", "127.0.0.1:8053")
-    box.exec("systemd-run", "--unit=pebble", *quick, *argv)
 
 
 def run_unit(shop: Shop) -> str:
@@ -95,7 +61,7 @@ def test_a_failed_renewal_fails_only_the_unit(shop: Shop) -> None:
 
 def test_the_renewal_service_obtains_and_keeps_the_certificate(shop: Shop) -> None:
     shop.box.exec("systemctl", "is-active", "pushrod-renew.timer")
-    shop.box.put("/etc/systemd/system/pushrod-renew.service.d/test.conf", DROP_IN)
+    shop.box.put("/etc/systemd/system/pushrod-renew.service.d/test.conf", pebble.DROP_IN)
     shop.box.exec("systemctl", "daemon-reload")
 
     def got() -> bool:  # not while another command works on the app

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from pushrod.adapters import openssl
-from pushrod.cli import remote, sent
+from pushrod.cli import host_context, remote, sent
 from pushrod.cli.context import find_app, find_root, with_app, with_json
 from pushrod.cli.host_context import visible
 from pushrod.cli.output import Steps, conclude, print_json, print_table
@@ -14,8 +14,10 @@ from pushrod.cli.terminal import echo
 from pushrod.core.amounts import age
 from pushrod.core.errors import HostError, PushrodError
 from pushrod.engines import registry
+from pushrod.engines.docker import host_edge, own_sites
 from pushrod.ingress.certificates import Certificates
 from pushrod.releases import renewal
+from pushrod.state.apps import Root
 from pushrod.system import signals
 
 
@@ -65,7 +67,22 @@ def renew_command(every: bool, force: bool, app_name: str | None, root: str | No
             else:
                 app, kept = outcome
                 echo(f"{app.name}: certificate until {kept.certificate.ends[:10]}")
+        if every and host_context.caller() is None:
+            failed += _own(find_root(root), force)
     conclude(failed)
+
+
+def _own(root: Root, force: bool) -> list[PushrodError]:
+    """Renew the certificate of the host's page, if it has a domain; returns what failed."""
+    if not registry.traits(root).hosted:
+        return []
+    try:
+        kept = own_sites.certify(root, host_edge.of(root), force=force)
+    except PushrodError as e:
+        return [e.of("the page")]
+    if kept:
+        echo(f"the page: certificate until {kept.certificate.ends[:10]}")
+    return []
 
 
 @cert_command.command("set")

@@ -8,7 +8,7 @@ from pushrod.cli.context import with_root
 from pushrod.cli.host_context import as_root
 from pushrod.cli.output import Steps
 from pushrod.cli.terminal import echo
-from pushrod.provisioning import metrics, monitor, web
+from pushrod.provisioning import metrics, monitor, units, web
 from pushrod.state.apps import Monitor
 
 
@@ -53,12 +53,22 @@ def web_group() -> None:
 
 @web_group.command("on")
 @_with_port(web.USUAL)
+@click.option("--domain", default="", help="Serve it at this domain too, behind the edge, with TLS.")
+@click.option("--email", default="", help="Where the certificate's authority may write to.")
+@click.option("--no-domain", is_flag=True, help="Serve it at no domain any more.")
 @with_root
-def web_on(port: int, root: str | None) -> None:
+def web_on(port: int, domain: str, email: str, no_domain: bool, root: str | None) -> None:
     """Let systemd start the page at the first request; it ends after 10 minutes without one."""
-    where = as_root(root, f"web on --port {port}")
-    web.turn_on(where, port)
+    where = as_root(root, f"web on --port {port}" + (f" --domain {domain}" if domain else ""))
+    if domain and no_domain:
+        raise click.UsageError("--domain or --no-domain, not both")
+    web.turn_on(where, port, web.Domain(domain, email) if domain or no_domain else None)
     echo(f"the page is at 127.0.0.1:{port}; from your machine: pushrod web --on root@SERVER")
+    if name := where.own_domain:
+        units.run_as_account(
+            where, "web", "certify", failed=f"no certificate for {name}; the timer tries again"
+        )
+        echo(f"and at https://{name}; `pushrod web invite NAME` lets somebody in")
 
 
 @web_group.command("off")

@@ -43,7 +43,12 @@ def web_command() -> None:
     """Show the apps as a page in the browser; `pushrod web` alone means `open`."""
 
 
-for _part in (web_host.serve_command, web_host.door_command, web_host.link_command):
+for _part in (
+    web_host.certify_command,
+    web_host.serve_command,
+    web_host.door_command,
+    web_host.link_command,
+):
     web_command.add_command(_part)
 
 
@@ -100,7 +105,7 @@ def open_command(port: int, no_browser: bool, server: str, root: str | None) -> 
     if not no_browser:
         web_host.browse(page, link)
     try:
-        listener.serve(pages.make(site), listening)
+        listener.serve(pages.make(site), [listening])
     finally:
         who.remove(me)
         files.remove(page)
@@ -130,11 +135,13 @@ def invite_command(name: str, apps: tuple[str, ...], role: roles.Role, root: str
         where.app(app)
     token = Access(where).invite(name, role, apps)
     recording.add(f"{role} of {', '.join(apps) or 'all apps'}")
-    echo(f"/enter?link={token}")
+    address = web_host.address(where)
+    echo(f"{address}/enter?link={token}")
+    tunnel = f"http://{access.loopback_name()}:PORT"
+    behind = "" if address else f", behind the page's address: through a tunnel {tunnel}"
     echo(
         f"{name} is {role} of {', '.join(apps) or 'all apps'}; the link works once, within "
-        f"{access.LINK_MINUTES} minutes, behind the page's address: its domain or, through a tunnel, "
-        f"http://{access.loopback_name()}:PORT",
+        f"{access.LINK_MINUTES} minutes{behind}",
         err=True,
     )
 

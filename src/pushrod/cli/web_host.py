@@ -17,6 +17,7 @@ from pushrod.cli.context import find_root, with_root
 from pushrod.cli.terminal import at_terminal, echo
 from pushrod.core.errors import HostError
 from pushrod.engines import registry
+from pushrod.engines.docker import host_edge, own_sites
 from pushrod.provisioning import gate, host_settings
 from pushrod.state.apps import Root
 from pushrod.system import files, network, processes, relay, relay_client, waits
@@ -46,14 +47,21 @@ def serve_command(root: str | None) -> None:
     where = find_root(root)
     settings = host_settings.read(where)
     listening = server.given()
-    if listening is None:
+    if not listening:
         raise HostError("systemd starts this", hint="pushrod host web on")
     door = [sys.executable, "-I", "-S", relay_client.__file__, str(systemd.RUNTIME / "web-call")]
     calls = Calls(door)
     runs = Runs(calls)
     traits = registry.traits(where)
     site = answers.Site(
-        where, traits, Access(where), HostProcesses(calls), calls, Hosts(settings.web), runs, Limit()
+        where,
+        traits,
+        Access(where),
+        HostProcesses(calls),
+        calls,
+        Hosts(settings.web, settings.domain),
+        runs,
+        Limit(),
     )
     server.serve(pages.make(site), listening, idle=IDLE, busy=runs.busy)
 
@@ -76,6 +84,21 @@ def _changes(line: bytes) -> bool:
         return False
     rules = (gate.VERBS.get(" ".join(words[:n])) for n in (1, 2))
     return any(rule is not None and not rule.read_only for rule in rules)
+
+
+@click.command("certify", hidden=True)
+@with_root
+def certify_command(root: str | None) -> None:
+    """Obtain or renew the certificate of the page's domain, and serve it; called by `pushrod host web on`."""
+    where = find_root(root)
+    kept = own_sites.certify(where, host_edge.of(where))
+    if kept is not None:
+        echo(f"the page: certificate until {kept.certificate.ends[:10]}")
+
+
+def address(root: Root) -> str:
+    """The page's address at its domain; empty if it has none."""
+    return f"https://{root.own_domain}" if root.own_domain else ""
 
 
 @click.command("link", hidden=True)

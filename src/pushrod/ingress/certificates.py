@@ -17,6 +17,7 @@ import platform
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple, Protocol
 
 import msgspec
 
@@ -25,7 +26,7 @@ from pushrod.adapters.openssl import Described, Pair
 from pushrod.core.errors import Ending, Expired, HostError, PushrodError, StateError
 from pushrod.core.site import CHAIN, KEY, Tls
 from pushrod.core.times import is_ahead, now, seconds_since
-from pushrod.core.values import Diagnostic, Release, Value
+from pushrod.core.values import Diagnostic, Encryption, Release, Value
 from pushrod.ingress.protocol import Ingress
 from pushrod.state.apps import App
 from pushrod.state.records import read_json
@@ -59,6 +60,25 @@ class Failure(Value, frozen=True):
     names: tuple[str, ...]
     why: str
     hint: str = ""
+
+
+class Named(Protocol):
+    """What a certificate is for: names, and the source they want it from. A release is this."""
+
+    @property
+    def domains(self) -> tuple[str, ...]:
+        """The names."""
+
+    @property
+    def tls(self) -> Encryption:
+        """The source."""
+
+
+class Names(NamedTuple):
+    """The names of a site that is no app's."""
+
+    domains: tuple[str, ...]
+    tls: Encryption
 
 
 class Certificates:
@@ -154,8 +174,8 @@ class Certificates:
         )
         return bool(lacking) and again
 
-    def obtain(self, release: Release, ingress: Ingress, *, force: bool = False) -> Kept:
-        """Obtain a certificate for a release's names from its manifest's source and store it beside the one in
+    def obtain(self, release: Named, ingress: Ingress, *, force: bool = False) -> Kept:
+        """Obtain a certificate for the names of a release from its source and store it beside the one in
         place, or return that one if it is still good; `force` renews it anyway.
 
         Raises HostError and StateError; the reason is kept for `pushrod status`.
@@ -175,7 +195,7 @@ class Certificates:
         for old in set(there) - used:
             files.remove_tree(self.directory / old)
 
-    def failed(self, release: Release, error: Ending) -> None:
+    def failed(self, release: Named, error: Ending) -> None:
         """Record why obtaining a certificate failed."""
         failure = Failure(now(), names_for(release), error.what, error.hint)
         files.write(self._failure, msgspec.json.format(msgspec.json.encode(failure)) + b"\n")
@@ -243,7 +263,7 @@ class Certificates:
         files.remove_tree(self.directory)
         certbot.delete(self.app.name, self.certbot)
 
-    def _pair(self, release: Release, ingress: Ingress, *, force: bool) -> Pair:
+    def _pair(self, release: Named, ingress: Ingress, *, force: bool) -> Pair:
         if release.tls.source == "acme":
             request = certbot.Request(self.app.name, names_for(release), release.tls.email, force)
             for directory in (self.certbot, ingress.places.challenges):
@@ -290,7 +310,7 @@ class Certificates:
             )
         return openssl.pair(self.given.read_text())
 
-    def _local(self, release: Release, *, force: bool) -> Pair:
+    def _local(self, release: Named, *, force: bool) -> Pair:
         kept, names = self.current(), names_for(release)
         does = kept and kept.source == "local" and set(kept.certificate.names) >= set(names)
         if kept and does and not force and not _ends(kept.certificate, _DUE):
@@ -326,7 +346,7 @@ def tls_port(port: int) -> int:
     return 443 if port == 80 else port + 443
 
 
-def names_for(release: Release) -> tuple[str, ...]:
+def names_for(release: Named) -> tuple[str, ...]:
     """The names a release's certificate is for: its domains, or this machine's names if it has none. With ACME,
     only the names that a web server can prove."""
     if release.tls.source == "off":

@@ -40,6 +40,7 @@ def requested_names(domains: Sequence[str], port: int) -> tuple[str, ...]:
 def check(app: App, names: Sequence[str], may_push: Callable[[str], bool]) -> None:
     """Raise EdgeError if an app may not have these names. `may_push` tells whether the caller may push another
     app."""
+    check_host(app.root, app.name, names)
     own, allowed = of(app), app.settings.allowed
     for other in _others(app):
         theirs = of(other)
@@ -50,6 +51,24 @@ def check(app: App, names: Sequence[str], may_push: Callable[[str], bool]) -> No
                 continue
             if near := next((held for held in theirs if overlaps(name, held)), ""):
                 raise _near(app, name, near, other)
+
+
+def check_host(root: Root, app: str, names: Sequence[str]) -> None:
+    """Raise EdgeError if an app wants the domain at which the host's own page is."""
+    domain = root.own_domain
+    if domain and domain in names:
+        raise EdgeError(
+            f"the domain {domain} is that of this host's page",
+            where=app,
+            hint="use another name; the host's owner can free it: pushrod host web on --no-domain",
+        )
+
+
+def check_free(root: Root, domain: str) -> None:
+    """Raise EdgeError if a domain that the host's page is to have is an app's."""
+    for app in root.apps():
+        if domain and domain in of(app):
+            raise same_domain("this host's page", app.name, domain)
 
 
 def take(app: App, names: Sequence[str], may_push: Callable[[str], bool]) -> None:

@@ -7,6 +7,7 @@ from ipaddress import IPv4Network
 from pushrod.adapters import systemd
 from pushrod.core.errors import PushrodError
 from pushrod.core.values import Diagnostic
+from pushrod.engines.docker import own_sites
 from pushrod.provisioning import (
     account,
     docker_daemon,
@@ -37,6 +38,7 @@ def examine(root: Root) -> Iterator[Diagnostic]:
         ("pool", lambda: _pool(root)),
         ("files", lambda: _files(root)),
         ("kernel", _kernel),
+        ("page", lambda: own_sites.examine(root)),
     )
     for what, check in checks:
         try:

@@ -214,6 +214,6 @@ def run_as_account(root: Root, *words: str, failed: str) -> None:
     """Run a command of pushrod as the account that owns its files. Raises HostError if it fails."""
     argv = ["setpriv", f"--reuid={account.NAME}", f"--regid={account.NAME}", "--init-groups", "--"]
     words = (*argv, str(installation.program()), "--root", str(root.path), *words)
-    done = processes.run(words, cwd=root.path, timeout=60)
+    done = processes.run(words, cwd=root.path, timeout=300)
     if done.status != 0:
         raise HostError(failed, log=tuple(done.stderr.splitlines()[-10:]))

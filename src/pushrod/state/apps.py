@@ -74,7 +74,8 @@ class HostSettings(Value, frozen=True):
     `pool` is the block of addresses that releases get their networks from. `limits` are those the owner has changed
     (`core.limits`) for every app; `app_limits` those changed for one app. `metrics` is the port on loopback that
     serves metrics, `web` the one that serves the web page; 0 for none. `monitor` is its Prometheus. With `exporters`
-    figures of the machine and of the stores are served on loopback too.
+    figures of the machine and of the stores are served on loopback too. `domain` is where the edge serves the page as
+    well; `email` is for the authority of its certificate.
     """
 
     pool: str = "10.213.0.0/16"
@@ -85,6 +86,8 @@ class HostSettings(Value, frozen=True):
     web: int = 0
     monitor: Monitor | None = None
     exporters: bool = False
+    domain: str = ""
+    email: str = ""
 
 
 def check_name(name: str) -> str:
@@ -153,6 +156,12 @@ class Root:
         if not self.hosted:
             return None
         return read_json(self.host_settings_path, HostSettings, restore="run `pushrod host init` again")
+
+    @property
+    def own_domain(self) -> str:
+        """The domain of this host's own page; empty if it has none."""
+        settings = self.host_settings
+        return settings.domain if settings else ""
 
     def create(self) -> None:
         """Make the root's own directories, closed to all accounts except the one the apps run as.

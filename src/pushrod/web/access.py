@@ -1,7 +1,8 @@
 """Who may open the page: members, their one-time links, and their sessions, in ROOT/web/access.json.
 
 A link works once, within minutes, and makes a session; there are no passwords to guess, to leak or to reset. Whoever
-may run `pushrod web invite` makes another link. Of links and sessions only the SHA-256 is kept.
+may run `pushrod web invite` makes another link. Of links and sessions only the SHA-256 is kept. At the page's domain
+a member may add passkeys, of which the public keys are kept.
 """
 
 import datetime
@@ -29,6 +30,9 @@ LINK_MINUTES = 15
 
 SESSION_DAYS = 7
 """How long a session lasts."""
+
+MOST_PASSKEYS = 10
+"""Passkeys of one member."""
 
 MOST_SESSIONS = 20
 """Sessions of one member; the oldest ends when one more begins."""
@@ -72,12 +76,25 @@ class Ticket(Value, frozen=True):
     until: str
 
 
+class Passkey(Value, frozen=True):
+    """A member's passkey: its id and its public key (base64url), the domain it is for, when it was added, and the
+    count of its last use (0 if it does not count)."""
+
+    id: str
+    name: str
+    key: str
+    domain: str
+    added: str
+    count: int = 0
+
+
 class _Record(Value, frozen=True):
     """The file's content."""
 
     members: tuple[Member, ...] = ()
     links: tuple[Ticket, ...] = ()
     sessions: tuple[Ticket, ...] = ()
+    passkeys: tuple[Passkey, ...] = ()
 
 
 class Access:
@@ -102,7 +119,7 @@ class Access:
 
     def own(self, name: str) -> str:
         """A one-time link for the person who runs pushrod here, as an owner of all apps. A member of that name with
-        a lesser role may be somebody else: their sessions end, and do not become an owner's."""
+        a lesser role may be somebody else: their sessions and passkeys end, and do not become an owner's."""
         return self._invited(name, "owner", (), afresh=True)
 
     def _invited(self, name: str, role: Role, apps: Sequence[str], *, afresh: bool) -> str:
@@ -119,6 +136,7 @@ class Access:
             change.record = msgspec.structs.replace(
                 record,
                 sessions=tuple(t for t in record.sessions if not (ended and t.name == name)),
+                passkeys=tuple(p for p in record.passkeys if not (ended and p.name == name)),
                 members=(*(m for m in record.members if m.name != name), member),
                 links=(*(t for t in record.links if t.name != name), Ticket(_digest(token), name, until)),
             )
@@ -135,6 +153,7 @@ class Access:
                 tuple(m for m in record.members if m.name != name),
                 tuple(t for t in record.links if t.name != name),
                 tuple(t for t in record.sessions if t.name != name),
+                tuple(p for p in record.passkeys if p.name != name),
             )
 
     # ---- links and sessions, by the page --------------------------------------------------------------------
@@ -151,15 +170,8 @@ class Access:
             link = next((t for t in record.links if t.digest == digest), None)
             if link is None:
                 return ""
-            session = secrets.token_urlsafe(32)
-            ticket = Ticket(_digest(session), link.name, _after(datetime.timedelta(days=SESSION_DAYS)))
-            others = [t for t in record.sessions if t.name != link.name]
-            own = [t for t in record.sessions if t.name == link.name]
-            change.record = msgspec.structs.replace(
-                record,
-                links=tuple(t for t in record.links if t.digest != digest),
-                sessions=(*others, *own[-(MOST_SESSIONS - 1) :], ticket),
-            )
+            left = tuple(t for t in record.links if t.digest != digest)
+            change.record, session = _begun(msgspec.structs.replace(record, links=left), link.name)
         return session
 
     def member_of(self, session: str) -> Member | None:
@@ -169,6 +181,50 @@ class Access:
         record, digest = self._read(), _digest(session)
         ticket = next((t for t in record.sessions if t.digest == digest and t.until > now()), None)
         return next((m for m in record.members if ticket and m.name == ticket.name), None)
+
+    # ---- passkeys, by the page ------------------------------------------------------------------------------
+
+    def passkeys(self, name: str) -> list[Passkey]:
+        """Those of a member, in the order in which they were added."""
+        return [p for p in self._read().passkeys if p.name == name]
+
+    def passkey(self, id: str) -> Passkey | None:
+        """The passkey with that id."""
+        return next((p for p in self._read().passkeys if p.id == id), None)
+
+    def add_passkey(self, passkey: Passkey) -> None:
+        """Let a member log in by a passkey. Raises UnknownNameError if they have too many, or if it is known."""
+        with self._changed() as change:
+            record = change.record
+            own = [p for p in record.passkeys if p.name == passkey.name]
+            if len(own) >= MOST_PASSKEYS or passkey.id in {p.id for p in record.passkeys}:
+                raise UnknownNameError(
+                    "this passkey cannot be added",
+                    hint=f"it is known already, or you have {MOST_PASSKEYS}: remove one",
+                )
+            if passkey.name in {m.name for m in record.members}:
+                change.record = msgspec.structs.replace(record, passkeys=(*record.passkeys, passkey))
+
+    def remove_passkey(self, name: str, id: str) -> None:
+        """Remove a passkey of a member; their sessions stay."""
+        with self._changed() as change:
+            left = tuple(p for p in change.record.passkeys if (p.name, p.id) != (name, id))
+            change.record = msgspec.structs.replace(change.record, passkeys=left)
+
+    def enter_by_passkey(self, id: str, count: int) -> str:
+        """Begin a session of the member whose passkey was just proved, and note its count; returns the session's
+        token, or an empty text if the passkey is gone, or was used meanwhile with that count."""
+        with self._changed() as change:
+            record = change.record
+            known = next((p for p in record.passkeys if p.id == id), None)
+            if known is None or (known.count and count <= known.count):
+                return ""
+            counted = tuple(
+                msgspec.structs.replace(p, count=count) if p is known else p for p in record.passkeys
+            )
+            record = msgspec.structs.replace(record, passkeys=counted)
+            change.record, session = _begun(record, known.name)
+        return session
 
     def leave(self, session: str) -> None:
         """End a session."""
@@ -198,6 +254,15 @@ class Access:
             yield change
             if change.record is not before:
                 files.write(self.path, msgspec.json.format(msgspec.json.encode(change.record)), mode=0o600)
+
+
+def _begun(record: _Record, name: str) -> tuple[_Record, str]:
+    """The record with one more session of a member, and the session's token."""
+    session = secrets.token_urlsafe(32)
+    ticket = Ticket(_digest(session), name, _after(datetime.timedelta(days=SESSION_DAYS)))
+    others = [t for t in record.sessions if t.name != name]
+    own = [t for t in record.sessions if t.name == name]
+    return msgspec.structs.replace(record, sessions=(*others, *own[-(MOST_SESSIONS - 1) :], ticket)), session
 
 
 class _Change:

@@ -12,6 +12,7 @@ from pushrod.state.apps import App, Root
 from pushrod.web import facts, render
 from pushrod.web.access import Access
 from pushrod.web.calls import Call, Calls
+from pushrod.web.challenges import Challenges
 from pushrod.web.facts import Processes
 from pushrod.web.guard import Hosts, member, visit
 from pushrod.web.roles import may
@@ -33,6 +34,7 @@ class Site(NamedTuple):
     hosts: Hosts
     runs: Runs
     streams: Limit
+    challenges: Challenges = Challenges()
 
 
 def shown(request: Request, name: str, status: int = 200, /, **values: Any) -> Response:
@@ -42,6 +44,7 @@ def shown(request: Request, name: str, status: int = 200, /, **values: Any) -> R
     values |= {
         "who": who,
         "seal": own.seal,
+        "passkeys": who is not None and own.origin.startswith("https:"),
         "may": (lambda verb: who is not None and may(who.role, verb)),
     }
     return HTMLResponse(render.page(name, values), status)
@@ -60,7 +63,8 @@ def states(site: Site, request: Request) -> Processes:
 
 def message(status: int, title: str, text: str, hint: str = "") -> Response:
     """An answer that is a short text, and what to do."""
-    values = {"title": title, "text": text, "hint": hint, "who": None, "seal": ""}
+    values = {"title": title, "text": text, "hint": hint, "log_in": status == 401}
+    values |= {"who": None, "seal": "", "passkeys": False}
     return HTMLResponse(render.page("message.html", values), status)
 
 

@@ -47,11 +47,12 @@ class Hosts(NamedTuple):
     port: int
     domain: str = ""
 
-    def of(self, host: str) -> str:
-        """The origin that a `Host` header names; empty if it is not ours."""
+    def of(self, host: str, *, edge: bool) -> str:
+        """The origin that a `Host` header names; empty if it is not ours. The domain's requests come from the edge
+        alone, by a socket of its own, so that nobody on loopback can pass for it."""
         host = host.lower()
-        if self.domain and host == self.domain:
-            return f"https://{self.domain}"
+        if edge:
+            return f"https://{self.domain}" if self.domain and host == self.domain else ""
         name, _, port = host.partition(":")
         return f"http://{host}" if access.is_loopback_name(name) and port.isdecimal() else ""
 
@@ -154,7 +155,8 @@ class Guard:
         """Note what there is to know about a request in its scope; a refusal if it must go no further."""
         headers = Headers(scope=scope)
         host, method, path = headers.get("host", ""), scope["method"], scope["path"]
-        origin = self._hosts.of(host)
+        edge = scope.get("client") is None  # a unix socket, which only the edge's account may open
+        origin = self._hosts.of(host, edge=edge)
         if not origin:
             return self._refuse(
                 421,
@@ -163,7 +165,7 @@ class Guard:
             )
         if method not in ("GET", "HEAD", "POST"):
             return self._refuse(405, "Not here", "Pages are read, and forms are sent.")
-        address = headers.get("x-real-ip", "") if origin.startswith("https:") else ""
+        address = headers.get("x-real-ip", "") if edge else ""
         session = _cookie(headers.getlist("cookie"), cookie_name(origin))
         member = self._who.member_of(session) if session else None
         form = await _form(headers, receive) if method == "POST" else {}

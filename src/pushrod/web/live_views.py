@@ -79,4 +79,5 @@ def _stream(site: Site, request: Request, events: Callable[[], AsyncIterator[str
             async for one in streams.alive(events(), lambda: site.who.member_of(session) is not None):
                 yield one
 
-    return StreamingResponse(sent(), media_type="text/event-stream")
+    unbuffered = {"x-accel-buffering": "no"}  # by the edge
+    return StreamingResponse(sent(), media_type="text/event-stream", headers=unbuffered)

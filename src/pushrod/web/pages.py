@@ -14,7 +14,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from pushrod.core.errors import PushrodError, UnknownNameError
-from pushrod.web import forms, live_views, views
+from pushrod.web import forms, live_views, passkeys, views
 from pushrod.web.answers import Site, message, shown
 from pushrod.web.guard import Guard, cookie, visit
 
@@ -31,6 +31,7 @@ def make(site: Site) -> Guard:
         ("/", views.apps, _READ),
         ("/enter", _enter, _BOTH),
         ("/leave", _leave, ("POST",)),
+        ("/passkeys", passkeys.own, _BOTH),
         ("/apps/{app}", views.app, _READ),
         ("/apps/{app}/releases", views.releases, _READ),
         ("/apps/{app}/releases/{number:int}", views.release, _READ),
@@ -100,11 +101,18 @@ def _bug(_request: Request, error: Exception) -> Response:
 
 
 def _enter(site: Site, request: Request) -> Response:
-    """A link leads to a button, since programs that preview links open them too; the button uses the link up."""
-    if request.method != "POST":
-        return shown(request, "enter.html", token=request.query_params.get("link", "")[:100])
+    """A link leads to a button, since programs that preview links open them too; the button uses the link up. At the
+    page's domain a passkey does as well."""
     own = visit(request)
-    session = site.who.enter(own.form.get("link", ""))
+    if request.method != "POST":
+        token = request.query_params.get("link", "")[:100]
+        return shown(request, "enter.html", token=token, question=passkeys.question(site, own.origin))
+    if "credential" in own.form:
+        session = passkeys.entered(site, own.origin, own.form)
+        if not session:
+            return message(403, "This passkey does not work", "Load the page, and try again.", _AGAIN)
+    else:
+        session = site.who.enter(own.form.get("link", ""))
     if not session:
         return message(403, "This link does not work", "It was used already, or it is too old.", _AGAIN)
     if own.session:

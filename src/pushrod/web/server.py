@@ -6,7 +6,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import uvicorn
 
@@ -46,15 +46,16 @@ def on_loopback(port: int = 0) -> socket.socket:
     return listening
 
 
-def given() -> socket.socket | None:
-    """The socket that systemd has passed to this process; None if it has passed none."""
-    if os.environ.get("LISTEN_PID") != str(os.getpid()) or os.environ.get("LISTEN_FDS") != "1":
-        return None
-    return socket.socket(fileno=FIRST)
+def given() -> list[socket.socket]:
+    """The sockets that systemd has passed to this process: on loopback, and one for the edge."""
+    if os.environ.get("LISTEN_PID") != str(os.getpid()):
+        return []
+    count = os.environ.get("LISTEN_FDS", "")
+    return [socket.socket(fileno=FIRST + n) for n in range(int(count) if count.isdecimal() else 0)]
 
 
 def serve(
-    page: Guard, listening: socket.socket, *, idle: float = 0.0, busy: Callable[[], bool] = bool
+    page: Guard, listening: Sequence[socket.socket], *, idle: float = 0.0, busy: Callable[[], bool] = bool
 ) -> None:
     """Serve until a signal arrives or, with `idle`, no request came for that many seconds and nothing is `busy`."""
     config = uvicorn.Config(
@@ -76,7 +77,7 @@ def serve(
 
     async def run() -> None:
         watch = asyncio.create_task(_end_idle(server, page, idle, busy)) if idle else None
-        await server.serve(sockets=[listening])
+        await server.serve(sockets=[*listening])
         if watch is not None:
             watch.cancel()
 

@@ -181,3 +181,20 @@ def test_a_name_with_two_existing_owners_is_reported(root: Root) -> None:
     made(root, "one", "shop.example", "one.example")
     made(root, "two", "shop.example")
     assert [f.detail for f in claims.examine(root)] == ["shop.example belongs to one and two"]
+
+
+def test_no_app_takes_the_domain_of_the_hosts_page(root: Root) -> None:
+    root.host_settings_path.write_text('{"domain": "page.example"}')
+    app = made(root, "other", live=False)
+    with pytest.raises(EdgeError, match=r"page\.example is that of this host's page"):
+        claims.take(app, ["new.example", "page.example"], lambda _: True)
+    assert claims.of(app) == ()
+    claims.take(app, ["x.page.example", "*.example"], lambda _: True)
+
+
+def test_the_hosts_page_takes_no_domain_of_an_app(root: Root) -> None:
+    made(root, "victim", "victim.example", down=True)
+    claims.check_free(root, "page.example")
+    claims.check_free(root, "")
+    with pytest.raises(EdgeError, match=r"victim\.example is victim's"):
+        claims.check_free(root, "victim.example")

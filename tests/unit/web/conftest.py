@@ -81,8 +81,13 @@ class Web:
 
     def client(self, base: str = ORIGIN) -> TestClient:
         """Somebody without a session."""
+        peer = None if base.startswith("https:") else ("127.0.0.1", 50000)  # the edge's socket has no address
         return TestClient(
-            pages.make(self.site), base_url=base, follow_redirects=False, raise_server_exceptions=False
+            pages.make(self.site),
+            base_url=base,
+            follow_redirects=False,
+            raise_server_exceptions=False,
+            client=peer,  # type: ignore[arg-type]
         )
 
     def visitor(self, role: Role = "viewer", apps: Sequence[str] = (), name: str = "ann") -> TestClient:

@@ -211,9 +211,14 @@ def test_a_web_socket_is_refused(web: Web) -> None:
 
 def test_the_origin_of_a_domain_has_no_port() -> None:
     hosts = Hosts(9181, "ops.example.com")
-    assert hosts.of("OPS.example.com") == "https://ops.example.com"
-    assert hosts.of("ops.example.com:443") == ""
-    assert (
-        hosts.of("0123456789abcdef.pushrod.localhost:4000")
-        == "http://0123456789abcdef.pushrod.localhost:4000"
-    )
+    assert hosts.of("OPS.example.com", edge=True) == "https://ops.example.com"
+    assert hosts.of("ops.example.com:443", edge=True) == ""
+    name = "0123456789abcdef.pushrod.localhost:4000"
+    assert hosts.of(name, edge=False) == f"http://{name}"
+
+
+def test_nobody_on_loopback_passes_for_the_edge_or_the_other_way_round() -> None:
+    hosts = Hosts(9181, "ops.example.com")
+    assert hosts.of("ops.example.com", edge=False) == ""
+    assert hosts.of("0123456789abcdef.pushrod.localhost:4000", edge=True) == ""
+    assert Hosts(9181).of("", edge=True) == ""

@@ -12,7 +12,8 @@ EVIL = "</p><script>alert(1)</script>\"'\x1b[2J\u202e"
 
 
 def test_a_value_is_escaped_and_its_control_characters_are_shown() -> None:
-    html = render.page("message.html", {"title": EVIL, "text": EVIL, "hint": EVIL, "who": None, "seal": ""})
+    own = {"who": None, "seal": "", "log_in": False, "passkeys": False}
+    html = render.page("message.html", {"title": EVIL, "text": EVIL, "hint": EVIL, **own})
     assert "<script" not in html
     assert html.count("&lt;script&gt;") == 4
     assert "\x1b" not in html

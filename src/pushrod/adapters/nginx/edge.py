@@ -22,7 +22,7 @@ import msgspec
 from pushrod.adapters.nginx import build, trial, workers
 from pushrod.adapters.nginx.generations import Generations
 from pushrod.adapters.nginx.reload import Reload
-from pushrod.adapters.nginx.sites import Bounds, Listening, check
+from pushrod.adapters.nginx.sites import Bounds, Listening, OwnSite, check
 from pushrod.adapters.nginx.tree import render_tree
 from pushrod.adapters.nginx.workers import Mark
 from pushrod.core.errors import EdgeError, HostError, StateError
@@ -69,7 +69,7 @@ class Edge:
     `program` is the nginx binary. `runtime` may be any directory of its own with a short path. nginx runs as
     `account` if pushrod is root; the account then owns `logs`, `run` and `runtime`, and nothing else. nginx listens
     at `addresses`, and on `port` (0: none) even if no site uses it; `metrics` is the loopback port that serves
-    metrics (0: none).
+    metrics (0: none), and `own` are the sites of the host itself.
     """
 
     program: Path
@@ -80,6 +80,7 @@ class Edge:
     port: int = 0
     bounds: Bounds = _USUAL
     metrics: int = 0
+    own: tuple[OwnSite, ...] = ()
 
     @property
     def current(self) -> Path:
@@ -239,8 +240,15 @@ class Edge:
         if site.tls is None:
             return ""
         names = [n.replace("*.", "any.", 1) for n in site.tls.names] or ["localhost"]
+        return self._shown(site.tls.port, names[0])
+
+    def serves_own(self, site: OwnSite) -> str:
+        """The same for a site of the host itself."""
+        return self._shown(self._listening.own_port, site.domain) if site.generation else ""
+
+    def _shown(self, port: int, name: str) -> str:
         address = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.addresses[0], self.addresses[0])
-        return network.certificate_at(address, site.tls.port, names[0])
+        return network.certificate_at(address, port, name)
 
     def check(self, changes: Mapping[str, Site | None]) -> None:
         """Raise EdgeError if these sites could not be served with the others: a name or a port belongs to another
@@ -337,7 +345,7 @@ class Edge:
 
     @property
     def _listening(self) -> Listening:
-        return Listening(self.addresses, self.port, self.bounds, metrics=self.metrics)
+        return Listening(self.addresses, self.port, self.bounds, metrics=self.metrics, own=self.own)
 
     @property
     def _generation(self) -> str:

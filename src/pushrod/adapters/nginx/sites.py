@@ -3,6 +3,7 @@
 import ipaddress
 import re
 from collections.abc import Container, Iterable
+from pathlib import Path
 from typing import NamedTuple
 
 from pushrod.core.errors import EdgeError
@@ -11,6 +12,7 @@ from pushrod.core.site import SNIPPET, Site, both_nameless, same_domain
 from pushrod.core.values import Value
 
 _APP = lazy(r"[a-z][a-z0-9-]{0,30}")
+_OWN = lazy(r"_[a-z]{1,30}")
 _SERVICE = lazy(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 _DOMAIN = lazy(rf"(?=.{{1,253}}$)(?:\*\.{_LABEL}|{_LABEL})(?:\.{_LABEL})*")
@@ -58,9 +60,22 @@ class Bounds(Value, frozen=True):
         return self.app or self.connections // 4
 
 
+class OwnSite(Value, frozen=True):
+    """A site of the host itself, no app's, at its domain: a server behind a unix socket. No app has its `name`, which
+    begins with `_`. `generation` is the directory of its certificate below that name; without one, only an ACME
+    server is answered.
+    """
+
+    name: str
+    domain: str
+    socket: Path
+    generation: str = ""
+
+
 class Listening(Value, frozen=True):
     """Where an edge listens: at these addresses, and on `port` (0: none) even if no site uses it; its limits; the
-    ports with HTTP/2 without TLS; and the loopback port that serves metrics (0: none).
+    ports with HTTP/2 without TLS; the loopback port that serves metrics (0: none); and the sites of the host itself,
+    on `port` and, with TLS, on `own_port`.
     """
 
     addresses: tuple[str, ...] = ("127.0.0.1",)
@@ -68,6 +83,16 @@ class Listening(Value, frozen=True):
     bounds: Bounds = Bounds()
     h2c: frozenset[int] = frozenset()
     metrics: int = 0
+    own: tuple[OwnSite, ...] = ()
+    own_port: int = 443
+
+    @property
+    def encrypted(self) -> frozenset[int]:
+        """The ports with TLS of the host's own sites."""
+        return frozenset({self.own_port} if any(site.generation for site in self.own) else ())
+
+
+OWN_HINT = "use another name, or free it as root: pushrod host web on --no-domain"
 
 
 class Backend(NamedTuple):
@@ -112,6 +137,17 @@ def validate(site: Site, *, named: bool = False) -> None:
         raise EdgeError(f"this site cannot be served: {', '.join(problems)}", where=repr(site.app))
 
 
+def validate_own(site: OwnSite) -> None:
+    """Raise EdgeError for a site of the host itself that cannot be served."""
+    if (
+        not _OWN.fullmatch(site.name)
+        or not _DOMAIN.fullmatch(site.domain)
+        or "*" in site.domain
+        or (site.generation and not _GENERATION.fullmatch(site.generation))
+    ):
+        raise EdgeError("this site of the host cannot be served", where=repr(site.domain))
+
+
 def _networks(site: Site) -> list[str]:
     closed = site.maintenance.allow if site.maintenance else ()
     return [n for r in site.routing.routes for n in (*r.allow, *r.deny)] + [*site.routing.proxies, *closed]
@@ -137,13 +173,19 @@ def check(sites: Iterable[Site], listening: Listening) -> None:
     sites = list(sites)
     nameless: dict[int, str] = {}
     owners: dict[str, str] = {}
+    own = {site.domain for site in listening.own}
     for site in sites:
+        if taken := own.intersection(site.domains):
+            raise EdgeError(
+                f"the domain {min(taken)} is that of a site of this host", where=site.app, hint=OWN_HINT
+            )
         if not site.domains and (other := nameless.setdefault(site.port, site.app)) != site.app:
             raise both_nameless(site.app, other, site.port)
         for domain in site.domains:
             if (other := owners.setdefault(domain, site.app)) != site.app:
                 raise same_domain(site.app, other, domain)
-    encrypted = {s.tls.port: s.app for s in sites if s.tls}
+    encrypted = dict.fromkeys(listening.encrypted, "a site of this host")
+    encrypted |= {s.tls.port: s.app for s in sites if s.tls}
     for site in sites:
         if site.port in encrypted:
             raise EdgeError(

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import msgspec
 
-from pushrod.adapters.nginx import access, headers, locations, memory, pages, server
+from pushrod.adapters.nginx import access, headers, locations, memory, own_site, pages, server
 from pushrod.adapters.nginx.quoting import indented, quoted
 from pushrod.adapters.nginx.sites import Known, Listening, check
 from pushrod.adapters.templates import beside, fill
@@ -56,10 +56,11 @@ def render_main(
     """
     sites = sorted(sites, key=lambda s: s.app)
     tree = directory / "trees" / generation
-    includes = "".join(f"\n    include {quoted(tree / 'sites' / f'{s.app}.conf')};" for s in sites)
+    files = [*(s.app for s in sites), *(s.name for s in listening.own)]
+    includes = "".join(f"\n    include {quoted(tree / 'sites' / f'{name}.conf')};" for name in files)
     ports = {s.port for s in sites} | ({listening.port} if listening.port else set())
     nameless = sorted(ports - {s.port for s in sites if not s.domains})
-    encrypted = {s.tls.port for s in sites if s.tls}
+    encrypted = {s.tls.port for s in sites if s.tls} | listening.encrypted
     rejecting = sorted(encrypted - {s.tls.port for s in sites if s.tls and not s.domains})
     return fill(
         _MAIN,
@@ -161,6 +162,10 @@ def render_tree(
         )
         for name, text in site.routing.snippets.items():
             files[f"sites/{site.app}.d/{name}"] = text
+    for own in listening.own:
+        files[f"sites/{own.name}.conf"] = own_site.render(
+            own, listening=listening, directory=directory, known=known
+        )
     files["sites.json"] = table(sites)
     files["nginx.conf"] = render_main(
         generation,

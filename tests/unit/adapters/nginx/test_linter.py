@@ -10,6 +10,7 @@ from pushrod.adapters.nginx.tree import render_tree
 from pushrod.core.site import Site
 from pushrod.system import files, processes
 from tests.unit.adapters.nginx.samples import BLOG, EVERYWHERE, NEWEST, SECURE, SHOP, SOCKET, changed
+from tests.unit.adapters.nginx.test_own_site import PAGE
 from tests.unit.adapters.nginx.test_server import EVERY
 
 EXPLAINED = {
@@ -31,7 +32,8 @@ class Remark(msgspec.Struct):
 def lint(place: Path, *sites: Site) -> list[Remark]:
     tree = "3-00c0ffee"
     made = {site.app: site for site in sites}
-    texts = render_tree(tree, made, listening=EVERYWHERE, directory=place, socket=SOCKET, known=NEWEST)
+    listening = msgspec.structs.replace(EVERYWHERE, own=(PAGE,), metrics=9180)
+    texts = render_tree(tree, made, listening=listening, directory=place, socket=SOCKET, known=NEWEST)
     for name, text in texts.items():
         files.write(place / "trees" / tree / name, text)
     argv: list[str | Path] = [
