@@ -186,6 +186,26 @@ def test_the_units_are_sandboxed(machine: Machine) -> None:
 
 
 @pytest.mark.parametrize("user", USERS)
+def test_a_timer_writes_the_metrics_again_and_again(machine: Machine, user: str) -> None:
+    path = f"{USERS[user]}/edge/metrics/metrics.prom"
+    assert machine.box.exec("test", "-e", path, check=False).status != 0
+    assert machine.pushrod(user, "service", "install", "--metrics").stdout.endswith(
+        f"metrics are in {path}\n"
+    )
+    collected = f"grep pushrod_collected_timestamp_seconds {path} | tail -n 1"
+    assert waits.wait_until(
+        lambda: machine.box.exec("sh", "-c", f"test -e {path}", check=False).status == 0, 30
+    )
+    first = machine.box.exec("sh", "-c", collected).stdout
+    assert 'pushrod_app_up{app="shop"} 1.0' in machine.box.exec("cat", path).stdout
+    assert waits.wait_until(lambda: machine.box.exec("sh", "-c", collected).stdout != first, 40)
+    assert machine.answer(user)
+    machine.pushrod(user, "service", "install")
+    timer = machine.units[user].replace(".service", "-metrics.timer")
+    assert machine.systemctl(user, "is-active", timer) == "inactive"
+
+
+@pytest.mark.parametrize("user", USERS)
 def test_the_service_is_removed(machine: Machine, user: str) -> None:
     machine.pushrod(user, "service", "remove")
     assert machine.answer(user)

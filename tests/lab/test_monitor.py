@@ -75,6 +75,9 @@ def test_it_scrapes_this_host_and_what_it_says_is_true(shop: Shop) -> None:
     print(shop.ground.pushrod("host", "monitor", "on").stdout)
     eventually(lambda: healthy(shop) == JOBS, "all targets answer", 60)
     eventually(lambda: value(shop, 'pushrod_app_up{app="shop"}') == 1.0, "the app is up", 30)
+    for store in ("postgres", "redis"):
+        query = f'pushrod_store_size_bytes{{app="shop",store="{store}"}}'
+        eventually(lambda query=query: (value(shop, query) or 0) > 100_000, "its size is known", 60)  # type: ignore[misc]
     provisioned = shop.box.exec("find", "/etc/pushrod/grafana", "-type", "f", "-perm", "644").stdout.split()
     assert len(provisioned) == len(grafana.DASHBOARDS) + 2
     assert value(shop, "node_timex_sync_status") is not None, "the clock can be read in the unit"

@@ -279,9 +279,9 @@ def test_a_server_reboots_under_the_page(shop: Shop, browser: Browser, page: Pag
         page.goto(f"{ORIGIN}/apps/shop/live")
         expect(page.locator("#stream-state")).to_have_text("following", timeout=LONG)
         shop.box.reboot()
-        _, said = child.communicate(timeout=60)
+        _, text = child.communicate(timeout=60)
         assert child.returncode not in (0, None)
-        assert "has ended" in said
+        assert "has ended" in text
         expect(own.locator("#stream-state")).to_have_text("connection lost; trying again", timeout=LONG)
     shop.back(shop.live, "after the reboot")
     expect(page.locator("#stream-state")).to_have_text("following", timeout=LONG)  # by itself

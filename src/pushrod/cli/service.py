@@ -4,6 +4,7 @@ import click
 
 from pushrod.cli.context import find_root, with_root
 from pushrod.cli.terminal import echo
+from pushrod.core.site import METRICS
 from pushrod.engines import registry
 from pushrod.system import signals
 
@@ -14,8 +15,9 @@ def service_command() -> None:
 
 
 @service_command.command("install")
+@click.option("--metrics", is_flag=True, help="Have systemd write the metrics every 15 s, too.")
 @with_root
-def install_command(root: str | None) -> None:
+def install_command(metrics: bool, root: str | None) -> None:
     """Let systemd start the apps and stores of this root at boot.
 
     Root gets a system unit, any other user a unit of the user's own manager. Running processes are not touched: they
@@ -23,8 +25,10 @@ def install_command(root: str | None) -> None:
     """
     where = find_root(root)
     with signals.interruptible():
-        unit = registry.of(where).platform.start_at_boot(True)
+        unit = registry.of(where).platform.start_at_boot(True, metrics=metrics)
     echo(f"{unit} starts the apps of {where.path} at boot")
+    if metrics:
+        echo(f"metrics are in {where.path / 'edge' / METRICS}")
 
 
 @service_command.command("remove")

@@ -44,8 +44,9 @@ class Platform(Protocol):
     def open(self) -> None:
         """Start what the engine itself needs (its supervisor, the front gate)."""
 
-    def start_at_boot(self, enabled: bool) -> str:
+    def start_at_boot(self, enabled: bool, *, metrics: bool = False) -> str:
         """Have the operating system start the engine and its apps at boot, or no longer; returns the unit that does.
+        With `metrics` it also writes metrics regularly.
 
         Raises HostError if that is not possible here.
         """

@@ -160,6 +160,10 @@ class Server:
         """What an administrator can do with a store of keys and values; None as for `administration`."""
         return None
 
+    def taken(self) -> int | None:
+        """The bytes that its data takes, by its own count; None if pushrod cannot query it."""
+        return None
+
     def watch(self, password: str) -> Figures | None:
         """Ensure the user with which an exporter reads figures; None if there is no exporter for its kind."""
         return None

@@ -131,6 +131,11 @@ class Database(Server):
         """From the catalogue."""
         return postgres.schema_digest(self._server, self._name)
 
+    def taken(self) -> int | None:
+        """The app's database."""
+        ((count,),) = self._server.query("select pg_database_size(current_database());", self._name)
+        return int(count)
+
     def waits(self) -> Sequence[str]:
         """What the migrating role waits for."""
         return postgres.waiting(self._server, self._app)

@@ -118,6 +118,10 @@ class _Local(Server):
         """Over TCP."""
         return self
 
+    def taken(self) -> int | None:
+        """The memory that it uses."""
+        return self.stats(0).memory
+
     def shell(self, *, terminal: bool) -> Program:
         """pushrod's own client: the wheel has none."""
         store = self._store
@@ -217,6 +221,10 @@ class Contained(Server):
     def inspection(self) -> Inspection:
         """By the image's own client."""
         return self
+
+    def taken(self) -> int | None:
+        """The memory that it uses."""
+        return stats_of(self._answer("info", "memory"), []).memory
 
     def shell(self, *, terminal: bool) -> Program:
         """The image's client, in a container of its own."""

@@ -251,6 +251,15 @@ CASES = [
         "3% of the memory is available",
         {},
     ),
+    single(
+        "AppSeriesGrow",
+        "warning",
+        90,
+        'scrape_series_added{job="apps",app="shop"}',
+        "2000x600",
+        "200x600",
+        "app shop: its metrics began 122k series within an hour; a label has too many values",
+    ),
     Case(
         "PostgresqlConnections",
         "warning",

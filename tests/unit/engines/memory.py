@@ -113,7 +113,7 @@ class Nothing:
     def open(self) -> None:
         """As `Platform.open`."""
 
-    def start_at_boot(self, enabled: bool) -> str:
+    def start_at_boot(self, enabled: bool, *, metrics: bool = False) -> str:
         """As `Platform.start_at_boot`."""
         return ""
 

@@ -177,6 +177,7 @@ _APP = {
         Panel(
             "Age of the last proof", "s", {"age": f"time() - pushrod_backup_proven_timestamp_seconds{_IN}"}
         ),
+        Panel("Size of the stores", "bytes", {"{{store}}": f"pushrod_store_size_bytes{_IN}"}),
         Panel("Size of the last backup", "bytes", {"{{store}}": f"pushrod_backup_size_bytes{_IN}"}),
         Panel("Log not copied", "s", {"{{store}}": f"time() - pushrod_wal_copied_timestamp_seconds{_IN}"}),
         Panel(

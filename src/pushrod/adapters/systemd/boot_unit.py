@@ -44,6 +44,12 @@ class BootUnit(NamedTuple):
         return (own if self.user else DIRECTORY) / self.name
 
     @property
+    def timed(self) -> tuple[str, str]:
+        """The names of the units that write metrics: a service, and the timer that starts it."""
+        stem = self.name.removesuffix(".service")
+        return f"{stem}-metrics.service", f"{stem}-metrics.timer"
+
+    @property
     def installed(self) -> bool:
         """Whether the unit exists."""
         return self.path.is_file()
@@ -54,8 +60,18 @@ class BootUnit(NamedTuple):
         template = _FILES / ("user.service" if self.user else "system.service")
         return _HEAD + fill(read(template), root=str(self.root), home=str(self.home))
 
-    def install(self) -> None:
-        """Write the unit and have systemd start it at boot; running processes are not affected.
+    def timed_texts(self, program: Path) -> dict[Path, str]:
+        """The texts of those units by their paths; `program` is the pushrod that writes the metrics."""
+        check_paths(self.root, self.home, program)
+        values = {"root": str(self.root), "home": str(self.home), "pushrod": str(program)}
+        return {
+            self.path.with_name(name): _HEAD + fill(read(_FILES / f"metrics{Path(name).suffix}"), **values)
+            for name in self.timed
+        }
+
+    def install(self, metrics: Path | None = None) -> None:
+        """Write the unit and have systemd start it at boot; running processes are not affected. With `metrics`, a
+        pushrod, systemd also has it write metrics now and regularly; without, no longer.
 
         Raises HostError, and leaves nothing behind, if systemd does not run or does not accept the unit.
         """
@@ -75,9 +91,24 @@ class BootUnit(NamedTuple):
         except HostError:
             files.remove(self.path)
             raise
+        self._stop_timer()
+        if metrics:
+            for path, content in self.timed_texts(metrics).items():
+                files.write(path, content, mode=0o644)
+            self._call("daemon-reload")
+            self._call("enable", "--now", self.timed[1])
+
+    def _stop_timer(self) -> None:
+        paths = [self.path.with_name(name) for name in self.timed]
+        if any(path.exists() for path in paths):
+            self._call("disable", "--now", self.timed[1])
+            for path in paths:
+                files.remove(path)
+            self._call("daemon-reload")
 
     def remove(self) -> None:
         """Stop starting it at boot; running processes keep running."""
+        self._stop_timer()
         if not self.installed:
             return
         self._call("disable", self.name)

@@ -38,7 +38,7 @@ class Platform:
                 log=tails.of_file(self._context.root.edge / "logs" / "error.log", 10),
             )
 
-    def start_at_boot(self, enabled: bool) -> str:
+    def start_at_boot(self, enabled: bool, *, metrics: bool = False) -> str:
         """Nothing to do: `pushrod host init` has set this up, and `pushrod down` decides it for each app."""
         raise HostError(
             "systemd starts the apps of a Docker host at boot in any case",

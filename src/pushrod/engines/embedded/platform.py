@@ -3,6 +3,7 @@
 import contextlib
 import itertools
 import os
+import sys
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -76,8 +77,10 @@ class Platform:
             self._context.edge.place(stolen)
             self._context.supervisor.restart("edge")
 
-    def start_at_boot(self, enabled: bool) -> str:
-        """Install a systemd unit that runs the supervisor; it takes effect at the supervisor's next start."""
+    def start_at_boot(self, enabled: bool, *, metrics: bool = False) -> str:
+        """Install a systemd unit that runs the supervisor; it takes effect at the supervisor's next start. A timer of
+        systemd writes the metrics.
+        """
         unit, supervisor = self._context.boot_unit, self._context.supervisor
         if not enabled:
             unit.remove()
@@ -92,7 +95,7 @@ class Platform:
                 hint="choose a directory with a shorter path with --root",
             )
         else:
-            unit.install()
+            unit.install(Path(sys.prefix) / "bin" / "pushrod" if metrics else None)
         return unit.name
 
     def stop_if_idle(self) -> None:

@@ -18,7 +18,7 @@ from pushrod.core.values import ProcessState, Release
 from pushrod.engines.protocols import Engine
 from pushrod.ingress.certificates import Certificates
 from pushrod.observe import status
-from pushrod.observe.metrics import requests
+from pushrod.observe.metrics import requests, sizes
 from pushrod.observe.metrics.deployments import Outcomes, count, last_steps
 from pushrod.observe.metrics.requests import Counts
 from pushrod.observe.metrics.samples import AppFacts, HostFacts, families, render
@@ -40,6 +40,14 @@ def text(root: Root, engine: Engine) -> str:
 
     An app that cannot be read is reported as such, and does not affect others.
     """
+    return _collected(root, engine)[0]
+
+
+_Live = dict[str, tuple[App, Release]]
+
+
+def _collected(root: Root, engine: Engine) -> tuple[str, _Live]:
+    """The text, and the apps that are up with their live releases."""
     apps = list(root.apps())
     with locks.lock(root.runtime / "metrics.lock", purpose="collecting metrics", timeout=30.0):
         kept = _load(root)
@@ -47,13 +55,19 @@ def text(root: Root, engine: Engine) -> str:
         prefixes = {name: _prefixes(read.release if read else None) for name, read in records.items()}
         counts = requests.read_on(root.edge / "logs" / "access.log", kept.counts, prefixes)
         kept = _Kept(counts, {a.name: kept.outcomes.get(a.name, Outcomes()) for a in apps})
-        states = _states(apps, engine)
+        states, taken = _states(apps, engine), sizes.known(root)
         facts = [
-            _facts(app, records[app.name], states.get(app.name), kept.outcomes[app.name]) for app in apps
+            _facts(app, records[app.name], states.get(app.name), kept.outcomes[app.name], taken)
+            for app in apps
         ]
         with _on_a_full_disk():  # what was not counted is counted the next time
             files.write(_kept_path(root), msgspec.json.encode(kept))
-    return render(families(_host(root), facts, counts))
+    up = {
+        app.name: (app, read.release)
+        for app, one in zip(apps, facts, strict=True)
+        if one.readable and (read := records[app.name]) and read.release and not app.settings.down
+    }
+    return render(families(_host(root), facts, counts)), up
 
 
 def write(root: Root, engine: Engine) -> Path:
@@ -61,13 +75,15 @@ def write(root: Root, engine: Engine) -> Path:
     old file: that the disk is full must be seen."""
     path = root.edge / METRICS
     damaged_paths.make_way(path)
-    content = text(root, engine)
+    content, up = _collected(root, engine)
     try:
         files.write(path, content, mode=0o644)
     except OSError as e:
         if e.errno not in _FULL or not path.exists():
             raise
         files.overwrite(path, content)
+    with _on_a_full_disk():
+        sizes.ask(root, engine, up)  # for the next time: a server that hangs delays no figure
     return path
 
 
@@ -122,7 +138,11 @@ def _states(apps: Sequence[App], engine: Engine) -> Mapping[str, Sequence[Proces
 
 
 def _facts(
-    app: App, records: Snapshot | None, states: Sequence[ProcessState] | None, outcomes: Outcomes
+    app: App,
+    records: Snapshot | None,
+    states: Sequence[ProcessState] | None,
+    outcomes: Outcomes,
+    taken: sizes.Sizes,
 ) -> AppFacts:
     if records is None:
         return AppFacts(app.name, readable=False)
@@ -153,6 +173,7 @@ def _facts(
         certificate_ends=_timestamp(kept.certificate.ends) if kept else 0.0,
         last_backup=_timestamp(newest.at) if newest else 0.0,
         backup_period=catalogue.period(due) or 0.0 if due else 0.0,
+        store_sizes=sizes.of(taken, app.name, [s.name for s in due.stores] if due else ()),
         backup_sizes={file.store: file.bytes for file in newest.files} if newest else {},
         last_proof=_timestamp(proof),
         copy_period=(copies.period(due, catalogue.PERIODS) or 0.0) if due and vault else 0.0,

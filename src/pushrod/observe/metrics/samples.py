@@ -34,6 +34,7 @@ class AppFacts(Value, frozen=True):
     certificate_ends: float = 0.0
     last_backup: float = 0.0
     backup_period: float = 0.0
+    store_sizes: dict[str, int] = {}
     backup_sizes: dict[str, int] = {}
     last_proof: float = 0.0
     copy_period: float = 0.0
@@ -160,11 +161,17 @@ def _backups(apps: Sequence[AppFacts]) -> Iterator[Metric]:
         "Time up to which the store's log is copied, for recovery to a point in time.",
         labels=labels,
     )
+    taken = GaugeMetricFamily(
+        "pushrod_store_size_bytes", "What a running store takes, by its own count.", labels=labels
+    )
     for one in apps:
+        for store, size in one.store_sizes.items():
+            taken.add_metric([one.app, store], size)
         for store, size in one.backup_sizes.items():
             sizes.add_metric([one.app, store], size)
         for store, at in one.logs.items():
             logs.add_metric([one.app, store], at)
+    yield taken
     yield sizes
     yield logs
 

@@ -17,6 +17,16 @@ def test_each_is_as_expected(user: int, name: str) -> None:
     assert BootUnit(ROOT, Path("/home/ann"), user).text() == (EXPECTED / name).read_text()
 
 
+def test_the_timer_writes_metrics_beside_it() -> None:
+    unit = BootUnit(ROOT, Path("/home/ann"), 0)
+    service, timer = unit.timed_texts(Path("/opt/pushrod/bin/pushrod")).items()
+    assert service[0] == unit.path.with_name(unit.name.replace(".service", "-metrics.service"))
+    assert "ExecStart=/opt/pushrod/bin/pushrod --root /srv/pushrod metrics --write\n" in service[1]
+    assert (timer[0], "OnUnitInactiveSec=15\n" in timer[1]) == (service[0].with_suffix(".timer"), True)
+    with pytest.raises(HostError, match="may hold letters"):
+        unit.timed_texts(Path("/my tools/pushrod"))
+
+
 def test_the_unit_is_in_systemds_directory_for_its_user(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
     home = Path("/home/ann")

@@ -25,6 +25,7 @@ FULL = AppFacts(
     certificate_ends=1.6e9,
     last_backup=1.4e9,
     backup_period=3600.0,
+    store_sizes={"postgres": 2000},
     backup_sizes={"db": 12},
     last_proof=1.3e9,
     copy_period=86400.0,
