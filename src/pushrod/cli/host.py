@@ -18,7 +18,7 @@ from pushrod.cli.terminal import echo
 from pushrod.core import limits
 from pushrod.core.errors import HostError
 from pushrod.engines import machine, registry
-from pushrod.engines.docker import host_edge
+from pushrod.engines.docker import host_edge, own_sites
 from pushrod.provisioning import (
     account,
     exporters,
@@ -130,9 +130,10 @@ def _print(change: Change) -> None:
 @with_root
 def prepare_edge(root: str | None) -> None:
     """Make the edge's files; called by `pushrod host init`, as the account they belong to."""
-    nginx = host_edge.of(host_root(root))
+    where = host_root(root)
+    nginx = host_edge.of(where)
     nginx.prepare()
-    nginx.refresh()
+    nginx.refresh(own_sites.of(where))
 
 
 @host_command.command("limits")

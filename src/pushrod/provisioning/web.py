@@ -79,8 +79,8 @@ def _check_domain(domain: Domain) -> None:
 
 def _move(root: Root) -> None:
     """Serve the page at another domain, or at none: without a certificate at first."""
-    own_sites.forget(root)
     units.prepare_edge(root)
+    own_sites.forget(root)
 
 
 def turn_off(root: Root) -> None:

@@ -64,7 +64,7 @@ def moved(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def test_its_domain_stays_until_another_call_changes_it(root: Root, moved: list[str]) -> None:
     web.turn_on(root, 59181, web.Domain("page.example.com", "ops@example.com"))
-    assert moved == ["certificate gone", "edge"]
+    assert moved == ["edge", "certificate gone"]
     socket_unit = (systemd.DIRECTORY / "pushrod-web.socket").read_text()
     assert f"ListenStream={own_sites.SOCKET}\nSocketUser=pushrod\n" in socket_unit
     assert "SocketMode=0600\n" in socket_unit

@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from pushrod.adapters.nginx import build, trial, workers
+from pushrod.adapters.nginx import build, own_site, trial, workers
 from pushrod.adapters.nginx.generations import Generations
+from pushrod.adapters.nginx.own_site import Own
 from pushrod.adapters.nginx.reload import Reload
 from pushrod.adapters.nginx.sites import Bounds, Listening, OwnSite, check
 from pushrod.adapters.nginx.tree import render_tree
@@ -69,7 +70,7 @@ class Edge:
     `program` is the nginx binary. `runtime` may be any directory of its own with a short path. nginx runs as
     `account` if pushrod is root; the account then owns `logs`, `run` and `runtime`, and nothing else. nginx listens
     at `addresses`, and on `port` (0: none) even if no site uses it; `metrics` is the loopback port that serves
-    metrics (0: none), and `own` are the sites of the host itself.
+    metrics (0: none).
     """
 
     program: Path
@@ -80,7 +81,6 @@ class Edge:
     port: int = 0
     bounds: Bounds = _USUAL
     metrics: int = 0
-    own: tuple[OwnSite, ...] = ()
 
     @property
     def current(self) -> Path:
@@ -194,13 +194,18 @@ class Edge:
                 hint="point `current` to another tree beside it, or remove it and deploy every app again",
             ) from e
 
+    def own_sites(self) -> dict[str, OwnSite]:
+        """The sites of the host itself in the current tree."""
+        return own_site.read(self.current)
+
     def is_whole(self) -> bool:
         """Whether the current tree is exactly what its sites render to."""
         try:
             sites = self.sites()
         except StateError:
             return False
-        return self._generations.has(self._generation, self._render(self._generation, sites))
+        rendered = self._render(self._generation, sites, self.own_sites())
+        return self._generations.has(self._generation, rendered)
 
     def rebuild(self) -> None:
         """Switch to a new tree with the sites of the last readable tree.
@@ -260,7 +265,7 @@ class Edge:
             if after != before:
                 self._generations.remove(after)
 
-    def place(self, changes: Mapping[str, Site | None]) -> None:
+    def place(self, changes: Mapping[str, Site | None], own: Own = None) -> None:
         """Add `changes` to the tree that nginx starts with. Only while it does not run: nothing is reloaded.
 
         Raises EdgeError if it runs, or if nginx refuses the configuration.
@@ -268,18 +273,20 @@ class Edge:
         with self._locked("placing the edge's sites"):
             if self.running():
                 raise EdgeError("nginx is running", where=str(self.directory), hint="switch it instead")
-            files.point(self.current, f"trees/{self._candidate(changes)}")
+            files.point(self.current, f"trees/{self._candidate(changes, own)}")
             self._generations.remove_old(self._generation)
 
-    def refresh(self) -> None:
-        """Render the served sites again with this version and the current limits."""
+    def refresh(self, own: Own = None) -> None:
+        """Render the served sites again with this version and the current limits, and with these changes to the
+        sites of the host itself."""
         if self.running():
-            self.switch({})
+            self.switch({}, own)
         else:
-            self.place({})
+            self.place({}, own)
 
-    def switch(self, changes: Mapping[str, Site | None]) -> Switch:
-        """Serve these apps' sites (None: no longer) without losing a request; others stay unchanged.
+    def switch(self, changes: Mapping[str, Site | None], own: Own = None) -> Switch:
+        """Serve these apps' sites (None: no longer) without losing a request; others stay unchanged. `own` are
+        changes to the sites of the host itself.
 
         Takes only changes, so that two concurrent deployments do not undo each other. Sites that are served already
         cost nothing. The instances of the old sites must live on until `drained`.
@@ -289,7 +296,7 @@ class Edge:
         """
         with self._locked("switching the edge"):
             master, before = self._master(), self._generation
-            after = self._candidate(changes)
+            after = self._candidate(changes, own)
             if after == before and self._serves(before):
                 return Switch(before, workers=workers.workers_of(master, leaving=True))
             reload = Reload(master, self.current, self._generations, self._error_log, self.mark)
@@ -345,7 +352,12 @@ class Edge:
 
     @property
     def _listening(self) -> Listening:
-        return Listening(self.addresses, self.port, self.bounds, metrics=self.metrics, own=self.own)
+        return self._with_own(self.own_sites())
+
+    def _with_own(self, own: Mapping[str, OwnSite]) -> Listening:
+        return Listening(
+            self.addresses, self.port, self.bounds, metrics=self.metrics, own=tuple(own.values())
+        )
 
     @property
     def _generation(self) -> str:
@@ -369,10 +381,10 @@ class Edge:
         mark = self.mark()
         return mark is not None and mark.generation == generation
 
-    def _candidate(self, changes: Mapping[str, Site | None]) -> str:
-        """The generation with `changes`: the current one if it has them, else a new one that nginx accepts."""
+    def _candidate(self, changes: Mapping[str, Site | None], own: Own = None) -> str:
+        """The generation with the changes: the current one if it has them, else a new one that nginx accepts."""
         before, after = self._generation, self._generations.next()
-        texts = self._render(after, self._with(changes))
+        texts = self._render(after, self._with(changes), own_site.merged(self.own_sites(), own))
         if self._generations.has(before, {name: text.replace(after, before) for name, text in texts.items()}):
             return before
         from concurrent.futures import ThreadPoolExecutor
@@ -390,11 +402,13 @@ class Edge:
         sites = {**self.sites(), **changes}
         return {app: site for app, site in sites.items() if site is not None}
 
-    def _render(self, generation: str, sites: Mapping[str, Site]) -> dict[str, str]:
+    def _render(
+        self, generation: str, sites: Mapping[str, Site], own: Mapping[str, OwnSite]
+    ) -> dict[str, str]:
         return render_tree(
             generation,
             sites,
-            listening=self._listening,
+            listening=self._with_own(own),
             directory=self.directory,
             socket=self.socket,
             known=build.known(self.version_output),
@@ -403,7 +417,8 @@ class Edge:
     def _write_alone(self, sites: Mapping[str, Site]) -> str:
         """Write a new tree without comparing it to an older one; returns its name."""
         generation = self._generations.next()
-        files.sync(self._generations.write(generation, self._render(generation, sites)))
+        own = next(filter(None, (own_site.read(self.trees / one) for one in self._generations.all())), {})
+        files.sync(self._generations.write(generation, self._render(generation, sites, own)))
         return generation
 
     @property

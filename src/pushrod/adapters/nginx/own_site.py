@@ -1,6 +1,10 @@
 """The file of a site of the host itself: the web page at its domain. Pure."""
 
+import contextlib
+from collections.abc import Mapping
 from pathlib import Path
+
+import msgspec
 
 from pushrod.adapters.nginx import access, headers, locations, server
 from pushrod.adapters.nginx.quoting import indented, quoted
@@ -8,14 +12,33 @@ from pushrod.adapters.nginx.sites import Known, Listening, OwnSite, validate_own
 from pushrod.adapters.templates import beside, fill
 from pushrod.core.site import CHAIN, KEY
 
+Own = Mapping[str, OwnSite | None] | None
+"""Changes to the sites of the host itself: None removes one."""
+
 STRICTLY = 15768000
 """Seconds for which browsers use TLS only: half a year, as for apps."""
+
+VALUES = "own.json"
+"""The file in a tree with the sites of the host itself as values; absent if there are none."""
 
 _PLAIN = beside(__file__, "own_plain.conf")
 
 _ENCRYPTED = beside(__file__, "own_encrypted.conf")
 
 _NOT_YET = 'return 503 "Its certificate is on its way.\\n";'
+
+
+def read(tree: Path) -> dict[str, OwnSite]:
+    """Those of a tree; none if they cannot be read, until they are set again."""
+    with contextlib.suppress(OSError, msgspec.DecodeError):
+        return msgspec.json.decode((tree / VALUES).read_bytes(), type=dict[str, OwnSite])
+    return {}
+
+
+def merged(known: Mapping[str, OwnSite], changes: Mapping[str, OwnSite | None] | None) -> dict[str, OwnSite]:
+    """The sites with these changes."""
+    both = {**known, **(changes or {})}
+    return {name: site for name, site in both.items() if site is not None}
 
 
 def render(site: OwnSite, *, listening: Listening, directory: Path, known: Known) -> str:
@@ -50,7 +73,7 @@ def render(site: OwnSite, *, listening: Listening, directory: Path, known: Known
         listen=indented(listen + ("http2 on;\n" if known.http2 else ""), 4),
         chain=quoted(place / CHAIN),
         key=quoted(place / KEY),
-        socket=quoted(site.socket, prefix="unix:"),
+        socket=quoted(Path(site.socket), prefix="unix:"),
         left_out=headers.LEFT_OUT,
         seconds=str(STRICTLY),
     )

@@ -3,7 +3,6 @@
 import ipaddress
 import re
 from collections.abc import Container, Iterable
-from pathlib import Path
 from typing import NamedTuple
 
 from pushrod.core.errors import EdgeError
@@ -68,7 +67,7 @@ class OwnSite(Value, frozen=True):
 
     name: str
     domain: str
-    socket: Path
+    socket: str
     generation: str = ""
 
 

@@ -166,6 +166,9 @@ def render_tree(
         files[f"sites/{own.name}.conf"] = own_site.render(
             own, listening=listening, directory=directory, known=known
         )
+    if listening.own:
+        encoded = msgspec.json.encode({own.name: own for own in listening.own})
+        files[own_site.VALUES] = msgspec.json.format(encoded).decode() + "\n"
     files["sites.json"] = table(sites)
     files["nginx.conf"] = render_main(
         generation,

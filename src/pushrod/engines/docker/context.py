@@ -5,7 +5,6 @@ from functools import cached_property
 from pushrod.adapters import nginx
 from pushrod.core.errors import HostError
 from pushrod.engines import machine
-from pushrod.engines.docker import own_sites
 from pushrod.state.apps import HostSettings, Root
 
 PORT = 80
@@ -41,5 +40,4 @@ class Context:
             port=PORT,
             bounds=bounds,
             metrics=settings.metrics if settings else 0,
-            own=own_sites.of(self.root, settings) if settings else (),
         )

@@ -4,10 +4,7 @@ It has no app's name, so its certificate is kept and renewed like an app's: belo
 """
 
 import contextlib
-import dataclasses
 from collections.abc import Iterator
-
-import msgspec
 
 from pushrod.adapters import systemd
 from pushrod.adapters.nginx import Edge, OwnSite
@@ -15,25 +12,27 @@ from pushrod.core.errors import EdgeError, PushrodError
 from pushrod.core.values import Diagnostic, Encryption
 from pushrod.engines.front_gate import EdgeIngress
 from pushrod.ingress.certificates import Certificates, Kept, Names
-from pushrod.state.apps import App, HostSettings, Root
+from pushrod.state.apps import App, Root
 from pushrod.system import locks, waits
 
 PAGE = "_page"
-SOCKET = systemd.RUNTIME / "web"
+SOCKET = str(systemd.RUNTIME / "web")
 """The unix socket of the web page, on which systemd listens for the edge."""
 
 _PATIENCE = 10.0  # seconds until the edge shows a new certificate
 _RENEW = "systemctl start pushrod-renew"
 
 
-def of(root: Root, settings: HostSettings) -> tuple[OwnSite, ...]:
-    """The sites, each with the certificate in place."""
-    if not settings.domain:
-        return ()
-    generation = ""
-    with contextlib.suppress(OSError):
-        generation = (root.edge / "certificates" / PAGE / "current").readlink().name
-    return (OwnSite(PAGE, settings.domain, SOCKET, generation),)
+def of(root: Root) -> dict[str, OwnSite | None]:
+    """The sites as the settings want them, each with the certificate in place if it is for the name."""
+    domain = root.own_domain
+    if not domain:
+        return {PAGE: None}
+    kept = None
+    with contextlib.suppress(PushrodError, OSError):
+        kept = certificates(root).current()
+    generation = kept.generation if kept and domain in kept.certificate.names else ""
+    return {PAGE: OwnSite(PAGE, domain, SOCKET, generation)}
 
 
 def certificates(root: Root) -> Certificates:
@@ -52,21 +51,17 @@ def certify(root: Root, edge: Edge, *, force: bool = False) -> Kept | None:
     ingress, kept_by = EdgeIngress(lambda: edge), certificates(root)
     names = Names((settings.domain,), Encryption("acme", settings.email))
     with locks.lock(root.runtime / "page.lock", purpose="renewing the page's certificate", timeout=600.0):
-        before = of(root, settings)
+        before = of(root)
         kept = kept_by.obtain(names, ingress, force=force)
-        if kept.generation != before[0].generation:
-            site = dataclasses.replace(
-                edge, own=(msgspec.structs.replace(before[0], generation=kept.generation),)
-            )
-            site.refresh()
-            shown = waits.wait_until(
-                lambda: site.serves_own(site.own[0]) == kept.certificate.fingerprint, _PATIENCE, 0.1
-            )
-            if not shown:
-                edge.refresh()
-                error = EdgeError("the edge does not show the page's new certificate", where=settings.domain)
-                kept_by.failed(names, error)
-                raise error
+        site = OwnSite(PAGE, settings.domain, SOCKET, kept.generation)
+        edge.refresh({PAGE: site})
+        if not waits.wait_until(
+            lambda: edge.serves_own(site) == kept.certificate.fingerprint, _PATIENCE, 0.1
+        ):
+            edge.refresh(before)
+            error = EdgeError("the edge does not show the page's new certificate", where=settings.domain)
+            kept_by.failed(names, error)
+            raise error
         kept_by.put(kept, ingress)
         return kept
 

@@ -9,7 +9,7 @@ import pytest
 from pushrod.adapters import openssl
 from pushrod.adapters.binaries import Parts
 from pushrod.adapters.nginx import build
-from pushrod.adapters.nginx.own_site import render
+from pushrod.adapters.nginx.own_site import VALUES, merged, read, render
 from pushrod.adapters.nginx.sites import Known, Listening, OwnSite
 from pushrod.adapters.nginx.tree import render_tree
 from pushrod.core.errors import EdgeError
@@ -26,7 +26,7 @@ from tests.unit.adapters.nginx.samples import (
     changed,
 )
 
-PAGE = OwnSite("_page", "page.example.com", Path("/run/pushrod/web"), GENERATION)
+PAGE = OwnSite("_page", "page.example.com", "/run/pushrod/web", GENERATION)
 
 
 def text(site: OwnSite = PAGE, known: Known = NEWEST) -> str:
@@ -94,6 +94,19 @@ def test_no_app_has_its_name_or_its_port() -> None:
         tree(EDGE, listening, changed(SECURE, domains=("page.example.com",), tls=None))
     with pytest.raises(EdgeError, match="a site of this host with it"):
         tree(EDGE, listening, changed(SHOP, port=443))
+
+
+def test_a_tree_keeps_it_as_a_value_which_only_its_own_changes_replace(tmp_path: Path) -> None:
+    listening = msgspec.structs.replace(EVERYWHERE, own=(PAGE,))
+    files.write(tmp_path / VALUES, tree(EDGE, listening)[VALUES])
+    assert read(tmp_path) == {"_page": PAGE}
+    assert VALUES not in tree(EDGE, EVERYWHERE)
+    other = msgspec.structs.replace(PAGE, domain="other.example.com")
+    assert merged(read(tmp_path), None) == {"_page": PAGE}
+    assert merged(read(tmp_path), {"_page": other}) == {"_page": other}
+    assert merged(read(tmp_path), {"_page": None}) == {}
+    (tmp_path / VALUES).write_text("garbage")
+    assert read(tmp_path) == {}
 
 
 @pytest.mark.slow
