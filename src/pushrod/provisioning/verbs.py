@@ -193,7 +193,6 @@ VERBS: dict[str, Verb] = {
     ),
     "web": Verb("web"),
     "web call": Verb("web", recorded=False),
-    "web certify": Verb("web", recorded=False),
     "web door": Verb("web", recorded=False),
     "web serve": Verb("web", recorded=False),
     "host": Verb("host"),
