@@ -10,7 +10,7 @@ from typing import BinaryIO, NamedTuple
 import click
 
 from pushrod.adapters import git, reporting
-from pushrod.cli import admission, detached, recording
+from pushrod.cli import admission, detached, preloading, recording
 from pushrod.cli.context import find_root, finished, pipeline
 from pushrod.cli.terminal import echo
 from pushrod.core.errors import PushrodError, RepositoryError
@@ -43,6 +43,7 @@ def hook_command(app_name: str, name: str) -> None:
     if name == "pre-receive":
         updates = sys.stdin.read(_UPDATES + 1)
         live = detached.apart(lambda: _is_live(app, updates))
+        preloading.begin()
         _record(app)
         with signals.interruptible():
             pre_receive(app, updates, live)

@@ -60,30 +60,40 @@ class OneShots:
 
     def run(self, release: Release, programs: Sequence[OneShot]) -> None:
         """Run each once, from the new images. Raises ReleaseCommandError if one fails."""
-        if programs:
-            self._set_restore_points(release)
         for program in programs:
             with self._context.step("release", program.described, release.number) as step:
-                before = self._schema(release)
-                self._run(release, program)
-                step.migrated = before != self._schema(release)
+                before = self._marked(release) if program is programs[0] else self._schema(release)
+                begun = self._run(release, program)
+                try:
+                    step.migrated = before != self._schema(release, ending=begun)
+                except BaseException:
+                    self.end_sessions(release, begun)
+                    raise
 
-    def _set_restore_points(self, release: Release) -> None:
-        """Name the moment before the programs in the databases' logs; a database that cannot does not stop them."""
+    def _marked(self, release: Release) -> str:
+        """The digest of the schemas; names the moment before the programs in the databases' logs. A database that
+        cannot does not stop them.
+        """
+        digests = []
         for store, server in self._engine.stores.servers(self._app, release.stores).items():
             try:
-                server.restore_point(f"pushrod_{self._app.name}_{release.number}")
+                digests.append(server.schema(mark=f"pushrod_{self._app.name}_{release.number}"))
             except PushrodError as e:
+                digests.append(server.schema())
                 self._context.progress.note(
                     f"{store}: no restore point before release {release.number}: {e.what}"
                 )
+        return "".join(digests)
 
-    def _run(self, release: Release, program: OneShot) -> None:
-        """Run a program to its end; a release command that could not get a lock is run again."""
-        for left in reversed(range(TRIES)):
+    def _run(self, release: Release, program: OneShot) -> str:
+        """Run a program to its end; a release command that could not get a lock is run again. Returns when it began
+        (ISO 8601): the caller ends its sessions.
+        """
+        left = TRIES
+        while True:
+            left -= 1
             try:
-                self._run_once(release, program)
-                return
+                return self._run_once(release, program)
             except ReleaseCommandError as e:
                 if not (left and program.argv and any(map(registry.is_lock_timeout, e.log))):
                     raise
@@ -92,7 +102,7 @@ class OneShots:
                 )
                 waits.wait_until(lambda: False, _PAUSE, _PAUSE)
 
-    def _run_once(self, release: Release, program: OneShot) -> None:
+    def _run_once(self, release: Release, program: OneShot) -> str:
         lines: list[str] = []
         service, secrets, progress = program.service, self._context.secrets, self._context.progress
         environment = secrets.sealed(release.number)[f"{service.name}:release"]
@@ -117,7 +127,15 @@ class OneShots:
                     print_line,
                     timeout=self._deadline,
                 )
+            if status != 0:
+                raise ReleaseCommandError(
+                    f"the {program.kind} `{program.shown}` ended with status {status}",
+                    where=f"service {service.name}",
+                    hint="the live release is unchanged; fix the command, commit and push again",
+                    log=tuple(lines[-50:]),
+                )
         except processes.TimedOutError as e:
+            self.end_sessions(release, begun)
             raise ReleaseCommandError(
                 f"the {program.kind} `{program.shown}` did not end within {self._deadline:g} s, and was ended",
                 where=f"service {service.name}",
@@ -125,15 +143,10 @@ class OneShots:
                 "that takes longer to a worker, or do it before the push (`pushrod run`)",
                 log=tuple(lines[-50:]),
             ) from e
-        finally:
+        except BaseException:
             self.end_sessions(release, begun)
-        if status != 0:
-            raise ReleaseCommandError(
-                f"the {program.kind} `{program.shown}` ended with status {status}",
-                where=f"service {service.name}",
-                hint="the live release is unchanged; fix the command, commit and push again",
-                log=tuple(lines[-50:]),
-            )
+            raise
+        return begun
 
     def end_sessions(self, release: Release | None, since: str) -> None:
         """End the sessions that one-shots have opened since a time (ISO 8601).
@@ -145,9 +158,11 @@ class OneShots:
                 for server in self._servers(release):
                     server.end_migrations(since)
 
-    def _schema(self, release: Release) -> str:
-        """A digest of the databases' schemas, which shows whether a program migrated."""
-        return "".join(server.schema() for server in self._servers(release))
+    def _schema(self, release: Release, *, ending: str = "") -> str:
+        """A digest of the databases' schemas, which shows whether a program migrated; first ends the sessions that
+        one-shots have opened since the time `ending`.
+        """
+        return "".join(server.schema(ending=ending) for server in self._servers(release))
 
     def _servers(self, release: Release) -> Collection[Server]:
         return self._engine.stores.servers(self._app, release.stores).values()

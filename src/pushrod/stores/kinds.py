@@ -59,6 +59,7 @@ class Tuning(NamedTuple):
 class ContainerStore(NamedTuple):
     """An app's store in its container; `service` has the environment that it runs with. `notes` is a file in which
     its driver may keep what it has changed; `logins` are the roles by which instances log in, that of new ones first.
+    `memory` is the container's limit in bytes (0: none); None if it has not been asked for.
     """
 
     app: str
@@ -67,6 +68,7 @@ class ContainerStore(NamedTuple):
     password: Password
     notes: Path = Path()
     logins: tuple[str, ...] = ("app",)
+    memory: int | None = None
 
 
 class Access(NamedTuple):
@@ -125,16 +127,17 @@ class Server:
         """The settings that it would take only when it starts next; changes nothing."""
         return ()
 
-    def schema(self) -> str:
-        """A digest of the database's schema, which shows whether a release command migrated."""
+    def schema(self, *, mark: str = "", ending: str = "") -> str:
+        """A digest of the database's schema, which shows whether a release command migrated.
+
+        In the same query, because each costs a client's start: with `mark`, first name this moment in the write-ahead
+        log, so that the data can be restored to it; with `ending`, a time (ISO 8601), first `end_migrations`.
+        """
         return ""
 
     def waits(self) -> Sequence[str]:
         """What the release command waits for, one sentence for each session."""
         return ()
-
-    def restore_point(self, name: str) -> None:
-        """Name this moment in its write-ahead log, so that the data can be restored to it."""
 
     def end_migrations(self, since: str) -> None:
         """End what a release command has left behind since a time (ISO 8601)."""

@@ -62,8 +62,10 @@ class _Database(Server):
         """Whether pushrod generated root's password."""
         return self._store.password("superuser") in self._store.service.environment.values()
 
-    def schema(self) -> str:
-        """The digest of a dump without rows."""
+    def schema(self, *, mark: str = "", ending: str = "") -> str:
+        """The digest of a dump without rows; its log has no named moments."""
+        if ending:
+            self.end_migrations(ending)
         return Copy(self._server, self._name).schema()
 
     def taken(self) -> int | None:

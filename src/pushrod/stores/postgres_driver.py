@@ -127,9 +127,12 @@ class Database(Server):
         passwords = {whose: self._password(whose) for whose in (*postgres.LOGINS, *self._connection.logins)}
         postgres.ensure(self._server, self._app, database, passwords, ddl=ddl, login=self._connection.login)
 
-    def schema(self) -> str:
-        """From the catalogue."""
-        return postgres.schema_digest(self._server, self._name)
+    def schema(self, *, mark: str = "", ending: str = "") -> str:
+        """From the catalogue; `mark` is for `recovery_target_name`."""
+        first = (postgres.restore_point(mark) if mark else "") + (
+            postgres.session_end(self._app, ending) if ending else ""
+        )
+        return postgres.schema_digest(self._server, self._name, first)
 
     def taken(self) -> int | None:
         """The app's database."""
@@ -140,13 +143,9 @@ class Database(Server):
         """What the migrating role waits for."""
         return postgres.waiting(self._server, self._app)
 
-    def restore_point(self, name: str) -> None:
-        """For `recovery_target_name`."""
-        postgres.restore_point(self._server, name)
-
     def end_migrations(self, since: str) -> None:
         """End the migrating role's sessions that were opened since then."""
-        postgres.end_sessions(self._server, self._app, since)
+        self._server.query(postgres.session_end(self._app, since))
 
     def archive(self, *, ddl: bool) -> Archive:
         """The database, dumped by pg_dump."""
@@ -314,11 +313,12 @@ class _Contained(Database):
         return self._difference(tuning).waiting
 
     def _difference(self, tuning: Tuning) -> tuning_of.Difference:
-        from pushrod.adapters import docker
+        memory = self._placed.memory
+        if memory is None:
+            from pushrod.adapters import docker
 
-        containers = docker.inspect([self._placed.container])
-        memory = (containers[0].memory if containers else 0) or usual_memory()
-        complete = settings.complete(memory, tuning.instances, tuning.overrides)
+            memory = next((c.memory for c in docker.inspect([self._placed.container])), 0)
+        complete = settings.complete(memory or usual_memory(), tuning.instances, tuning.overrides)
         return tuning_of.difference(self._server, complete, self._noted())
 
     def _noted(self) -> tuning_of.Ours:

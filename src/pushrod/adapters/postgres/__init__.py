@@ -22,7 +22,7 @@ from pushrod.adapters.postgres.roles import (
 )
 from pushrod.adapters.postgres.schema import schema_digest
 from pushrod.adapters.postgres.server import ContainerServer, Database, Row, Server, ready, refusal, url
-from pushrod.adapters.postgres.sessions import end_sessions, restore_point, waiting
+from pushrod.adapters.postgres.sessions import restore_point, session_end, waiting
 from pushrod.adapters.postgres.wal import Log
 
 __all__ = [
@@ -44,7 +44,6 @@ __all__ = [
     "Statement",
     "configure",
     "container_place",
-    "end_sessions",
     "ensure",
     "ensure_monitor",
     "initial_sql",
@@ -58,6 +57,7 @@ __all__ = [
     "restore_point",
     "schema_digest",
     "server_argv",
+    "session_end",
     "set_password",
     "size",
     "statements",

@@ -3,14 +3,14 @@
 from pushrod.adapters.postgres.server import Database
 
 
-def schema_digest(server: Database, database: str) -> str:
+def schema_digest(server: Database, database: str, first: str = "") -> str:
     """A digest of a database's schema, without its rows: it changes when a migration changed something.
 
     Includes tables, columns, constraints, indexes, sequences (not their positions), views, routines, triggers,
     policies, types and extensions; not rights, owners and comments. Compare only digests made by the same pushrod and
-    the same PostgreSQL.
+    the same PostgreSQL. `first` is a script that runs before, in the same session.
     """
-    return server.query(_DIGEST, database)[0][0]
+    return server.query(first + _DIGEST, database)[-1][0]
 
 
 _DIGEST = r"""

@@ -10,19 +10,17 @@ from pushrod.core.errors import StoreError
 _SHOWN = 60  # characters of a statement
 
 
-def end_sessions(server: Database, app: str, since: str) -> int:
-    """End the sessions of an app's migrating role that were opened at a time (ISO 8601) or later; returns their
-    number.
+def session_end(app: str, since: str) -> str:
+    """The script that ends the sessions of an app's migrating role that were opened at a time (ISO 8601) or later.
 
     Earlier ones belong to a person: `pushrod run psql`.
     """
-    ended = server.query(_set(migrator=Roles.of(app).migrator, since=since) + _END)
-    return len(ended)
+    return _set(migrator=Roles.of(app).migrator, since=since) + _END
 
 
-def restore_point(server: Database, name: str) -> None:
-    """Write a restore point of this name into the server's write-ahead log."""
-    server.query(_set(name=name) + "select pg_create_restore_point(:'name');\n")
+def restore_point(name: str) -> str:
+    """The script that writes a restore point of this name into the server's write-ahead log."""
+    return _set(name=name) + "select pg_create_restore_point(:'name');\n"
 
 
 def waiting(server: Database, app: str) -> list[str]:

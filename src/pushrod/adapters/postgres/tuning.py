@@ -26,10 +26,9 @@ class Difference(NamedTuple):
 
 def difference(server: Database, settings: Mapping[str, str], ours: Mapping[str, list[str]]) -> Difference:
     """How a server's settings differ from `settings`. Raises StoreError if it does not answer."""
-    rows = server.query(_LOOK)
+    *rows, (available, loaded) = server.query(f"\\set library '{LIBRARY}'\n{_LOOK}{_LOADED}")
     known = {name: (written, context, source, pending) for name, written, context, source, pending in rows}
     asked = dict(settings)
-    [(available, loaded)] = server.query(f"\\set library '{LIBRARY}'\n{_LOADED}")
     if available and LIBRARY not in loaded.replace(" ", "").split(","):
         asked["shared_preload_libraries"] = ",".join(filter(None, (loaded, LIBRARY)))
     elif "shared_preload_libraries" in ours:

@@ -59,7 +59,7 @@ _NAMES = (
 
 _COPIED = re.compile(r"\b(?:file|dir|multi):[0-9a-f]{64}")  # how Docker's older builder records a copy
 _AT_ONCE = 4  # directories of an image that are read at the same time
-_MOST = 200  # images whose results an app's file keeps
+_MOST = 400  # results that an app's file keeps, two for each image
 
 Files = dict[str, frozenset[str]]
 
@@ -81,13 +81,17 @@ class Cache:
         """The programs of an image whose files have capabilities, each with them; unreadable directories are left
         out.
         """
-        identity = _identity(name)
-        if identity not in self._known:
-            read = {path: sorted(given) for path, given in _read(name).items()}
-            self._known = dict([*self._known.items(), (identity, read)][-_MOST:])
+        id_ = (docker.image(name) or {}).get("Id") or _identity(name)
+        if id_ not in self._known:  # of an image that was read, the history is not asked for again
+            identity = _identity(name)
+            read = self._known.get(identity)
+            if read is None:
+                read = {path: sorted(given) for path, given in _read(name).items()}
+            others = [(key, value) for key, value in self._known.items() if key != identity]
+            self._known = dict([*others, (identity, read), (id_, read)][-_MOST:])
             with contextlib.suppress(OSError):  # the file only saves time
                 files.write(self._path, json.dumps(self._known))
-        return {path: frozenset(given) for path, given in self._known[identity].items()}
+        return {path: frozenset(given) for path, given in self._known[id_].items()}
 
 
 def _identity(name: str) -> str:

@@ -201,11 +201,13 @@ def existing(app: App, service: Service) -> Existing | None:
     return Existing(name, given) if given else None
 
 
-def prefetch(app: App, commit: str, manifest: Manifest) -> None:
-    """Query all images of a deployment in one call, so that later single queries are answered from its result."""
+def prefetch(app: App, commit: str, manifest: Manifest, checkout: Path) -> None:
+    """Query all images of a deployment, and those they are built from, in one call, so that later single queries are
+    answered from its result."""
     services = (*manifest.stateless, *manifest.stores)
     images = [s.image if s.build is None else identify(app, commit, s) for s in services]
-    docker.images([*docker.tags(names.images(app)), *images])
+    bases = [i.reference for s in services if s.build for i in _named(s, _sources(s, checkout)[1])]
+    docker.images([*docker.tags(names.images(app)), *images, *bases])
 
 
 def is_here(app: App, commit: str, service: Service) -> bool:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from pushrod.adapters import docker
 from pushrod.core.plan import Change, Need
 from pushrod.core.values import Image, Manifest, Route, Service
 from pushrod.engines import jvm
@@ -30,14 +31,17 @@ class Imaging:
         self, app: App, commit: str, document: Document, manifest: Manifest, checkout: Path
     ) -> tuple[list[Change], list[Need]]:
         """What happens to each image, which stores restart, and the memory and disk required."""
-        images.prefetch(app, commit, manifest)
+        images.prefetch(app, commit, manifest, checkout)
         place = sealed_files.place_of_stores(
             app, sealed_files.mounted(app, commit, manifest, document, checkout)
         )
         changes = preflight.image_changes(app, commit, manifest)
         changes += preflight.store_changes(app, commit, manifest, place, document)
-        changes += preflight.waiting(app, manifest, [c.name for c in changes if c.what == "store"])
-        return changes, preflight.needs(app, commit, manifest, document)
+        containers = docker.containers({docker.APP: app.name})
+        changes += preflight.waiting(
+            app, manifest, [c.name for c in changes if c.what == "store"], containers
+        )
+        return changes, preflight.needs(app, commit, manifest, document, containers)
 
     def file_routes(self, app: App, manifest: Manifest, checkout: Path) -> Sequence[Route]:
         """None: such a web server runs as it is."""

@@ -63,11 +63,14 @@ def store_changes(
     ]
 
 
-def waiting(app: App, manifest: Manifest, restarting: Collection[str]) -> list[Change]:
-    """The stores with settings that they take only when they start next, except those that restart now."""
+def waiting(
+    app: App, manifest: Manifest, restarting: Collection[str], containers: Sequence[docker.Container]
+) -> list[Change]:
+    """The stores with settings that they take only when they start next, except those that restart now.
+    `containers` are the app's."""
     settings: Mapping[str, Sequence[str]] = {}
     with suppress(StoreError):  # a store that does not answer is the deployment's to start
-        settings = Stores(app).waiting(manifest)
+        settings = Stores(app).waiting(manifest, containers)
     return [
         plan.waiting(name, settings[name]) for name in settings if settings[name] and name not in restarting
     ]
@@ -98,9 +101,11 @@ def _other_environment(app: App, store: Service) -> bool:
     return path.is_file() and path.read_text() != environment.render(Stores(app).environment(store))
 
 
-def needs(app: App, commit: str, manifest: Manifest, document: Document) -> list[Need]:
-    """Memory for the new instances beside the old ones, and disk for missing images, compared with what is free."""
-    running = docker.containers({docker.APP: app.name})
+def needs(
+    app: App, commit: str, manifest: Manifest, document: Document, running: Sequence[docker.Container]
+) -> list[Need]:
+    """Memory for the new instances beside the old ones, and disk for missing images, compared with what is free.
+    `running` are the app's containers."""
     memory = sum(s.replicas * _memory(s, document, running) for s in manifest.stateless if s.role != "job")
     memory += sum(_memory(s, document, []) for s in manifest.stores if not _runs(s, running))
     disk = sum(_disk(app, commit, s) for s in (*manifest.stateless, *manifest.stores))
@@ -132,7 +137,7 @@ def _place() -> Path:
     return Path(docker.info()["DockerRootDir"])
 
 
-def _memory(service: Service, document: Document, running: list[docker.Container]) -> int:
+def _memory(service: Service, document: Document, running: Sequence[docker.Container]) -> int:
     """The memory of one instance: the manifest's reservation, else what a running one uses, else a guess."""
     raw = (document.get("services") or {}).get(service.name) or {}
     reservations = (((raw.get("deploy") or {}).get("resources")) or {}).get("reservations") or {}
@@ -153,7 +158,7 @@ def _resident(pid: int) -> int:
         return 0
 
 
-def _runs(store: Service, running: list[docker.Container]) -> bool:
+def _runs(store: Service, running: Sequence[docker.Container]) -> bool:
     return any(c.labels.get(docker.SERVICE) == store.name and docker.RELEASE not in c.labels for c in running)
 
 

@@ -37,8 +37,10 @@ class Readiness:
         """
         began = time.monotonic()
         waiting = {i.name: i for i in self._release.instances}
+        seen: dict[str, Container] = {}
         while waiting:
             containers = {c.name: c for c in docker.inspect([self._name(i) for i in waiting.values()])}
+            seen |= containers
             for instance in list(waiting.values()):
                 why = self._problem(instance, containers.get(self._name(instance)))
                 if not why:
@@ -47,12 +49,11 @@ class Readiness:
                     raise self._error(instance, f"after {deadline:g} s: {why}")
             if waiting:
                 time.sleep(_POLL)
-        return self._first_pages()
+        return self._first_pages(seen)
 
-    def _first_pages(self) -> list[str]:
+    def _first_pages(self, containers: Mapping[str, Container]) -> list[str]:
         """Request `/` from the entry, if it has only proved that it listens."""
         entries = self._release.instances_of(self._release.entry)
-        containers = {c.name: c for c in docker.inspect([self._name(i) for i in entries])}
         asked = [i for i in entries if _way(containers.get(self._name(i))) == "port"]
         deadline = max((self._deadline(i, containers) for i in asked), default=0.0)
 

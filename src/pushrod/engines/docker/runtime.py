@@ -22,8 +22,8 @@ class Runtime:
     def start(self, app: App, release: Release, environments: dict[str, dict[str, str]]) -> None:
         """Start a release's instances beside whatever runs. If its networks are gone, the containers are created
         again: a container keeps the network it was created with."""
-        if not _networks(app, release) <= {*docker.networks({docker.APP: app.name})}:
-            made = docker.containers({docker.APP: app.name, docker.RELEASE: str(release.number)})
+        made = docker.containers({docker.APP: app.name, docker.RELEASE: str(release.number)})
+        if made and not _networks(app, release) <= {*docker.networks({docker.APP: app.name})}:
             docker.remove([c.name for c in made])
         join(app, release)
         try:

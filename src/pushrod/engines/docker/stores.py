@@ -1,7 +1,7 @@
 """The stores of an app on Docker: brought up in place, proved healthy, their roles and databases ensured."""
 
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -62,20 +62,22 @@ class Stores:
         definitions = self._definitions(release)
         before = {path: _text(path) for path in definitions}
         containers = [names.store(self.app, s.name) for s in release.stores]
-        old = {c.name for c in self._containers()}
+        old = {c.name: c for c in self._containers()}
         if before != definitions:
             self._check_versions(release, definitions)
-        lost = bool(containers) and self.app.name not in docker.networks({docker.APP: self.app.name})
+        lost = bool(containers) and not self._has_network(old.values())
         if lost:  # they were created with that network, and can join no other without it; their data stays
             kept = {names.store(self.app, s.name) for s in release.stores if s.keeps}
-            docker.remove([c.name for c in self._containers() if c.name not in kept])
-        if before != definitions or lost or not self._healthy(containers):
+            docker.remove([name for name in old if name not in kept])
+        now = old
+        if before != definitions or lost or not self._healthy([old.get(name) for name in containers]):
             self._redefine(definitions, containers)
             for store in release.stores:
                 self._wait(store)
+            now = {c.name: c for c in self._containers()}
         summary = []
         for store in release.stores:
-            server = self._server(store)
+            server = self._server(store, now)
             remark = server.ensure(ddl=ddl)
             waiting = server.tune(self.tuning(release.services, store))
             if waiting and names.store(self.app, store.name) not in old and not store.post_start:
@@ -144,11 +146,11 @@ class Stores:
         """The rendered services of the running stores; none if their file is missing or damaged."""
         return _services(names.running_stores(self.app))
 
-    def waiting(self, manifest: Manifest) -> dict[str, Sequence[str]]:
-        """The settings that each running store would take only when it starts next."""
-        running = {c.name for c in self._containers() if c.running}
+    def waiting(self, manifest: Manifest, containers: Sequence[docker.Container]) -> dict[str, Sequence[str]]:
+        """The settings that each running store would take only when it starts next; `containers` are the app's."""
+        running = {c.name: c for c in containers if c.running}
         return {
-            s.name: self._server(s).waiting(self.tuning(manifest.stateless, s))
+            s.name: self._server(s, running).waiting(self.tuning(manifest.stateless, s))
             for s in manifest.stores
             if names.store(self.app, s.name) in running
         }
@@ -242,10 +244,16 @@ class Stores:
     def _containers(self) -> list[docker.Container]:
         return [c for c in docker.containers({docker.APP: self.app.name}) if docker.RELEASE not in c.labels]
 
-    def _healthy(self, containers: Sequence[str]) -> bool:
+    def _has_network(self, containers: Iterable[docker.Container]) -> bool:
+        """Whether the stores' network exists: Docker keeps that of a running container."""
+        if any(c.running and self.app.name in c.networks for c in containers):
+            return True
+        return self.app.name in docker.networks({docker.APP: self.app.name})
+
+    @staticmethod
+    def _healthy(containers: Sequence[docker.Container | None]) -> bool:
         """Whether all of them exist and Docker reports them healthy."""
-        states = docker.inspect(containers)
-        return len(states) == len(containers) and all(c.running and c.health == "healthy" for c in states)
+        return all(c is not None and c.running and c.health == "healthy" for c in containers)
 
     def _check_versions(self, release: Release, definitions: Mapping[Path, str]) -> None:
         """Refuse an image that would not start on the data of the previous one."""
@@ -281,7 +289,7 @@ class Stores:
     def _wait(self, store: Service) -> None:
         """Wait until a store answers in its own protocol; one of an unknown kind, until it runs."""
         name, end = names.store(self.app, store.name), time.monotonic() + _DEADLINE
-        kind, placed = registry.of(store.store), self._placed(store)
+        kind, placed = registry.of(store.store), self._placed(store, {})
         while not kind.answers(placed):
             if time.monotonic() >= end:
                 raise self._not_up(f"{name} does not answer after {_DEADLINE:g} s", [name])
@@ -297,21 +305,22 @@ class Stores:
             return f"{store.name} ({registry.of(store.store).title} {its.major})"
         return f"{store.name} ({store.image})" if store.image else store.name
 
-    def _server(self, store: Service) -> Server:
-        return registry.of(store.store).server(self._placed(store))
+    def _server(self, store: Service, known: Mapping[str, docker.Container] | None = None) -> Server:
+        return registry.of(store.store).server(self._placed(store, known or {}))
 
-    def _placed(self, store: Service) -> ContainerStore:
-        """A store as it runs now."""
-        path = names.store_environment(self.app, store.name)
+    def _placed(self, store: Service, known: Mapping[str, docker.Container]) -> ContainerStore:
+        """A store as it runs now; `known` are containers by name, if they have been inspected."""
+        path, container = names.store_environment(self.app, store.name), names.store(self.app, store.name)
         running = environment.parse(_text(path) or "")
         placed = msgspec.structs.replace(store, environment=running)
         return ContainerStore(
             self.app.name,
             placed,
-            names.store(self.app, store.name),
+            container,
             self._password(store),
             self.app.stores / f"{store.name}.json",
             self._secrets.logins(store.name),
+            known[container].memory if container in known else None,
         )
 
     def _password(self, store: Service) -> Password:

@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from pushrod.core.errors import ReadyError
@@ -20,8 +20,9 @@ _PORTS = (
     0.5  # seconds for which an answer to which ports a process listens on is kept: it costs more than a probe
 )
 _SURE = 5.0  # seconds on the manifest's own port after which a process will not use the one it was given
-
-
+_STATES = (
+    0.2  # seconds between two questions to the supervisor, which cost it and us as much as a start can spare
+)
 _BUSY = 2.0  # deadlines for which a busy machine may make a start longer
 
 
@@ -49,8 +50,10 @@ class Readiness:
         """
         started = time.monotonic()
         waiting = list(self._release.instances)
+        asked, states = -_STATES, dict[str, ProcessState]()
         while waiting:
-            states = self._running_states()
+            if time.monotonic() - asked >= _STATES or not all(states[i.name].pid for i in waiting):
+                asked, states = time.monotonic(), self._running_states()
             reasons = {i.name: self._why_not(i, states[i.name]) for i in waiting}
             waiting = [i for i in waiting if reasons[i.name]]
             for instance in waiting:
@@ -82,7 +85,7 @@ class Readiness:
         entries = self._release.instances_of(self._release.entry)
         return health.first_pages(self._release, entries, checked.deadline, self._running_states)
 
-    def _running_states(self) -> Mapping[str, ProcessState]:
+    def _running_states(self) -> dict[str, ProcessState]:
         """The supervisor's state of every instance. Raises ReadyError if one has ended, even if it was healthy."""
         states = {s.name: s for s in self._states()}
         for instance in self._release.instances:

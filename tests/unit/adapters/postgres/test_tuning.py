@@ -18,7 +18,7 @@ class Server:
         if "alter system" in sql:
             self.sent.append(sql)
             return []
-        return [self.loaded] if "pg_available_extensions" in sql else self.rows
+        return [*self.rows, self.loaded]
 
     def command(self, program: str, *argv: str, database: str = "", timeout: float = 30.0) -> Command:
         """As `Database.command`."""

@@ -38,7 +38,9 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> Engine:
 
 def needs(app: App, parsed: Manifest, **raw: Any) -> dict[str, int]:
     document = {"services": {s.name: raw.get(s.name, {}) for s in parsed.services}}
-    return {n.what: n.required // MB for n in preflight.needs(app, "abc", parsed, document)}
+    return {
+        n.what: n.required // MB for n in preflight.needs(app, "abc", parsed, document, docker.containers({}))
+    }
 
 
 def running(service: str, pid: int, **labels: str) -> Container:
@@ -91,7 +93,9 @@ def test_a_full_disk_is_no_obstacle_if_every_image_is_present(
     here = {"Id": "sha256:1", "Size": MB, "RepoTags": ["postgres:17"]}
     engine.images |= {"postgres:17": here, "pushrod/shop/backend:abc": here, "pushrod/shop/job:abc": here}
     monkeypatch.setattr(files, "free_space", lambda _path: 0)
-    needed = {n.what: (n.required, n.met) for n in preflight.needs(app, "abc", MANIFEST, {"services": {}})}
+    needed = {
+        n.what: (n.required, n.met) for n in preflight.needs(app, "abc", MANIFEST, {"services": {}}, [])
+    }
     assert needed["disk"] == (0, True)
 
 
@@ -106,7 +110,7 @@ def test_doctor_reports_the_disk_of_the_images(
 
 
 def test_a_need_reports_free_space_and_whether_it_is_met(app: App, engine: Engine) -> None:
-    disk = next(n for n in preflight.needs(app, "abc", MANIFEST, {"services": {}}) if n.what == "disk")
+    disk = next(n for n in preflight.needs(app, "abc", MANIFEST, {"services": {}}, []) if n.what == "disk")
     assert (disk.free, disk.met) == (1000 * MB, False)
     assert Path("/var/lib/docker").name in disk.why
 

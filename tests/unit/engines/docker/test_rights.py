@@ -194,12 +194,16 @@ def test_images_that_are_made_alike_are_read_once(tmp_path: Path, monkeypatch: p
         "other": ["CMD x", copied.format("f" * 64), "RUN a"],
         "two": ["CMD x", copied.format("0" * 64), "RUN b"],
     }
-    monkeypatch.setattr(docker, "made_by", made_by.get)
-    monkeypatch.setattr(docker, "image", lambda name: {"RootFS": {"Layers": ["sha256:base", name]}})
+    asked: list[str] = []
+    monkeypatch.setattr(docker, "made_by", lambda name: asked.append(name) or made_by[name])
+    monkeypatch.setattr(
+        docker, "image", lambda name: {"Id": f"sha256:{name}", "RootFS": {"Layers": ["sha256:base", name]}}
+    )
     monkeypatch.setattr(filecaps, "_read", lambda name: read.append(name) or {"/x": frozenset({"NET_RAW"})})
     for name in ("one", "other", "two", "one"):
         assert filecaps.Cache(tmp_path / "kept").of_image(name) == {"/x": {"NET_RAW"}}
     assert read == ["one", "two"]
+    assert asked == ["one", "other", "two"]  # an image that was read is known by its ID
     (tmp_path / "kept").write_text("{")
     assert filecaps.Cache(tmp_path / "kept").of_image("one")
     assert read == ["one", "two", "one"]
