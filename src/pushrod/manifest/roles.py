@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pushrod.core.errors import ManifestError
 from pushrod.core.traits import BY_NAME, DOCKER, EMBEDDED, EngineTraits
 from pushrod.core.values import EngineName, Role
-from pushrod.manifest import entry, image_refs, jobs, likelihood, named_volumes
+from pushrod.manifest import entry, image_refs, jobs, likelihood, named_volumes, rights_helpers
 from pushrod.manifest.connections import called, leads_to
 from pushrod.manifest.drafts import Draft, enumerated
 from pushrod.stores import registry
@@ -28,11 +28,12 @@ def derive(drafts: Sequence[Draft], engine: EngineName) -> tuple[list[Draft], li
 
 def _embedded(drafts: Sequence[Draft]) -> tuple[list[Draft], list[str], str]:
     drafts, tools = _without_tools(drafts)
+    drafts, helpers = rights_helpers.split(drafts)
     drafts = _behind([_placed(d, EMBEDDED) for d in drafts])
     staying, ending = jobs.split(drafts)
     site, notes, because = entry.choose(staying)
     folded, folding = jobs.fold(_with_entry(staying, site), ending)
-    return folded, [*notes, *tools, *folding], because
+    return folded, [*notes, *tools, *helpers, *folding], because
 
 
 def _without_tools(drafts: Sequence[Draft]) -> tuple[list[Draft], list[str]]:
@@ -115,7 +116,7 @@ def _placed(draft: Draft, engine: EngineTraits) -> Draft:
 
 def _is_store(draft: Draft, *, containers: bool) -> bool:
     pulled = draft.service.build is None
-    runtime = containers and image_refs.is_runtime(draft.reference) and bool(_argv(draft))
+    runtime = image_refs.is_runtime(draft.reference) and bool(_argv(draft))
     other = runtime or image_refs.is_web_server(draft.reference)
     if containers and not draft.holds_data and _is_client(draft):
         return False
