@@ -2,7 +2,8 @@
 
 A row of `shapes/*.yaml` says what a person who reads the file expects: which service is the entry, which are
 stores, which notes appear (each by a pattern, and no others), or the words with which it is refused. Nothing is
-started: the rows are processed as by `pushrod plan`.
+started: the rows are processed as by `pushrod plan`. `wrong` marks a row that is wrong on purpose: a typo, a file or
+a variable that is missing.
 """
 
 import re
@@ -22,10 +23,12 @@ from pushrod.core.errors import BuildError, ManifestError
 from pushrod.engines import registry
 from pushrod.engines.embedded.builds import node
 from pushrod.engines.protocols import Engine
+from pushrod.manifest import image_refs
 from pushrod.releases import app_lifecycle
 from pushrod.releases.prepare import Sealing
 from pushrod.state.apps import App, HostSettings, Root
 from pushrod.state.secrets import Secrets
+from pushrod.stores import registry as registry_of_stores
 from tests.conftest import Tree
 
 pytestmark = pytest.mark.integration
@@ -107,11 +110,15 @@ NOTES = {
 }
 
 
+def table() -> dict[str, Row]:
+    paths = sorted(PLACE.glob("*.yaml"))
+    return {name: row for path in paths for name, row in yaml.safe_load(path.read_text()).items()}
+
+
 def rows() -> Iterator[Any]:
-    for path in sorted(PLACE.glob("*.yaml")):
-        for name, row in yaml.safe_load(path.read_text()).items():
-            for engine in ENGINES:
-                yield pytest.param(row, engine, id=f"{name}-{engine}")
+    for name, row in table().items():
+        for engine in ENGINES:
+            yield pytest.param(row, engine, id=f"{name}-{engine}")
 
 
 def files(row: Row) -> dict[str, str]:
@@ -182,6 +189,33 @@ def test_each_shape_has_the_expected_result(row: Row, engine: str, tree: Tree, r
     if "port" in expected:
         assert port == expected["port"]
     _check_notes(notes, expected.get("notes", []))
+
+
+def has_foreign_store(row: Row) -> bool:
+    """Whether the Docker engine takes a service for a store of a kind that the embedded engine does not run."""
+    expected = row.get("both") or row["docker"]
+    services = yaml.safe_load(row["compose"]).get("services", {}) if expected.get("stores") else {}
+    images = [str(services.get(name, {}).get("image", "")) for name in expected.get("stores", [])]
+    kinds = [registry_of_stores.by_image(image_refs.parse(image).name) for image in images]
+    return any(kind is None or not kind.embeddable for kind in kinds)
+
+
+def test_most_manifests_without_a_foreign_store_need_no_docker() -> None:
+    """Each row is checked above. Rows that are wrong on purpose do not count; a refused one does, unless it has such
+    a store."""
+    right = {name: row for name, row in table().items() if not row.get("wrong")}
+    refused = {n for n, row in right.items() if "refused" in (row.get("both") or row["embedded"])}
+    foreign = {name for name in refused if has_foreign_store(right[name])}
+    counted = right.keys() - foreign
+    share = 1 - len(refused - foreign) / len(counted)
+    print(f"{len(counted - refused)} of {len(counted)} ({share:.0%}); with a foreign store {len(foreign)}")
+    assert share >= 0.6
+
+
+def test_what_is_wrong_on_purpose_is_refused_on_both_engines() -> None:
+    wrong = [row for row in table().values() if row.get("wrong")]
+    assert wrong
+    assert all("refused" in (row.get("both") or row[engine]) for row in wrong for engine in ENGINES)
 
 
 def _check_refused(place: Place, commit: str, expected: Row) -> None:

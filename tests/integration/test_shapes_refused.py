@@ -2,13 +2,13 @@
 name of its service, or answers what its code says.
 """
 
-import re
 from collections.abc import Callable
 
 import pytest
 
 from devtools.apps import PUSHROD, App, Done, Machine, run
-from tests.integration.test_laptop_shapes import SERVER, SHAPES
+from tests.integration.laptop_shapes import SHAPES
+from tests.integration.test_laptop_shapes import made
 from tests.unit.engines.embedded import kernel
 
 pytestmark = pytest.mark.integration
@@ -54,16 +54,6 @@ def plain(new_machine: Callable[[], Machine]) -> Machine:
     return new_machine()
 
 
-def made(machine: Machine, name: str) -> App:
-    """The app of a shape, not pushed."""
-    short = "n" + re.sub(r"\W+", "-", name.lower())[:20].strip("-")
-    app = machine.app(short, push=False, files={"server.py": SERVER} | SHAPES[name].files)
-    for path in app.tree.path.rglob("*start"):
-        path.chmod(0o755)
-    app.tree.commit({})
-    return app
-
-
 def without_namespaces(app: App, *argv: str) -> Done:
     return run(kernel.refusing("namespaces", argv), app.tree.path, app.tree.env)
 
@@ -82,13 +72,13 @@ def check_refused(app: App, words: str, where: str) -> None:
 
 @pytest.mark.parametrize("name", SEEN)
 def test_a_project_that_needs_names_or_paths_is_refused_at_plan(name: str, plain: Machine) -> None:
-    check_refused(made(plain, name), *LACKING[name])
+    check_refused(made(plain, name, "n"), *LACKING[name])
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("name", SHAPES)
 def test_each_is_refused_at_plan_or_answers_right(name: str, plain: Machine) -> None:
-    app = made(plain, name)
+    app = made(plain, name, "n")
     if name in LACKING:
         check_refused(app, *LACKING[name])
         return

@@ -11,6 +11,21 @@ from pushrod.manifest.policy import mounts as policy
 _TMPFS = lazy(r"size=[0-9]+[kmg]?|mode=[0-7]{3,4}|exec|noexec|ro|rw")  # its owner is the program's account
 
 
+FIRST_SCRIPTS = "/docker-entrypoint-initdb.d"  # of the images of stores: run when there are no data yet
+
+
+def first_scripts(service: Key) -> tuple[Volume, ...]:
+    """The bind mounts of SQL files, or of a directory of such scripts, for a store's first start."""
+
+    def is_one(volume: Volume) -> bool:
+        if not volume.bind or volume.source.startswith(("/", "~")):
+            return False
+        parent, name = posixpath.split(volume.target)
+        return volume.target == FIRST_SCRIPTS or (parent == FIRST_SCRIPTS and name.endswith(".sql"))
+
+    return tuple(filter(is_one, _volumes(service)))
+
+
 def read(service: Key) -> tuple[Volume, ...]:
     """Its volumes, bind mounts and file systems in memory, in the file's order."""
     return (*_volumes(service), *_tmpfs(service.get("tmpfs")))

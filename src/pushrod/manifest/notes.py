@@ -211,7 +211,11 @@ def _store(draft: Draft, versions: Mapping[str, str]) -> Iterable[str]:
     keys = ("build", "command", "entrypoint", "configs", "secrets")
     unused = [word for word in keys if draft.key.get(word).value]
     unused += [name for name in draft.service.environment if name.endswith("_FILE")]
-    binds = [v for v in draft.key.get("volumes").sequence() if _is_bind(v.value)]
+    scripts = draft.service.volumes if kind.first_scripts else ()
+    binds = sum(_is_bind(v.value) for v in draft.key.get("volumes").sequence()) - len(scripts)
+    if scripts:
+        names = ", ".join(v.source for v in scripts)
+        yield f"{draft.name}: its SQL files ({names}) run once, in an empty database, as the app's migrating role"
     if unused or binds:
         what = ", ".join([f"`{word}`" for word in unused] + ["its mounted files"] * bool(binds))
         yield f"{draft.name}: {what} not used: the embedded engine configures its stores itself"

@@ -104,7 +104,10 @@ def read(
             mounts.check(draft.key)
         stores = {d.name for d in drafts if d.service.role == "store"}
         drafts = [d.with_(aliases=named[d.name]) for d in drafts]
-        drafts = [d if d.name in stores else d.with_(volumes=mounts.read(d.key)) for d in drafts]
+        drafts = [
+            d.with_(volumes=(mounts.first_scripts if d.name in stores else mounts.read)(d.key))
+            for d in drafts
+        ]
     if not any(discovery.is_proxy(d.key) and d.service.role != "edge" for d in drafts):
         remarks = [*remarks, *_unused_labels(drafts, targets, names)]
     store_settings.check(drafts)

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+import msgspec
+
 from pushrod.adapters import compose
 from pushrod.adapters.reading_limits import Reading
 from pushrod.core.errors import ManifestError
@@ -47,6 +49,21 @@ def check(
                 where=f"services.{service_name}",
                 hint=f"pass it in `environment:` and let a shell expand it: sh -c 'exec … \"$${name}\"'",
             )
+
+
+def moved(manifest: Manifest, secrets: Mapping[str, str]) -> Manifest:
+    """The manifest for an engine that runs no store's command, but reads its password there: a word that is a secret
+    is a reference to a variable of the store instead. Values of variables are no part of the state.
+    """
+    names = {v: n for n, v in secrets.items() if v and not (tells_nothing(n) or is_trivial(n, v))}
+
+    def without(store: Service) -> Service:
+        given = {names[word]: word for word in store.command if word in names}
+        words = tuple(f"${names[word]}" if word in names else word for word in store.command)
+        return msgspec.structs.replace(store, command=words, environment={**store.environment, **given})
+
+    services = tuple(without(s) if s.role == "store" else s for s in manifest.services)
+    return msgspec.structs.replace(manifest, services=services)
 
 
 def _argvs(service: Service) -> tuple[str, ...]:

@@ -164,7 +164,7 @@ class Sealing:
             )
         if not self.engine.traits.containers:
             manifest = clients.judged(
-                manifest,
+                argv_secrets.moved(manifest, self.secrets.variables()),
                 self.app.name,
                 self.secrets.variables(),
                 lambda name: git.mentions(self.app.repository, commit, name),

@@ -215,8 +215,9 @@ class Kind:
     beginning with that of the address, and `jdbc` is the prefix of such addresses. With `numbered` an address ends in
     the number of a database, which stays as written. `servers` are the names of its servers' programs, and
     `lock_timeout` is part of the message if a statement got no lock in time. `keys` are those of `x-pushrod` that
-    only some kinds have. With `embeddable` the embedded engine can run it. `exporter` is the job of its figures
-    in Prometheus; empty if there is no exporter.
+    only some kinds have. With `embeddable` the embedded engine can run it, and with `first_scripts` also the SQL
+    files that its image would run at first. `exporter` is the job of its figures in Prometheus; empty if there is no
+    exporter.
     """
 
     name: StoreKind = ""
@@ -233,6 +234,7 @@ class Kind:
     keys: tuple[str, ...] = ()
     embeddable: bool = False
     exporter: str = ""
+    first_scripts: bool = False
 
     # ---- when a manifest is read ------------------------------------------------------------------------------
 

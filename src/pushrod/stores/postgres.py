@@ -56,6 +56,7 @@ class Postgres(Kind):
     keys = ("settings",)
     embeddable = True
     exporter = "postgres"
+    first_scripts = True
 
     def period(self, store: Service) -> Literal["day", "never"]:
         """Every day."""

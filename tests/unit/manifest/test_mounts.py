@@ -51,3 +51,12 @@ def test_forms_that_no_engine_can_use_are_refused(source: str, target: str, word
         return
     with pytest.raises(ManifestError, match=words):
         mounts.check(key)
+
+
+def test_a_store_has_only_sql_files_of_the_commit_for_its_first_start() -> None:
+    def bind(source: str, target: str) -> dict[str, str]:
+        return {"type": "bind", "source": source, "target": f"{mounts.FIRST_SCRIPTS}{target}"}
+
+    given = [bind("./db", ""), bind("a.sql", "/a.sql"), bind("b.sh", "/b.sh"), bind("/srv/c.sql", "/c.sql")]
+    key = Key("services.db", {"volumes": [*given, {"type": "volume", "source": "data", "target": "/data"}]})
+    assert [v.source for v in mounts.first_scripts(key)] == ["db", "a.sql"]

@@ -64,6 +64,9 @@ def test_unused_keys_of_a_store_are_noted() -> None:
         "s: `command` not used: the embedded engine configures its stores itself"
     ]
     assert notes_of({"s": {"image": "postgres:18", "volumes": binds}}) == [
+        "s: its SQL files (init.sql) run once, in an empty database, as the app's migrating role"
+    ]
+    assert notes_of({"s": {"image": "redis:9", "volumes": binds}}) == [
         "s: its mounted files not used: the embedded engine configures its stores itself"
     ]
     assert notes_of({"s": {"image": "postgres:18", "volumes": data}}) == []

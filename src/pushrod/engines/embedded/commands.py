@@ -115,6 +115,12 @@ def _procfile(text: str, name: str) -> tuple[str, ...]:
     return ("/bin/sh", "-c", line)
 
 
+def script(argv: Sequence[str]) -> str:
+    """The script of a shell that an argv runs; empty if it runs none."""
+    at = _script(argv)
+    return argv[at] if at else ""
+
+
 def _script(argv: Sequence[str]) -> int:
     """The index of a shell's script in an argv; 0 if it runs no shell."""
     if not argv or posixpath.basename(argv[0]) not in _SHELLS:

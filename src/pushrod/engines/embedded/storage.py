@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pushrod.core.errors import StateError
 from pushrod.core.upgrades import UpgradePlan
 from pushrod.core.values import Manifest, Release, Service
+from pushrod.engines.embedded import first_scripts
 from pushrod.engines.embedded.context import Context
 from pushrod.engines.embedded.ports import store_records
 from pushrod.engines.embedded.stores import Stores, group_of
@@ -41,7 +42,13 @@ class Storage:
             own.let_in(record, role)
         own.settle(release.stores, _live_stores(app))
         self._apply(own, release.stores, release.services)
-        return own.ensure(release.stores, release.services, ddl=ddl)
+        remarks = [own.ensure(release.stores, release.services, ddl=ddl)]
+        checkout = app.checkout(release.number)
+        for store in release.stores:
+            if scripts := first_scripts.of(store, checkout):
+                server = own.servers({store.name})[store.name]
+                remarks.append(first_scripts.run(server, scripts, app.stores / store.name, checkout))
+        return ", ".join(filter(None, remarks))
 
     def _apply(self, own: Stores, stores: Sequence[Service], services: Sequence[Service]) -> None:
         running = self._context.supervisor.groups()

@@ -6,16 +6,21 @@ import posixpath
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import quote
 
 from pushrod.adapters.dockerfile import Recipe
 from pushrod.core.patterns import lazy
 from pushrod.core.values import Service
+from pushrod.system import files
+from pushrod.system.accounts import Account
 
 Copies = tuple[tuple[str, str], ...]
 """Files of a checkout by their paths there, each with its path in the image."""
 
 _BIN = ("/usr/local/bin", "/usr/local/sbin", "/usr/bin", "/usr/sbin", "/bin")
 _DIRECTORIES = (*_BIN, "/opt", "/srv")
+_MADE = ".pushrod-made"
+_PLACE = lazy(r"/(?!(?:bin|boot|dev|lib\w*|proc|run|sbin|sys|tmp|usr)(?:/|$))[\w.-]+(?:/[\w.-]+)*")
 _MKDIR = lazy(r"\bmkdir\s+(?:-\S+\s+)*([^;&|]+)")
 _CHMOD = lazy(r"\bchmod\s+(?:-\S+\s+)*([0-7]{3,4}|[ugoa]*\+[rwxX]*x[rwxX]*)\s+([^;&|]+)")
 
@@ -99,6 +104,29 @@ def make_directories(recipe: Recipe, directory: str, checkout: Path) -> None:
                 if plain and place.resolve().is_relative_to(checkout.resolve()):
                     with contextlib.suppress(FileExistsError, NotADirectoryError):
                         place.mkdir(parents=True, exist_ok=True)
+
+
+def made(recipe: Recipe, directory: str, checkout: Path, account: Account | None) -> Copies:
+    """The directories that a RUN line makes, for programs of the account to write to. Those elsewhere than below the
+    working directory, which the machine lacks, are the checkout's own, and are returned.
+    """
+    own, inside = dict[str, str](), list[str]()
+    for run in recipe.runs[: len(recipe.runs) - recipe.borrowed]:
+        for match in _MKDIR.finditer(run.replace("\\\n", " ")):
+            for word in match[1].split():
+                target = posixpath.normpath(posixpath.join(recipe.workdir, _expanded(word, recipe)))
+                below = posixpath.relpath(target, recipe.workdir)
+                if not below.startswith(".."):
+                    inside.append(posixpath.normpath(posixpath.join(directory, below)))
+                elif _PLACE.fullmatch(target) and not os.path.lexists(target):
+                    own[target] = f"{_MADE}/{quote(target, safe='')}"
+    for path in own.values():
+        (checkout / path).mkdir(parents=True, exist_ok=True)
+    for place in (checkout / path for path in (*own.values(), *inside)):
+        within = place.resolve().is_relative_to(checkout.resolve()) and not place.is_symlink()
+        if within and place.is_dir() and not any(place.iterdir()):
+            files.own(place, account)
+    return tuple((path, target) for target, path in sorted(own.items()))
 
 
 def _expanded(word: str, recipe: Recipe) -> str:

@@ -94,7 +94,10 @@ def build(
         workdir=source.recipe.workdir,
         copies=()
         if source.project
-        else image_paths.copied(service, source.recipe, source.directory, checkout),
+        else (
+            *image_paths.copied(service, source.recipe, source.directory, checkout),
+            *image_paths.made(source.recipe, source.directory, checkout, account),
+        ),
         port=source.recipe.port or commands.port_named(argv),
     )
 
@@ -131,10 +134,9 @@ def uses(
     yield from image_uses.names(names, {*known, *variables}, directory, others, checkout)
     if place.built or not _runs(service):
         return
-    images = {place.workdir, *(target for _, target in copies), *(v.target for v in service.volumes)} - {
-        "",
-        "/",
-    }
+    made = image_paths.made(source.recipe, source.directory, checkout, None)
+    targets = (*(target for _, target in (*copies, *made)), *(v.target for v in service.volumes))
+    images = {place.workdir, *targets} - {"", "/"}
     argv = _with_program(service, source, checkout, directory, None, lambda _: True)
     words = {f"services.{service.name}.command": " ".join(argv[1:])}
     given = commands.kept({name: value or "" for name, value in variables.items()})
@@ -223,8 +225,10 @@ def _source(service: Service, checkout: Path) -> _Source:
         )
     recipe = commands.recipe_of(service, text)
     directory = _directory(service.build, recipe, checkout)
+    source = service.build
     if service.build is None and (code := _mounted_code(service, checkout)):
-        recipe, directory = replace(recipe, workdir=code.target), code.source
+        recipe = replace(recipe, workdir=code.target, base=service.image)
+        directory, source = code.source, Build(context=code.source)
     procfile = next((t for d in (directory, context, ".") if (t := _text(checkout / d / "Procfile"))), None)
     if service.build is None and not (service.command or service.entrypoint):
         raise ManifestError(
@@ -234,11 +238,12 @@ def _source(service: Service, checkout: Path) -> _Source:
             "program is installed here",
         )
     command = commands.resolve(service, text, procfile)
-    if service.build and (
-        project := projects.find(service.build, text or "", recipe, (command.argv, service.release), checkout)
+    if source and (
+        project := projects.find(source, text or "", recipe, (command.argv, service.release), checkout)
     ):
         identity = project.identity(service.name, checkout)
-        return _Source(command, recipe, directory, None, identity, project)
+        done = command._replace(argv=project.without_install(command.argv))
+        return _Source(done, recipe, directory, None, identity, project)
     places = _places(service.build, directory, checkout) if service.build else []
     lock = python_locks.find(places, recipe.requirements, recipe.runs, checkout) if places else None
     if lock is None and _is_python(command.argv, checkout / directory):

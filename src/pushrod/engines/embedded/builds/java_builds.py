@@ -87,6 +87,10 @@ class Jar(NamedTuple):
         """Raise BuildError, naming the service, if this machine lacks what its build needs."""
         check(service, self, checkout)
 
+    def without_install(self, argv: tuple[str, ...]) -> tuple[str, ...]:
+        """The argv: it installs nothing."""
+        return argv
+
     def make(self, service: str, checkout: Path, place: Path, on_line: Callable[[str], None]) -> None:
         """Build it at `place`. Raises BuildError."""
         make(service, self, checkout, place, on_line)

@@ -6,6 +6,7 @@ Such a build is an environment: `run` in it is a copy of the project with its `n
 has made; `bin` has the `node` and `npm` that built it.
 """
 
+import itertools
 import json
 import os
 import posixpath
@@ -23,7 +24,7 @@ from pushrod.core.patterns import lazy
 from pushrod.core.values import Build
 from pushrod.engines.embedded.builds import node
 from pushrod.engines.embedded.builds.environments import OF_HOOKS, Digest
-from pushrod.engines.embedded.commands import PATH, called
+from pushrod.engines.embedded.commands import PATH, called, script
 from pushrod.system import processes
 
 _LONGEST = 1200.0  # seconds for one program
@@ -45,10 +46,23 @@ _UNLOCKED = {
 _CALLS = lazy(
     r"(?:--mount=\S+\s+)*(?:(npm|pnpm)\s+(?:-\S+\s+)*(?:install|i)|(yarn)(?:\s+install)?)(?:\s+-\S+)*"
 )
-_FETCHED = {"pnpm": "pnpm@{}", "yarn": "yarn@{}"}  # where the machine has none, npx fetches it
-_USUAL = {"pnpm": "10", "yarn": "1"}
+_INSTALLING = lazy(r"(?:npm|pnpm)\s+(?:-\S+\s+)*(?:install|i|ci)(?:\s+-\S+)*|yarn(?:\s+install)?(?:\s+-\S+)*")
+# Where the machine has none, npx fetches it. Of Yarn, version 2 and newer are another package.
+_FETCHED = {"pnpm": "pnpm@{}", "yarn": "yarn@{}", "newer yarn": "@yarnpkg/cli-dist@{}"}
+_USUAL = {"pnpm": "10", "yarn": "1", "newer yarn": "4"}
+_NEWER_INSTALL = ("install", "--immutable")
 _BASE = lazy(r"(?:^|/)node:(\d+)")
-_NEWER_YARN = lazy(rb"^__metadata:", re.MULTILINE)
+_NEWER_YARN = lazy(rb"^__metadata:\s+version: (\d+)", re.MULTILINE)
+_OLDER_LOCKS = {4: "2", 5: "3", 6: "3", 7: "3"}  # versions of Yarn's lock, each with that of Yarn
+# `yarn start`, `pnpm run start`, `yarn node server.js` and `pnpm exec next`, by npm.
+_INSTEAD = """\
+case "$1" in
+run) shift; exec {npm} run "$@" ;;
+exec | dlx) shift; exec {npm} exec -- "$@" ;;
+node) exec "$@" ;;
+*) if [ -e "node_modules/.bin/$1" ]; then exec {npm} exec -- "$@"; else exec {npm} run "$@"; fi ;;
+esac
+"""
 _MANAGER = lazy(r"(\w+)@([\w.-]+)")
 
 
@@ -74,17 +88,9 @@ class Package(NamedTuple):
         return digest.text()
 
     def check(self, service: str, checkout: Path) -> None:
-        """Raise BuildError, naming the service, if its lock is of a newer Yarn or this machine has no suitable
-        Node.js, and ManifestError if the project's own files are not JSON.
+        """Raise BuildError, naming the service, if this machine has no suitable Node.js, and ManifestError if the
+        project's own files are not JSON.
         """
-        if self.lock == "yarn.lock" and _NEWER_YARN.search(
-            (checkout / self.project / self.lock).read_bytes()
-        ):
-            raise BuildError(
-                f"{service}: its yarn.lock is of Yarn 2 or newer",
-                where=self._where(self.lock),
-                hint="install with npm, pnpm or Yarn 1, and commit that lock, or deploy to a host with Docker",
-            )
         self._kit(service)
         for name in dict.fromkeys(("package.json", self.lock)):
             if not name.endswith(".json"):
@@ -98,35 +104,55 @@ class Package(NamedTuple):
                     hint="fix that line" if name == "package.json" else "write it again: npm install",
                 ) from None
 
+    def without_install(self, argv: tuple[str, ...]) -> tuple[str, ...]:
+        """The argv whose script does not begin with `npm install &&`."""
+        text = script(argv)
+        parts = [part.strip() for part in text.split("&&")]
+        left = [*itertools.dropwhile(_INSTALLING.fullmatch, parts)]
+        return tuple(" && ".join(left) if word == text else word for word in argv) if left else argv
+
     def make(self, service: str, checkout: Path, place: Path, on_line: Callable[[str], None]) -> None:
         """Install and build it at `place`. Raises BuildError."""
         kit, run = self._kit(service), place / "run"
         (place / "bin").mkdir(parents=True)
-        for name, argv in _programs(kit).items():
-            script = place / "bin" / name
-            script.write_text(f'#!/bin/sh\nexec {argv} "$@"\n')
-            script.chmod(0o755)
+        for name, text in _programs(kit).items():
+            program = place / "bin" / name
+            program.write_text(f"#!/bin/sh\n{text}")
+            program.chmod(0o755)
         shutil.copytree(checkout / self.project, run, symlinks=True)
         lacking = ", without a lock," if self.installer else ""
         on_line(f"{service}: installing from {self._where(self.lock)}{lacking} with Node.js {kit.version}")
-        install, *words = _UNLOCKED[self.installer] if self.installer else _INSTALLS[self.lock]
-        self._run(service, [*self._installer(install, checkout), *words], place, on_line)
+        self._run(service, self._install(checkout), place, on_line)
         if "build" in _scripts(run):
             on_line(f"{service}: npm run build")
             self._run(service, ["npm", "run", "build"], place, on_line)
 
-    def _installer(self, program: str, checkout: Path) -> list[str]:
-        """The program that reads the lock: npm, the machine's own, or the version that package.json names."""
-        if program == "npm" or shutil.which(program, path=PATH):
-            return [program]
+    def _install(self, checkout: Path) -> list[str]:
+        """The argv that installs: by npm, the machine's own program, or the version that package.json names."""
+        program, *words = _UNLOCKED[self.installer] if self.installer else _INSTALLS[self.lock]
         declared = _MANAGER.match(str(_package(checkout / self.project).get("packageManager", "")))
-        version = declared[2] if declared and declared[1] == program else _USUAL[program]
-        return ["npx", "--yes", _FETCHED[program].format(version)]
+        asked = declared[2] if declared and declared[1] == program else ""
+        if program == "npm":
+            return [program, *words]
+        if program == "yarn" and (lock := self._newer_yarn(checkout)):
+            version = asked or _OLDER_LOCKS.get(lock, _USUAL["newer yarn"])
+            return ["npx", "--yes", _FETCHED["newer yarn"].format(version), *_NEWER_INSTALL]
+        if shutil.which(program, path=PATH):
+            return [program, *words]
+        return ["npx", "--yes", _FETCHED[program].format(asked or _USUAL[program]), *words]
+
+    def _newer_yarn(self, checkout: Path) -> int:
+        """The version of a lock of Yarn 2 or newer; 0 for another lock."""
+        if self.lock != "yarn.lock":
+            return 0
+        match = _NEWER_YARN.search((checkout / self.project / self.lock).read_bytes())
+        return int(match[1]) if match else 0
 
     def _run(self, service: str, argv: Sequence[str], place: Path, on_line: Callable[[str], None]) -> None:
         env = {n: v for n, v in os.environ.items() if n not in OF_HOOKS and n != "NODE_ENV"}
         env |= {"PATH": f"{place}/bin{os.pathsep}{PATH}", "CI": "1", "NO_COLOR": "1"}
         env |= {"NO_UPDATE_NOTIFIER": "1", "npm_config_update_notifier": "false"}
+        env |= {"YARN_NODE_LINKER": "node-modules", "YARN_ENABLE_TELEMETRY": "0"}
         # It dies with us, so that it does not write into the next build.
         program = shutil.which(argv[0], path=env["PATH"]) or argv[0]
         guarded = processes.as_account([program, *argv[1:]], None, death_signal="KILL")
@@ -177,16 +203,16 @@ def find(source: Build, recipe: Recipe, argvs: Sequence[Sequence[str]], checkout
         for path in copy.sources
     ]
     major = _BASE.search(recipe.base)
-    for installer in dict.fromkeys(("", _unlocked(recipe))):
+    for installer in dict.fromkeys(("", _unlocked([*recipe.runs, *map(script, argvs)]))):
         for path in (*copied, source.context, own):
             if package := _at(posixpath.normpath(path), checkout, int(major[1]) if major else 0, installer):
                 return package
     return None
 
 
-def _unlocked(recipe: Recipe) -> str:
-    """The program with which a Dockerfile installs what package.json allows; empty if it does not."""
-    parts = (part for run in recipe.runs for part in re.split(r"&&|\n|;", run.replace("\\\n", " ")))
+def _unlocked(runs: Sequence[str]) -> str:
+    """The program with which lines of a shell install what package.json allows; empty if they do not."""
+    parts = (part for run in runs for part in re.split(r"&&|\n|;", run.replace("\\\n", " ")))
     return next((m[1] or m[2] for part in parts if (m := _CALLS.fullmatch(part.strip()))), "")
 
 
@@ -231,8 +257,15 @@ def _scripts(place: Path) -> dict[str, object]:
 
 
 def _programs(kit: node.Kit) -> dict[str, str]:
-    """The programs of a build's `bin`, each as the words of a shell."""
+    """The programs of a build's `bin`, each as the lines of a shell. Where the machine has no pnpm or yarn, npm runs
+    what they would run.
+    """
     npx = kit.npm.with_name(kit.npm.name.replace("npm", "npx"))
-    by_node = {"npm": kit.npm, "npx": npx}
     own = shlex.quote(str(kit.node))
-    return {"node": own, **{name: f"{own} {shlex.quote(str(path))}" for name, path in by_node.items()}}
+    npm = f"{own} {shlex.quote(str(kit.npm))}"
+    lines = {"node": own, "npm": npm, "npx": f"{own} {shlex.quote(str(npx))}"}
+    texts = {name: f'exec {line} "$@"\n' for name, line in lines.items()}
+    for name in _USUAL:
+        if " " not in name and not shutil.which(name, path=PATH):
+            texts[name] = _INSTEAD.format(npm=npm)
+    return texts

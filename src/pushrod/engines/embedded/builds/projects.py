@@ -18,6 +18,9 @@ class Project(Protocol):
     def check(self, service: str, checkout: Path) -> None:
         """Raise BuildError, naming the service, if this machine lacks what its build needs."""
 
+    def without_install(self, argv: tuple[str, ...]) -> tuple[str, ...]:
+        """The argv without what it installs before it starts: the build has done that."""
+
     def make(self, service: str, checkout: Path, place: Path, on_line: Callable[[str], None]) -> None:
         """Build it at `place`. Raises BuildError."""
 

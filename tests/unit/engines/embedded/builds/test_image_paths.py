@@ -83,3 +83,14 @@ def test_directories_that_a_line_makes(tmp_path: Path, tmp_path_factory: pytest.
     made = {"backend/static", "backend/media", "backend/media/a"}
     assert result == {"backend", "backend/there", "backend/link", "outside"} | made
     assert not list(elsewhere.iterdir())
+
+
+def test_directories_elsewhere_that_a_line_makes_are_the_checkouts_own(tmp_path: Path) -> None:
+    text = (
+        "FROM python:3.12 AS tools\nRUN mkdir /tools\nFROM python:3.12\nWORKDIR /code\nENV DATA=/data\n"
+        "RUN mkdir -p logs /code/static $DATA/uploads /usr/share/shop /tmp/shop /var/log/shop-of-a-test && true\n"
+    )
+    made = image_paths.made(dockerfile.read(text), ".", tmp_path, None)
+    assert [target for _, target in made] == ["/data/uploads", "/var/log/shop-of-a-test"]
+    assert all((tmp_path / path).is_dir() for path, _ in made)
+    assert image_paths.made(dockerfile.read(text), ".", tmp_path, None) == made

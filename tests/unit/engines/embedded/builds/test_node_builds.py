@@ -156,9 +156,27 @@ class TestPackage:
         self, checkout: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(node_builds, "PATH", "")
-        package = Package("web", "pnpm-lock.yaml")
-        assert package._installer("npm", checkout) == ["npm"]
-        assert package._installer("pnpm", checkout) == ["npx", "--yes", "pnpm@10"]
+        assert Package("web", "package-lock.json")._install(checkout)[:2] == ["npm", "ci"]
+        pnpm = Package("web", "pnpm-lock.yaml")
+        assert pnpm._install(checkout)[:4] == ["npx", "--yes", "pnpm@10", "install"]
         write(checkout / "web/package.json", json.dumps({"packageManager": "pnpm@9.15.4+sha512.abc"}))
-        assert package._installer("pnpm", checkout) == ["npx", "--yes", "pnpm@9.15.4"]
-        assert package._installer("yarn", checkout) == ["npx", "--yes", "yarn@1"]
+        assert pnpm._install(checkout)[:3] == ["npx", "--yes", "pnpm@9.15.4"]
+        write(checkout / "web/yarn.lock", "# yarn lockfile v1\n")
+        assert Package("web", "yarn.lock")._install(checkout)[:3] == ["npx", "--yes", "yarn@1"]
+
+    @pytest.mark.parametrize(("lock", "version"), [(8, "4"), (9, "4"), (6, "3"), (4, "2")])
+    def test_a_lock_of_a_newer_yarn_is_read_by_that_one(
+        self, checkout: Path, lock: int, version: str
+    ) -> None:
+        write(checkout / "web/yarn.lock", f"# A comment.\n\n__metadata:\n  version: {lock}\n  cacheKey: 10\n")
+        package = Package("web", "yarn.lock")
+        asked = ["npx", "--yes", f"@yarnpkg/cli-dist@{version}", "install", "--immutable"]
+        assert package._install(checkout) == asked
+        write(checkout / "web/package.json", json.dumps({"packageManager": "yarn@4.5.0"}))
+        assert package._install(checkout)[2] == "@yarnpkg/cli-dist@4.5.0"
+
+    def test_programs_of_package_managers_that_the_machine_lacks_are_npms(
+        self, kits: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(node_builds, "PATH", "")
+        assert set(node_builds._programs(node.kits()[0])) == {"node", "npm", "npx", "pnpm", "yarn"}
