@@ -127,6 +127,113 @@ MANIFESTS = (
         ("not valid TOML", "poetry.lock"),
     ),
 )
+PYTHON = "FROM python:3.12-slim\nWORKDIR /code\nCOPY . .\n"
+# Of what the files of an image say, read and partly run without Docker.
+IMAGES = (
+    Case(
+        "no such dockerfile",
+        compose(build={"context": ".", "dockerfile": "docker/web.Dockerfile"}),
+        3,
+        ("the commit has no file `docker/web.Dockerfile`", "services.web.build.dockerfile"),
+    ),
+    Case(
+        "no such stage",
+        {"Dockerfile": f"{PYTHON}", **compose(build={"context": ".", "target": "production"})},
+        3,
+        ("production", "Dockerfile"),
+    ),
+    Case("a dockerfile without a base", {"Dockerfile": "RUN true\n"}, 3, ("FROM", "Dockerfile")),
+    Case(
+        "an entrypoint that no COPY brings",
+        {
+            "Dockerfile": f'{PYTHON}ENTRYPOINT ["/entrypoint.sh"]\nCMD ["python", "app.py"]\n',
+            **compose(command=None),
+        },
+        5,
+        ("web: its program `/entrypoint.sh`", "services.web.command"),
+    ),
+    Case(
+        "a package of the image that is nowhere",
+        {"Dockerfile": f"{PYTHON}RUN pip install a-package-that-does-not-exist==9\n"},
+        5,
+        ("web: its dependencies cannot be installed", "services.web"),
+    ),
+    Case(
+        "a RUN line of the project that fails",
+        {"Dockerfile": f"{PYTHON}RUN python manage.py collectstatic\n", "manage.py": "raise SystemExit(3)\n"},
+        5,
+        (
+            "`python manage.py collectstatic`, a RUN line of its Dockerfile, ended with status 3",
+            "services.web.build",
+        ),
+    ),
+    Case(
+        "a program of the system",
+        {"Dockerfile": f"{PYTHON}RUN apt-get update && apt-get install -y wkhtmltopdf\n"},
+        5,
+        ("web: its image installs wkhtmltopdf", "services.web.build", "apt-get install wkhtmltopdf"),
+    ),
+    Case(
+        "a uv.lock that cannot be read",
+        {"pyproject.toml": "[project]\nname = 'x'\nversion = '1'\n", "uv.lock": "version = \n"},
+        5,
+        ("web: its dependencies cannot be installed", "uv.lock"),
+    ),
+    Case(
+        "a Pipfile.lock that cannot be read",
+        {"Pipfile": "[packages]\n", "Pipfile.lock": "{"},
+        3,
+        ("Pipfile.lock",),
+    ),
+    Case(
+        "a volume where the machine has its own files",
+        {"compose.yaml": apps.manifest(volumes=["data:/etc"]) + "volumes: {data: {}}\n"},
+        3,
+        ("web: `data` cannot be mounted at /etc", "services.web.volumes"),
+    ),
+    Case(
+        "a mounted file that is not in the commit",
+        compose(volumes=["./settings.ini:/code/settings.ini:ro"]),
+        3,
+        (
+            "the file `settings.ini`, mounted at /code/settings.ini, is not in the commit",
+            "services.web.volumes",
+        ),
+    ),
+    Case(
+        "a language without a builder",
+        {"Dockerfile": 'FROM golang:1.23\nRUN go build -o /shop\nCMD ["/shop"]\n', **compose(command=None)},
+        5,
+        ("web: its program `/shop` is neither", "services.web.command"),
+    ),
+    Case(
+        "a jar that nothing builds",
+        {"Dockerfile": 'FROM eclipse-temurin:21-jre\nCOPY app.jar .\nCMD ["java", "-jar", "app.jar"]\n'}
+        | compose(command=None),
+        5,
+        ("web: it runs `app.jar`, which is not in the commit", "services.web.command"),
+    ),
+    Case(
+        "a JDK that is newer than this machine's",
+        {
+            "Dockerfile": 'FROM eclipse-temurin:21-jre\nCOPY target/app.jar .\nCMD ["java", "-jar", "app.jar"]\n'
+        }
+        | {"pom.xml": "<project><properties><java.version>99</java.version></properties></project>"}
+        | compose(command=None),
+        5,
+        ("web is built with Maven, and this machine has no JDK", "99 or newer", "pom.xml"),
+    ),
+    Case(
+        "packages of Node.js without a lock",
+        {
+            "Dockerfile": "FROM node:20\nWORKDIR /code\nCOPY . .\n",
+            "package.json": '{"dependencies": {"express": "5"}}',
+        }
+        | {"server.js": "", **compose(command="node server.js")},
+        5,
+        ("web: its dependencies are in package.json, without a lock", "services.web", "package-lock.json"),
+    ),
+)
 BUILDS = (
     Case(
         "no such requirement",
@@ -138,6 +245,15 @@ BUILDS = (
     Case("no such program", compose(command="gunicorm app"), 5, ("gunicorm", "services.web.command")),
 )
 STARTS = (
+    Case(
+        "its entrypoint fails",
+        {
+            "entrypoint.sh": "#!/bin/sh\necho 'no settings' >&2\nexit 3\n",
+            "Dockerfile": f'{PYTHON}RUN chmod +x entrypoint.sh\nENTRYPOINT ["./entrypoint.sh"]\n',
+        },
+        8,
+        ("ended at boot", "instance web-1"),
+    ),
     Case(
         "the release command fails",
         compose(**own(release="sh -c 'echo no such table; exit 3'")),
@@ -281,7 +397,9 @@ GATE = (
 THEN_A_GOOD_PUSH = (*BUILDS, *STARTS, MANIFESTS[-1], SECRETS[-1], GATE[-3], GATE[-1])
 
 
-@pytest.mark.parametrize("case", [*MANIFESTS, *BUILDS, *STARTS, *SECRETS, *GATE], ids=lambda c: c.name)
+@pytest.mark.parametrize(
+    "case", [*MANIFESTS, *IMAGES, *BUILDS, *STARTS, *SECRETS, *GATE], ids=lambda c: c.name
+)
 def test_a_commit_that_cannot_be_deployed_is_refused(shop: App, case: Case) -> None:
     shop.tree.commit(case.files, case.name)
     error = shop.refuses(case.code, *case.words, then=case in THEN_A_GOOD_PUSH)
