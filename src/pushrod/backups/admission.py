@@ -63,10 +63,13 @@ def of_app(app: str, backup: str, live: int) -> Rules:
 
 
 OF_HOST = Rules(
-    re.compile(r"\.ssh/authorized_keys|authority/[^/]+|certbot/config/.+"),
+    re.compile(
+        r"\.ssh/authorized_keys|authority/[^/]+|certbot/config/.+|host\.json|alarm/targets?\.json|web/access\.json"
+    ),
     ((r"certbot/config/live/[^/]+/[^/]+", r"\.\./\.\./archive/[^/.][^/]*/[^/.][^/]*\.pem"),),
 )
-"""What is taken of the copy of a host's own files. It has its own settings, and its own record of who did what."""
+"""What is taken of the copy of a host's own files. It has its own settings, so those are read, and never put into
+place; and its own record of who did what."""
 
 OF_LOG = Rules(re.compile(r"[^/.][^/]*/(?:former/)?(?:state\.json|(?:bases|log)/[^/.][^/]*)"))
 """What is taken of the copy of an app's logs."""

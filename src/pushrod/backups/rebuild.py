@@ -7,7 +7,7 @@ serves without its data. What is not known to belong into a copy is left in it (
 import contextlib
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from pushrod.adapters.restic import Snapshot
@@ -25,11 +25,6 @@ from pushrod.state.vaults import Vault
 from pushrod.system import files, signals
 
 _HOST = "host"  # the tag of the host's own files
-_BY_HAND = (
-    "recipients of alarms and notices (`pushrod host alarm set`, `pushrod host notify add`)",
-    "members of the web page (`pushrod web invite`)",
-    "the host's settings (`pushrod host limits`)",
-)
 _SHA256 = 64  # digits of the name of a commit in a repository that uses it
 
 
@@ -69,13 +64,20 @@ def newest(root: Root, vault: Vault, host: str = "", apps: Sequence[str] = ()) -
 
 
 def rebuild(
-    engine: Engine, vault: Vault, copies: dict[str, Snapshot], progress: Progress
+    engine: Engine,
+    vault: Vault,
+    copies: dict[str, Snapshot],
+    progress: Progress,
+    settings: Callable[[Root], None],
 ) -> Iterator[Rebuilt | PushrodError]:
-    """Rebuild each app from its copy. If one fails, its error is yielded, and the next follows."""
+    """Rebuild each app from its copy. If one fails, its error is yielded, and the next follows.
+
+    `settings` reads the lost host's own settings, recipients and members, in a directory that is removed after it.
+    """
     root = engine.root
     if (own := copies.get("")) is not None:
         try:
-            _rebuild_host(root, vault, own, progress, hosted=engine.traits.hosted)
+            _rebuild_host(root, vault, own, progress, settings, hosted=engine.traits.hosted)
         except (PushrodError, OSError) as e:
             error = files.os_error(e, str(root.path)) if isinstance(e, OSError) else e
             error.app = "the host's own files"
@@ -89,7 +91,15 @@ def rebuild(
             yield files.os_error(e, str(root.apps_directory / name)).of(name)
 
 
-def _rebuild_host(root: Root, vault: Vault, own: Snapshot, progress: Progress, *, hosted: bool) -> None:
+def _rebuild_host(
+    root: Root,
+    vault: Vault,
+    own: Snapshot,
+    progress: Progress,
+    settings: Callable[[Root], None],
+    *,
+    hosted: bool,
+) -> None:
     with vaulting.outgoing(root) as work:
         vaulting.fetch(root, vault, own.id, 0, work / "host")
         admission.checked(work / "host")
@@ -99,7 +109,7 @@ def _rebuild_host(root: Root, vault: Vault, own: Snapshot, progress: Progress, *
         known = work / "taken" / keys.PLACE
         if hosted and known.exists():
             _take_keys(root, known.read_text(errors="replace"), progress)
-    progress.note(f"these do not come back, so set them again if you had any: {'; '.join(_BY_HAND)}")
+        settings(Root(work / "taken"))
 
 
 def _take_keys(root: Root, text: str, progress: Progress) -> None:

@@ -4,7 +4,8 @@
     apps/<app>/                       settings, journal, repository, state, secrets, the newest backup of its stores
     edge/certificates/<app>/, edge/passwords/<app>/
 
-and the host's own files: settings, keys of people, audit log, accounts at certificate authorities.
+and the host's own files: settings, keys of people, recipients of notices, members of the web page, audit log,
+accounts at certificate authorities.
 
 Collecting takes little time and space, so the app's lock is held only for that: Git's objects and backups never
 change once written, so they become hard links; the rest is small, and copied.
@@ -26,7 +27,10 @@ from pushrod.system import files
 
 CONTENTS = "contents.json"
 _APP = ("app.json", "claims.json", "journal", "repo.git", "secrets", "state")
-_HOST = ("host.json", ".ssh/authorized_keys", "audit", "authority", "certbot")
+_HOST = (
+    *("host.json", ".ssh/authorized_keys", "audit", "authority", "certbot"),
+    *("alarm/targets.json", "alarm/target.json", "web/access.json"),
+)
 _EDGE = ("certificates", "passwords")
 _LINKED = frozenset({"objects", "backups"})
 

@@ -8,6 +8,7 @@ import click
 
 from pushrod.adapters import dotenv
 from pushrod.backups import rebuild, vaulting
+from pushrod.cli import host_commands
 from pushrod.cli.context import find_root, with_json, with_root
 from pushrod.cli.output import Steps, conclude, print_json, print_table
 from pushrod.cli.terminal import echo
@@ -99,15 +100,21 @@ def restore_command(
     copies = rebuild.newest(where, vault, host, apps)
     if not any(copies):
         raise UnknownNameError("there is no copy of an app in this vault", where=vault.url)
-    failed: list[PushrodError] = []
+    failed, lines = list[PushrodError](), list[str]()
     with signals.interruptible():
-        for outcome in rebuild.rebuild(registry.of(where), vault, copies, Steps()):
+        for outcome in rebuild.rebuild(
+            registry.of(where), vault, copies, Steps(), lambda its: lines.extend(host_commands.commands(its))
+        ):
             if isinstance(outcome, PushrodError):
                 failed.append(outcome)
                 continue
             echo(f"{outcome.app}: release {outcome.release} serves at {outcome.url}, as of {outcome.at}")
             for message in outcome.messages:
                 echo(f"  {message}")
+    if lines:
+        echo("Read these commands; they set the lost host's own settings, recipients and members again:")
+    for line in lines:
+        echo(f"  {line}")
     conclude(failed)
 
 

@@ -212,6 +212,14 @@ def size(value: int) -> str:
     return f"{value} bytes"
 
 
+def assignment(name: str, value: float) -> str:
+    """A value as `parse` reads exactly it: `memory=2048M`. Raises KeyError for an unknown name."""
+    kind, word = LIMITS[name].kind, name.replace("_", "-")
+    if kind == "size" and value % MIB == 0:
+        return f"{word}={int(value) // MIB}M"
+    return f"{word}={value:.3f}" if kind == "seconds" else f"{word}={int(value)}"
+
+
 def option(name: str, value: float) -> str:
     """The command with which the host's owner raises a limit to a value."""
     kind = LIMITS[name].kind

@@ -69,7 +69,7 @@ class Lost:
     def restored(self) -> dict[str, Rebuilt | PushrodError]:
         """What becomes of each app on another machine, which has only the vault's password."""
         engine, copy = Memory(self.here).engine, rebuild.newest(self.here, self.vault)
-        results = list(rebuild.rebuild(engine, self.vault, copy, Steps()))
+        results = list(rebuild.rebuild(engine, self.vault, copy, Steps(), lambda _: None))
         return {r.app: r for r in results}
 
     @property

@@ -15,6 +15,7 @@ from pushrod.core.times import now
 from pushrod.state import releases
 from pushrod.state.apps import App, Root
 from pushrod.state.vaults import Vault
+from pushrod.system import files
 from tests.unit.backups.test_catalogue import make_live
 from tests.unit.engines.memory import Memory
 
@@ -42,24 +43,31 @@ def test_no_timer_touches_an_app_until_its_databases_are_restored(
     monkeypatch.setattr(wal_copies, "fetch", lambda *_: [])
     monkeypatch.setattr(PointInTime, "revive", revive)
     vault = Vault(name="default", url="/mnt/far", password="p", created=now())
-    (result,) = rebuild.rebuild(engine, vault, {app.name: Snapshot("1", now())}, Steps())
+    (result,) = rebuild.rebuild(engine, vault, {app.name: Snapshot("1", now())}, Steps(), lambda _: None)
     assert isinstance(result, PushrodError) and result.what == "the dump is damaged"
     assert seen == [(True, None)] and rebuilt.settings.down
 
 
-def test_what_does_not_come_back_is_named(
-    root: Root, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_the_lost_hosts_settings_are_read_and_not_put_into_place(
+    root: Root, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    given = ("host.json", "alarm/targets.json", "web/access.json")
+    for path in (*given, "alarm/log", "web/other"):
+        files.write(root.path / path, "{}")
     staging.collect_host(root, tmp_path / "sent")
 
     def fetch(_root: Root, _vault: Vault, _snapshot: str, _size: int, target: Path) -> None:
         shutil.copytree(tmp_path / "sent", target, symlinks=True)
 
+    def settings(its: Root) -> None:
+        seen.extend(str(p.relative_to(its.path)) for p in its.path.rglob("*") if p.is_file())
+
+    seen: list[str] = []
     monkeypatch.setattr(vaulting, "fetch", fetch)
     other = Root(tmp_path / "other")
     other.create()
     vault = Vault(name="default", url="/mnt/far", password="p", created=now())
-    assert [*rebuild.rebuild(Memory(other).engine, vault, {"": Snapshot("1", now())}, Steps())] == []
-    notes = capsys.readouterr()
-    for verb in ("host alarm set", "host notify add", "web invite", "host limits"):
-        assert f"`pushrod {verb}`" in notes.out + notes.err
+    engine = Memory(other).engine
+    assert [*rebuild.rebuild(engine, vault, {"": Snapshot("1", now())}, Steps(), settings)] == []
+    assert sorted(seen) == sorted(given)
+    assert not any((other.path / path).exists() for path in given)

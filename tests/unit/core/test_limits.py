@@ -69,6 +69,20 @@ def test_an_invalid_change_is_refused(text: str) -> None:
     assert error.value.hint
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("memory", 2 * GIB, "memory=2048M"),
+        ("manifest_size", 5000, "manifest-size=5000"),
+        ("app_tasks", 500, "app-tasks=500"),
+        ("health_interval", 0.25, "health-interval=0.250"),
+    ],
+)
+def test_an_assignment_is_parsed_as_exactly_its_value(name: str, value: float, expected: str) -> None:
+    assert limits.assignment(name, value) == expected
+    assert limits.parse(expected) == (name, value)
+
+
 def test_values_are_written_with_their_units() -> None:
     assert [limits.written("memory", n) for n in (2 * GIB, 2176 * MIB, 5 << 10, 7)] == [
         "2 GiB", "2176 MiB", "5 KiB", "7 bytes",
