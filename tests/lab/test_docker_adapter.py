@@ -3,6 +3,7 @@
 import io
 import os
 import subprocess
+import tarfile
 import time
 import uuid
 from collections.abc import Iterator
@@ -296,3 +297,42 @@ def test_the_volumes_of_a_container_come_back_with_owners_modes_and_links(lab: s
     run("rm -r deep hard && echo two >new && echo a >big && chmod 700 .")
     volumes.restore(io.BytesIO(copy.getvalue()), rows)
     assert run(there) == before
+
+
+# Writes its files one after the other, so that whoever sees them at one moment sees at most one step. While the long
+# one, between the others, is copied, many steps are written.
+WRITER = """
+import itertools, pathlib, signal
+signal.signal(signal.SIGTERM, lambda *_: exit(0))
+keep = pathlib.Path("/keep")
+(keep / "104-long").write_bytes(bytes(32 << 20))
+for number in itertools.count(1):
+    for name in range(100, 110):
+        (keep / "new").write_text(f"{number}")
+        (keep / "new").rename(keep / f"{name}")
+"""
+
+
+@pytest.mark.parametrize("mode", ["freeze", "stop"])
+def test_a_store_that_writes_is_copied_as_of_one_moment(lab: str, mode: str) -> None:
+    volume = f"{lab}-writing-{mode}"
+    docker.docker("volume", "create", "--label", f"{docker.APP}={lab}", volume)
+    name = start(lab, f"writing-{mode}", "python", "-c", WRITER, volume=f"{volume}:/keep")
+
+    def written() -> bool:
+        argv = ["docker", "exec", name, "test", "-e", "/keep/109"]
+        return processes.run(argv, env=docker.environment()).status == 0
+
+    assert waits.wait_until(written, 60)
+    out = io.BytesIO()
+    Volumes("db", name, mode).save(out)
+    assert docker.inspect([name])[0].state == "running"
+    docker.remove([name])
+    out.seek(0)
+    texts: dict[str, bytes] = {}
+    with tarfile.open(fileobj=out) as tar:
+        for member in tar:
+            if (file := tar.extractfile(member)) is not None:
+                texts[Path(member.name).name] = file.read()
+    numbers = [int(texts[str(each)]) for each in range(100, 110)]
+    assert numbers == sorted(numbers, reverse=True) and numbers[0] - numbers[-1] <= 1, numbers

@@ -67,3 +67,33 @@ def test_words_that_restic_splits_again() -> None:
 def test_ssh_says_why_a_session_does_not_begin(tmp_path: Path, script: str, what: str) -> None:
     far = restic.Repository("sftp:me@far:/v", {}, tmp_path, ssh=("sh", "-c", script))
     assert what in far._cause("unable to open repository: unable to start the sftp session, error: EOF").what
+
+
+def test_the_password_and_credentials_are_in_no_argv(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program in restic's place records its arguments, and whether the secrets are in its environment."""
+    seen = tmp_path / "seen"
+    program = tmp_path / "restic"
+    program.write_text(f"""#!/bin/sh
+echo "$RESTIC_PASSWORD $AWS_SECRET_ACCESS_KEY $*" >> {seen}
+case " $* " in
+*" backup "*) echo '{{"message_type":"summary","snapshot_id":"1","total_bytes_processed":1,"data_added":1}}';;
+*" stats "*) echo '{{"total_size":1}}';;
+*" snapshots "*) echo '[]';;
+esac
+""")
+    program.chmod(0o755)
+    monkeypatch.setattr(restic, "find", lambda: str(program))
+    secret = {"RESTIC_PASSWORD": "xyzzy1", "AWS_SECRET_ACCESS_KEY": "xyzzy2"}
+    far = restic.Repository("s3:https://x/y", secret, tmp_path / "cache")
+    far.create()
+    far.exists()
+    far.send(tmp_path, ["app:shop"])
+    far.size("1")
+    far.fetch("1", tmp_path / "back")
+    far.prune("app:shop", "here", 3)
+    lines = seen.read_text().splitlines()
+    assert [line.split()[2] for line in lines] == [
+        *("init", "cat", "backup", "stats", "restore"),
+        *("unlock", "snapshots"),
+    ]
+    assert all(line.startswith("xyzzy1 xyzzy2 ") and line.count("xyzzy") == 2 for line in lines)

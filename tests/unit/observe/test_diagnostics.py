@@ -8,12 +8,16 @@ import msgspec
 import pytest
 
 from pushrod.adapters import git
-from pushrod.core.values import Diagnostic
+from pushrod.backups import copies
+from pushrod.core.errors import StoreError
+from pushrod.core.times import now
+from pushrod.core.values import USUAL_VAULT, Diagnostic
 from pushrod.engines.protocols import Engine
 from pushrod.observe import diagnostics
 from pushrod.state.apps import App, Root
 from pushrod.state.journal import Journal
 from pushrod.state.releases import Releases
+from pushrod.state.vaults import Vault, Vaults
 from pushrod.system import files, locks
 from tests.unit.samples import COMMIT, make_live
 
@@ -152,3 +156,16 @@ def test_what_nobody_expected_of_one_app_does_not_end_the_alarm(
     monkeypatch.setattr(diagnostics, "_app", checks)
     shop, zoo = (d for d in diagnostics.urgent(app.root) if d.what.startswith("app"))
     assert (shop.state, "ValueError: a time" in shop.detail, zoo.state) == ("broken", True, "ok")
+
+
+def test_the_alarm_reports_the_disk_and_copies_that_failed(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_live(app, 1)
+    Vaults(app.root).save(Vault(name=USUAL_VAULT, url="/mnt/far", password="p", created=now()))
+    assert not [d for d in diagnostics.urgent(app.root) if d.what in ("disk", "vault") and d.state != "ok"]
+    monkeypatch.setattr(files, "free_space", lambda _: 499_000_000)
+    for whose in (app, app.root):
+        copies.failed(whose, StoreError("the vault has no room left"))
+    result = [(d.what, d.state, d.detail) for d in diagnostics.urgent(app.root) if d.state != "ok"]
+    assert ("disk", "warning", f"499 MB free at {app.root.path}") in result
+    failed = {what for what, state, detail in result if state == "broken" and detail.endswith("no room left")}
+    assert failed == {"vault", "app shop"}, result
