@@ -482,3 +482,33 @@ def test_digest_does_not_change_with_rows_sequences_rights_or_temporary_tables(c
     cluster.migrate("rows", "grant truncate on item to rows_app; analyze; create temporary table t (id int)")
     cluster.ensure("rows", ddl=True)
     assert postgres.schema_digest(cluster.server, "rows") == before
+
+
+# ---- the role of an exporter --------------------------------------------------------------------------------
+
+
+def test_an_exporters_role_reads_the_servers_figures_and_no_data(cluster: Cluster) -> None:
+    cluster.ensure("figures")
+    cluster.migrate("figures", "create table seen (id int); insert into seen values (1);")
+    for password in ("first-1a2b", "second-3c4d", "second-3c4d"):
+        postgres.ensure_monitor(cluster.server, "figures", password)
+    name = postgres.monitor("figures")
+    assert "password authentication failed" in cluster.ask(name, "first-1a2b", "postgres", "select 1").stderr
+    for figure in (
+        "select count(*) > 0 from pg_stat_activity where query <> '<insufficient privilege>'",
+        "select pg_database_size('figures') > 0",
+        "select count(*) > 100 from pg_settings",
+        "select count(*) >= 0 from pg_locks",
+    ):
+        assert cluster.ask(name, "second-3c4d", "postgres", figure).stdout == "t\n", figure
+    refused = cluster.ask(name, "second-3c4d", "figures", "select 1")
+    assert 'permission denied for database "figures"' in refused.stderr
+    for change in ("create table mine (id int)", "create role other", "alter system set work_mem = '1GB'"):
+        assert cluster.ask(name, "second-3c4d", "postgres", change).status != 0, change
+    cluster.server.query(f'alter role "{name}" superuser')
+    postgres.ensure_monitor(cluster.server, "figures", "second-3c4d")
+    cluster.ensure("figures")  # a deployment, which closes databases to all others
+    assert cluster.ask(name, "second-3c4d", "postgres", "show is_superuser").stdout == "off\n"
+    for _ in range(2):
+        postgres.remove_monitor(cluster.server, "figures")
+    assert cluster.server.query(f"select from pg_roles where rolname = '{name}'") == []

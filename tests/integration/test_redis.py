@@ -1,8 +1,12 @@
 """The Redis adapter with real servers: the wheel's Valkey, and Debian's Redis if installed."""
 
+import contextlib
+import hashlib
 import io
 import os
+import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +19,7 @@ from pushrod.adapters import redis
 from pushrod.core.errors import StoreError
 from pushrod.stores import redis_restoring
 from pushrod.stores.kinds import LocalStore
-from pushrod.system import accounts
+from pushrod.system import accounts, network, waits
 
 pytestmark = pytest.mark.integration
 
@@ -255,3 +259,30 @@ def test_a_snapshot_is_not_restored_from_a_server_of_another_account(tmp_path: P
         redis_restoring.loading_here(store, io.BytesIO(b"REDIS")),
     ):
         pytest.fail("it was taken for ours")
+
+
+def test_an_exporters_user_reads_figures_and_nothing_of_the_app() -> None:
+    """As `stores/redis_driver.py` makes it in a container."""
+    program = servers.redis_programs()[0]
+    with contextlib.ExitStack() as stack:
+        port, place = servers.free_port(), Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        argv = [program, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", place]
+        child = subprocess.Popen([*map(str, argv), "--requirepass", "own"], stdout=subprocess.DEVNULL)
+        stack.callback(child.wait)
+        stack.callback(child.terminate)
+        assert waits.wait_until(lambda: network.accepts(port), 20)
+
+        def ask(user: str, password: str, *words: str) -> redis.Reply:
+            return redis.command(port, user, password, *words)
+
+        digest = hashlib.sha256(b"figures").hexdigest()
+        rules = ("reset", "on", f"#{digest}", *redis.WATCHING.split())
+        ask("default", "own", "SET", "key", "secret")
+        ask("default", "own", "ACL", "SETUSER", redis.WATCHING_USER, *rules)
+        assert "used_memory" in str(ask(redis.WATCHING_USER, "figures", "INFO", "all"))
+        for words in ("GET key", "KEYS *", "SCAN 0", "CONFIG GET *", "ACL LIST", "MONITOR", "EVAL return 0"):
+            with pytest.raises(StoreError, match="NOPERM"):
+                ask(redis.WATCHING_USER, "figures", *words.split())
+        ask("default", "own", "ACL", "DELUSER", redis.WATCHING_USER)
+        with pytest.raises(StoreError, match="WRONGPASS"):
+            ask(redis.WATCHING_USER, "figures", "PING")

@@ -285,12 +285,12 @@ def test_a_server_reboots_under_the_page(shop: Shop, browser: Browser, page: Pag
         expect(own.locator("#stream-state")).to_have_text("connection lost; trying again", timeout=LONG)
     shop.back(shop.live, "after the reboot")
     expect(page.locator("#stream-state")).to_have_text("following", timeout=LONG)  # by itself
-    page.reload()
-    expect(page.locator(".title .badge")).to_have_text("live")
+    page.goto(f"{ORIGIN}/apps/shop")
+    expect(page.locator(".title .badge")).to_have_text("live", timeout=LONG)
     with tunnel(shop, port):
         expect(own.locator("#stream-state")).to_have_text("following", timeout=LONG)
-        own.reload()
-        expect(own.locator(".title .badge")).to_have_text("live")
+        own.get_by_role("link", name="shop").first.click()
+        expect(own.locator(".title .badge")).to_have_text("live", timeout=LONG)
     own.close()
 
 
