@@ -17,7 +17,7 @@ def encoded(raw: bytes) -> str:
 
 
 class Authenticator:
-    """A passkey for a domain; `count` is that of its next use."""
+    """A passkey for a domain; `count` is that of its next use, and stays 0 if it does not count."""
 
     def __init__(self, domain: str, origin: str = "") -> None:
         self.domain, self.origin = domain, origin or f"https://{domain}"
@@ -55,7 +55,7 @@ class Authenticator:
     def _data(self, flags: int) -> bytes:
         flags |= _PRESENT | (_VERIFIED if self.verifies else 0)
         made = hashlib.sha256(self.domain.encode()).digest() + bytes([flags]) + self.count.to_bytes(4, "big")
-        self.count += 1
+        self.count += self.count > 0
         return made
 
     def _client(self, kind: str, question: str) -> bytes:

@@ -109,8 +109,11 @@ def test_what_another_page_or_another_key_signs_logs_nobody_in(page: Web, forged
     assert client.get("/").status_code == 401
 
 
-def test_an_answer_works_once_and_only_for_a_challenge_of_ours(page: Web) -> None:
+@pytest.mark.parametrize("count", [0, 1])
+def test_an_answer_works_once_and_only_for_a_challenge_of_ours(page: Web, count: int) -> None:
+    """Also of a device that does not count, as those that share a passkey with others."""
     key = Authenticator(DOMAIN)
+    key.count = count
     add(member(page), key)
     client = page.client(ORIGIN)
     asked = question(client, "/enter")
