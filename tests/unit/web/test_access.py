@@ -8,7 +8,7 @@ import pytest
 from pushrod.core.errors import StateError, UnknownNameError
 from pushrod.state.apps import Root
 from pushrod.web import access
-from pushrod.web.access import Access, Member
+from pushrod.web.access import Access, Member, Passkey
 
 
 @pytest.fixture
@@ -110,3 +110,25 @@ def test_the_token_of_forms_is_the_sessions(who: Access) -> None:
     one, other = (who.enter(who.invite("ann", "viewer")) for _ in range(2))
     assert access.seal(one) == access.seal(one) != access.seal(other)
     assert one not in access.seal(one)
+
+
+def test_a_passkeys_count_only_grows_unless_it_does_not_count(who: Access) -> None:
+    who.invite("ann", "viewer")
+    for id, count in (("counts", 3), ("does not", 0)):
+        who.add_passkey(Passkey(id, "ann", "key", "ops.example.com", "", count))
+    assert who.enter_by_passkey("counts", 3) == ""  # used meanwhile by another request
+    assert who.enter_by_passkey("counts", 4) != ""
+    assert [bool(who.enter_by_passkey("does not", 0)) for _ in range(2)] == [True, True]
+    assert who.enter_by_passkey("gone", 9) == ""
+
+
+def test_a_member_has_few_passkeys_and_none_twice(who: Access) -> None:
+    who.invite("ann", "viewer")
+    for number in range(access.MOST_PASSKEYS):
+        who.add_passkey(Passkey(str(number), "ann", "key", "ops.example.com", ""))
+    who.invite("bob", "viewer")
+    for one in (Passkey("more", "ann", "key", "ops.example.com", ""), Passkey("0", "bob", "key", "x", "")):
+        with pytest.raises(UnknownNameError, match="cannot be added"):
+            who.add_passkey(one)
+    who.add_passkey(Passkey("nobody", "eve", "key", "ops.example.com", ""))
+    assert who.passkey("nobody") is None
