@@ -123,7 +123,8 @@ def test_a_health_command_that_hangs_has_the_deadline_of_the_instance(app: App, 
     app.tree.commit(tree(answers, **changes), "hangs")
     begun = time.monotonic()
     done = app.tree.push()
-    assert "was not healthy within 2 s: `sleep 61` did not end within 2 s" in complaint(done).what
+    assert "was not healthy within 2 s" in complaint(done).what
+    assert "`sleep 61` did not end within 2 s" in complaint(done).what
     assert time.monotonic() - begun < 30
 
 

@@ -118,6 +118,7 @@ def test_volumes_without_a_name_survive_pushes_and_rollbacks(app: Kept) -> None:
     assert app.volumes() == volumes
 
 
+@pytest.mark.long
 def test_a_failed_push_leaves_the_volumes_unchanged(app: Kept) -> None:
     before = app.footprint()
     app.tree.commit(
@@ -132,6 +133,7 @@ def test_a_failed_push_leaves_the_volumes_unchanged(app: Kept) -> None:
     assert app.read("/data/log")[:4] == ["1", "2", "3", "2"]
 
 
+@pytest.mark.long
 def test_a_program_that_locks_its_data_is_told_how_to_take_turns(app: Kept) -> None:
     lock = "exec 9>/data/lock; flock --nonblock 9 || { echo database is locked; exit 1; };"
     locking = COMPOSE.replace("exec python", f"{lock} exec python")
