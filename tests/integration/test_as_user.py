@@ -8,10 +8,12 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from packaging.requirements import Requirement
 
 from pushrod.adapters.binaries import Parts
 from tests.unit.engines.embedded import kernel
@@ -21,8 +23,8 @@ COPIED = ("devtools", "pyproject.toml", "src", "tests")
 ALLOWED, REFUSED = "test_laptop_shapes.py", "test_shapes_refused.py"
 # One that needs names, addresses and a store, one that needs paths, and one that needs neither.
 SOME = {
-    ALLOWED: "test_it_answers and (waits_with or environment_copied or first_start or procfile)",
-    REFUSED: "test_each and (services_that_call or environment_copied or procfile)",
+    ALLOWED: "test_it_answers and (parts or stages or procfile)",
+    REFUSED: "test_each and (call or stages or procfile)",
 }
 LONGEST = 1200.0
 
@@ -36,6 +38,13 @@ def lacking() -> str:
 
 
 pytestmark = [pytest.mark.integration, pytest.mark.skipif(bool(lacking()), reason=lacking())]
+
+
+def needed() -> list[str]:
+    """What pushrod needs on the embedded engine, and its tests."""
+    requirements = map(Requirement, metadata.requires("pushrod") or ())
+    used = [r for r in requirements if not r.marker or r.marker.evaluate({"extra": "embedded"})]
+    return [f"{r.name}{r.specifier}" for r in used] + ["pytest", "hypothesis"]
 
 
 class Desk(NamedTuple):
@@ -82,11 +91,19 @@ def desk(place: Path) -> Iterator[Desk]:
     home.mkdir()
     os.chown(home, kernel.USER, kernel.USER)
     python = top / "venv" / "bin" / "python"
-    uv = [str(Parts().uv), "--quiet", "--offline", "--no-config"]
-    lock = str(SOURCE / "requirements.lock")
+    uv, lock = [str(Parts().uv), "--quiet"], SOURCE / "requirements.lock"
     for argv in (
         [*uv, "venv", "--python", kernel.PYTHON, str(top / "venv")],
-        [*uv, "pip", "sync", "--python", str(python), lock],
+        [
+            *uv,
+            "pip",
+            "install",
+            "--link-mode=copy",
+            f"--constraint={lock}",
+            "--python",
+            str(python),
+            *needed(),
+        ],
     ):
         done = kernel.run(argv)
         assert done.returncode == 0, done.stderr
