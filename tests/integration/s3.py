@@ -26,8 +26,8 @@ def credentials(word: str) -> str:
 
 
 @contextlib.contextmanager
-def s3(directory: Path, address: str = "127.0.0.1") -> Iterator[str]:
-    """Runs until the block ends; yields its URL. `address` is one of this machine's."""
+def s3(directory: Path) -> Iterator[str]:
+    """Runs until the block ends; yields its address."""
     directory.mkdir()
     identity = {
         "name": "me",
@@ -43,8 +43,8 @@ def s3(directory: Path, address: str = "127.0.0.1") -> Iterator[str]:
             "weed",
             "server",
             f"-dir={directory}",
-            f"-ip={address}",
-            f"-ip.bind={address}",
+            "-ip=127.0.0.1",
+            "-ip.bind=127.0.0.1",
             "-filer",
             "-s3",
             *ports,
@@ -55,7 +55,7 @@ def s3(directory: Path, address: str = "127.0.0.1") -> Iterator[str]:
     with (directory / "log").open("wb") as log:
         process = subprocess.Popen(argv, stdout=log, stderr=log, cwd=directory)
     try:
-        url = f"http://{address}:{taken[2 * _PARTS.index('s3')]}"
+        url = f"http://127.0.0.1:{taken[2 * _PARTS.index('s3')]}"
         eventually(lambda: _answers(url), "the S3 server answers", 60)
         yield url
     finally:

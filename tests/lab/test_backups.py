@@ -1,13 +1,9 @@
 """Backups on a Docker host, over SSH and by the timer's unit: lost rows are restored."""
 
 import datetime
-import ipaddress
 import json
-import os
 import re
-import shlex
 import shutil
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -16,12 +12,8 @@ import pytest
 import yaml
 
 from devtools.apps import eventually
-from devtools.lab import images
-from devtools.lab.box import Box
 from devtools.lab.ground import Ground, Shop, a_host, unwatched
-from pushrod.system import processes
 from pushrod.system.processes import Completed
-from tests.integration import s3
 
 pytestmark = pytest.mark.lab
 
@@ -382,45 +374,3 @@ def test_a_lost_host_is_rebuilt_on_an_empty_one(shop: Shop, tmp_path_factory: py
         print(f"two apps: {took:.1f} s; {len(copied)} bytes copied in {time.monotonic() - began:.2f} s")
         again = [Shop(other, app.name, app.tree) for app in (shop, blog)]
         assert [sorted(app.rows()) for app in again] == [sorted(rows), ["first"]]
-
-
-@pytest.mark.long
-@pytest.mark.skipif(not s3.THERE, reason=s3.MISSING)
-def test_a_lost_host_is_rebuilt_from_a_bucket_on_a_bare_server(shop: Shop, tmp_path: Path) -> None:
-    """From this machine: the server has neither Docker nor Git nor restic, and accepts a key of its root account."""
-    box, changed = shop.box, "pushrod host limits app-tasks=700"
-    if shutil.which("restic") is None:
-        pytest.skip("needs restic: apt-get install restic")
-    box.put("/usr/local/bin/restic", Path(str(shutil.which("restic"))).read_bytes(), 0o755)
-    bare = Box()
-    with s3.s3(tmp_path / "s3", str(ipaddress.ip_network(images.SUBNET)[1])) as url:
-        bucket, given = f"s3:{url}/bucket", s3.credentials("right")
-        box.exec("pushrod", "host", "backups", "unset", check=False)
-        box.exec("pushrod", "host", "backups", "set", bucket, "--credentials", "-", stdin=given)
-        box.exec("pushrod", "host", "limits", "app-tasks=700")
-        box.exec("pushrod", "host", "notify", "add", "team", "mailto:team@example.com")
-        shop.ssh("db", "backup")
-        assert shop.ground.pushrod("db", "backup", "--all").status == 0  # the host's own files
-        rows = sorted(shop.rows())
-        record = json.loads(box.get("/var/lib/pushrod/vaults/default/vault.json"))
-        try:
-            bare.create(images.BARE, seed="")
-            secret = tmp_path / "credentials"
-            secret.write_text(f"{given}RESTIC_PASSWORD={record['password']}\n")
-            argv = ("host", "restore", "--from", bucket, "--credentials", str(secret), f"root@{bare.address}")
-            ssh = {"GIT_SSH_COMMAND": shlex.join(bare.ssh_command())}
-            copy = {"PYTHONPATH": str(shop.ground.directory / "source")}
-            began = time.monotonic()
-            done = processes.run(
-                [sys.executable, "-m", "pushrod", *argv], env={**os.environ, **ssh, **copy}, timeout=1500
-            )
-            assert done.status == 0, done.stdout + done.stderr
-            print(f"a bare server serves the app {time.monotonic() - began:.1f} s later")
-            again = Shop(Ground(bare, tmp_path), shop.name, shop.tree)
-            assert sorted(again.rows()) == rows
-            lines = [line.strip() for line in done.stdout.splitlines()]
-            assert changed in lines
-            assert "echo mailto:team@example.com | pushrod host notify add team -" in lines
-            bare.exec(*shlex.split(changed))
-        finally:
-            bare.remove()

@@ -101,15 +101,16 @@ def period(release: Release, periods: dict[str, float]) -> float | None:
 
 def due(app: App, release: Release, periods: dict[str, float], newest: str) -> bool:
     """Whether the next copy is due: the last one failed or was not proved, there is a newer backup (`newest`) than
-    the last copy's, or that is older than the period."""
+    the last copy's, or that is older than the period or than the vault."""
     length = period(release, periods)
-    if not vault_name(app, release) or length is None:
+    name = vault_name(app, release)
+    if not name or length is None:
         return False
     known = ledger(app)
-    if not known.copies or known.failure or known.copies[0].vault != vault_name(app, release):
+    if not known.copies or known.failure or known.copies[0].vault != name:
         return True
     last = known.copies[0]
-    return last.backup < newest or past(last.at, length)
+    return last.backup < newest or past(last.at, length) or _is_older(app.root, name, last)
 
 
 def past(at: str, length: float) -> bool:
@@ -154,7 +155,9 @@ def host_due(root: Root) -> bool:
         return False
     known = ledger(root)
     last = known.copies[0] if known.copies else None
-    return last is None or known.failure is not None or past(last.at, _DAY)
+    return (
+        last is None or known.failure is not None or past(last.at, _DAY) or _is_older(root, USUAL_VAULT, last)
+    )
 
 
 def examine_host(root: Root) -> Iterator[Diagnostic]:
@@ -162,6 +165,12 @@ def examine_host(root: Root) -> Iterator[Diagnostic]:
     if USUAL_VAULT in Vaults(root).names() and (failure := ledger(root).failure):
         detail = f"its own files have no copy in a vault since {to_the_minute(failure.at)}: {failure.what}"
         yield Diagnostic("vault", "broken", detail, "`pushrod db backup --all` tries again")
+
+
+def _is_older(root: Root, name: str, last: Copy) -> bool:
+    """Whether a copy was made before its vault was set: another place had its name then."""
+    vault = Vaults(root).find(name)
+    return vault is not None and last.at < vault.created
 
 
 def _write(whose: App | Root, changed: Ledger) -> None:

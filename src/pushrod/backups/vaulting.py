@@ -11,6 +11,8 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
+
 from pushrod.adapters import restic, sftp
 from pushrod.backups import copies, staging
 from pushrod.backups.copies import Copy
@@ -213,6 +215,7 @@ def establish(
     create: bool = True,
 ) -> tuple[Vault, bool]:
     """Set a vault, and make its repository if there is none; returns whether it was made, with a new password.
+    `created` stays as long as the repository does.
 
     `given` are credentials of its server, and the password of a repository that is already there. Raises StoreError
     if the place refuses; a vault that was set before stays as it was then.
@@ -245,6 +248,9 @@ def establish(
             )
         if not there:
             far.create()
+        elif before:
+            vault = msgspec.structs.replace(vault, created=before.created)
+            vaults.save(vault)
     except BaseException:
         if before:
             vaults.save(before)

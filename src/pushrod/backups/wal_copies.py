@@ -41,8 +41,9 @@ _PARTIAL = (".new", ".0*")  # what other runs are writing
 
 class Sent(Value, frozen=True):
     """What the vault has: per store, the time up to which everything acknowledged is in it (`at`); the digest of each
-    file; how many snapshots there may be. `whole` is false while the newest snapshot lacks a base backup that the
-    vault has; `base_trouble` is why one could not be sent."""
+    file; how many snapshots there may be. `vault` is its address and the time of its repository, because another may
+    take its place. `whole` is false while the newest snapshot lacks a base backup that the vault has; `base_trouble`
+    is why one could not be sent."""
 
     vault: str = ""
     at: dict[str, str] = {}
@@ -144,8 +145,7 @@ def _send(app: App, release: Release) -> None:
 def _sent(app: App, release: Release, known: Sent) -> Sent:
     root = app.root
     vault = vaulting.find(root, copies.vault_name(app, release))
-    if known.vault != vault.url:
-        known = Sent(vault=vault.url)
+    known = _of(known, vault)
     states = _states(app)
     expected = dict(_files(states))
     apart = [name for name in expected if _is_base(name) and name not in known.files]
@@ -163,7 +163,13 @@ def _sent(app: App, release: Release, known: Sent) -> Sent:
         for name, digest in new:
             _read_back(far, snapshot, name, digest)
     count = _thinned(app, far, known.snapshots + 1)
-    return Sent(vault=vault.url, at=at, files=contents, snapshots=count, base_trouble=known.base_trouble)
+    return Sent(vault=known.vault, at=at, files=contents, snapshots=count, base_trouble=known.base_trouble)
+
+
+def _of(known: Sent, vault: Vault) -> Sent:
+    """What a vault has, if that is the repository that things were sent to; else nothing."""
+    repository = f"{vault.url} since {vault.created}"
+    return known if known.vault == repository else Sent(vault=repository)
 
 
 def _former_size(app: App) -> int:
@@ -224,7 +230,7 @@ def send_bases(app: App, release: Release) -> None:
 def _send_bases(app: App, release: Release) -> None:
     vault = vaulting.find(app.root, copies.vault_name(app, release))
     bases = {name: digest for name, digest in _files(_states(app)) if _is_base(name)}
-    known = sent(app).files
+    known = _of(sent(app), vault).files
     if missing := sorted(set(bases.items()) - set(known.items())):
         far = vaulting.repository(app.root, vault)
         with vaulting.alone(app.root):
@@ -233,11 +239,11 @@ def _send_bases(app: App, release: Release) -> None:
             for name, digest in missing:
                 _read_back(far, snapshot, name, digest)
         with wal.lock(app, _PATIENCE):
-            after = sent(app)
+            after = _of(sent(app), vault)
             there = after.files | dict(missing)
             _write(
                 app,
-                msgspec.structs.replace(after, vault=vault.url, files=there, whole=False, base_trouble=None),
+                msgspec.structs.replace(after, files=there, whole=False, base_trouble=None),
             )
 
 

@@ -82,3 +82,32 @@ def test_an_app_without_a_store_is_copied_daily(app: App) -> None:
     assert not copies.due(app, release, PERIODS, "")
     copies.succeeded(app, a_copy(1.5, ""))
     assert copies.due(app, release, PERIODS, "")
+
+
+def test_another_place_of_the_same_name_has_no_copy_yet(app: App) -> None:
+    """Neither of an app nor of the host's own files."""
+    release = samples.release(1, stores=(samples.store(),), backups=Schedule())
+    for whose in (app, app.root):
+        copies.succeeded(whose, a_copy(0.2))
+    assert not copies.due(app, release, PERIODS, NAME) and not copies.host_due(app.root)
+    Vaults(app.root).save(Vault(name="default", url="/mnt/other", password="p", created=ago(0.1)))
+    assert copies.due(app, release, PERIODS, NAME) and copies.host_due(app.root)
+
+
+@pytest.mark.parametrize(
+    ("last", "state", "detail"),
+    [
+        (None, "warning", "no backup has been copied to a vault and proved yet"),
+        (a_copy(0.1, proved=False), "warning", "no backup has been copied to a vault and proved yet"),
+        (a_copy(1.9), "", ""),
+        (a_copy(2.1), "broken", "the last proven backup is from "),
+    ],
+)
+def test_a_proof_of_more_than_two_periods_ago_is_late(
+    app: App, last: Copy | None, state: str, detail: str
+) -> None:
+    release = samples.release(1, stores=(samples.store(),), backups=Schedule())
+    if last:
+        copies.succeeded(app, last)
+    result = [(d.what, d.state, d.detail[: len(detail)]) for d in copies.examine(app, release, PERIODS)]
+    assert result == ([("app shop", state, detail)] if state else [])

@@ -84,6 +84,29 @@ def test_nothing_is_sent_if_nothing_was_written(app: App, engine: Engine, far: V
     assert after.at["db"] > before.at["db"] and after.snapshots == before.snapshots == 1
 
 
+def test_a_repository_that_is_made_anew_in_its_place_gets_everything(
+    app: App, engine: Engine, far: Vault
+) -> None:
+    """As by `host backups set` after the far disk was lost. Setting a vault again that is whole sends nothing."""
+    wal_copies.run(app, engine)
+    wal_copies.take_bases(app, engine)
+    wal_copies.run(app, engine)
+    before = wal_copies.sent(app)
+    root = app.root
+    vaulting.reopen(root, far.name, far.url, {}, print)
+    wal_copies.run(app, engine)
+    assert wal_copies.sent(app).snapshots == before.snapshots
+    shutil.rmtree(far.url)
+    _, fresh = vaulting.establish(root, far.name, far.url, {}, print)
+    wal_copies.run(app, engine)
+    assert fresh and wal_copies.bases_due(app)
+    wal_copies.take_bases(app, engine)
+    wal_copies.run(app, engine)
+    assert wal_copies.sent(app).files == before.files
+    there = fetched(app, far)
+    assert {*there} == {*before.files, "db/state.json"}
+
+
 def test_a_base_backup_that_was_not_sent_is_due_and_not_sent_with_the_log(
     app: App, engine: Engine, far: Vault, monkeypatch: pytest.MonkeyPatch
 ) -> None:
