@@ -246,14 +246,16 @@ def encrypted(tmp_path: Path, bounds: Bounds, routing: Routing) -> Iterator[tupl
 
 
 @contextlib.contextmanager
-def spoken(port: int) -> Iterator[tuple[H2Connection, ssl.SSLSocket]]:
+def spoken(
+    port: int, at: str = "127.0.0.1", name: str = "shop.test"
+) -> Iterator[tuple[H2Connection, ssl.SSLSocket]]:
     """An HTTP/2 connection that sends whatever it is given."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     context.set_alpn_protocols(["h2"])
     with (
-        socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as plain,
-        context.wrap_socket(plain, server_hostname="shop.test") as s,
+        socket.create_connection((at, port), timeout=PATIENCE) as plain,
+        context.wrap_socket(plain, server_hostname=name) as s,
     ):
         connection = H2Connection(H2Configuration(header_encoding="latin-1"))
         connection.initiate_connection()
@@ -261,16 +263,18 @@ def spoken(port: int) -> Iterator[tuple[H2Connection, ssl.SSLSocket]]:
         yield connection, s
 
 
-def head(method: str = "GET", path: str = "/") -> list[tuple[str, str]]:
-    return [(":method", method), (":scheme", "https"), (":path", path), (":authority", "shop.test")]
+def head(method: str = "GET", path: str = "/", name: str = "shop.test") -> list[tuple[str, str]]:
+    return [(":method", method), (":scheme", "https"), (":path", path), (":authority", name)]
 
 
-def upload(connection: H2Connection, s: ssl.SSLSocket, path: str, most: int) -> dict[int, str]:
-    """Begin 40 requests with endless bodies, and send as much of each as is accepted, up to so many bytes; returns
-    which were answered, and how."""
-    sent, answered = dict.fromkeys(range(1, 81, 2), 0), dict[int, str]()
+def upload(
+    connection: H2Connection, s: ssl.SSLSocket, path: str, most: int, name: str = "shop.test", count: int = 40
+) -> dict[int, str]:
+    """Begin requests with endless bodies, and send as much of each as is accepted, up to so many bytes; returns which
+    were answered, and how."""
+    sent, answered = dict.fromkeys(range(1, 2 * count, 2), 0), dict[int, str]()
     for n, stream in enumerate(sent):
-        connection.send_headers(stream, head(UNSAID[n % len(UNSAID)], path))
+        connection.send_headers(stream, head(UNSAID[n % len(UNSAID)], path, name))
     end = time.monotonic() + PATIENCE
     while time.monotonic() < end and (left := [n for n in sent if n not in answered and sent[n] < most]):
         for stream in left:
@@ -351,10 +355,10 @@ MOST_FRAMES = 3_000_000
 """Frames within which each must have been ended: a connection that survives them would never end."""
 
 
-def flooded(port: int, kind: str) -> tuple[bool, int]:
+def flooded(port: int, kind: str, at: str = "127.0.0.1", name: str = "shop.test") -> tuple[bool, int]:
     """Send as much of a flood as a connection accepts; returns whether the edge ended it, and after how many
     frames."""
-    with spoken(port) as (_, s):
+    with spoken(port, at, name) as (_, s):
         sent, received, frames = 0, b"", FLOODS[kind]()
         with contextlib.suppress(OSError):
             while sent < MOST_FRAMES:

@@ -158,13 +158,15 @@ class Access:
 
     # ---- links and sessions, by the page --------------------------------------------------------------------
 
+    def is_link(self, token: str) -> bool:
+        """Whether a token is that of a valid link."""
+        return bool(_TOKEN.fullmatch(token)) and _digest(token) in {t.digest for t in self._read().links}
+
     def enter(self, token: str) -> str:
         """Use up a link; returns the token of a new session, or an empty text if the link is not valid."""
-        if not _TOKEN.fullmatch(token):
+        if not self.is_link(token):  # wrong ones wait for no lock
             return ""
         digest = _digest(token)
-        if digest not in {t.digest for t in self._read().links}:  # most wrong ones wait for no lock
-            return ""
         with self._changed() as change:
             record = change.record
             link = next((t for t in record.links if t.digest == digest), None)

@@ -58,7 +58,7 @@ class Hosts(NamedTuple):
 
 
 class Limiter:
-    """At most `most` log-ins within `seconds`, for each client, and ten times as many for all of them."""
+    """At most `most` wrong links within `seconds`, for each client, and ten times as many for all of them."""
 
     def __init__(self, most: int = 10, seconds: float = 60.0) -> None:
         self.most, self.seconds = most, seconds
@@ -175,7 +175,9 @@ class Guard:
         if method == "POST" and (headers.get("origin") != origin or _elsewhere(headers)):
             return self._refuse(403, "Not from this page", "The form was not sent from this page.")
         if path == "/enter":
-            if method == "POST" and not self._limiter.allows(address):
+            # On loopback all clients have one address: somebody who guesses must not keep out who has a link.
+            wrong = method == "POST" and not self._who.is_link(form.get("link", ""))
+            if wrong and not self._limiter.allows(address):
                 return self._refuse(429, "Too many tries", "Wait for a minute, then try again.")
             return None
         if path.startswith(_OPEN):

@@ -182,6 +182,9 @@ def test_log_ins_are_limited(web: Web) -> None:
     ]
     assert tries == [403] * 10 + [429]
     assert web.client().get("/").status_code == 401
+    link = web.who.invite("lena", "viewer")  # whoever guesses keeps nobody out who has one
+    entered = client.post("/enter", data={"link": link}, headers={"origin": ORIGIN}, follow_redirects=False)
+    assert entered.status_code == 303
 
 
 def test_a_client_has_its_own_limit_and_all_have_one() -> None:
