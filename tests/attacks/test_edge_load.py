@@ -2,13 +2,10 @@
 floods of frames, certificates without end, other spellings of a closed path."""
 
 import contextlib
-import re
 import socket
 import ssl
-import subprocess
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -18,7 +15,6 @@ from tests.attacks.test_edge import ASKS, SOON
 from tests.attacks.town import MANIFEST, PROGRAM, Attacker, Town
 from tests.integration.test_edge_load import flooded, spoken, upload
 from tests.integration.test_edge_safety import SPELLINGS
-from tests.unit.adapters.test_openssl import crafted
 
 pytestmark = pytest.mark.lab
 
@@ -143,20 +139,6 @@ def status(s: ssl.SSLSocket) -> bytes:
     return b""
 
 
-def test_slow_requests_with_large_buffers_do_not_fill_the_edges_memory(live: Town, town: Town) -> None:
-    """Such an app may have a sixteenth of the concurrent requests of others."""
-    with limited(town, "app-requests=400"), contextlib.ExitStack() as stack:
-        before, _ = used(town)
-        for _ in range(250):
-            s = stack.enter_context(opened(town))
-            with contextlib.suppress(OSError):
-                s.sendall(head("/", "POST", "Content-Length: 990000") + b"x" * 900_000)
-        after, _ = used(town)
-        print(f"{(after - before) >> 20} MiB more")
-        assert after - before < 100 << 20
-        assert_others_are_answered(town)
-
-
 def test_a_slow_reader_and_large_uploads_leave_the_disk_to_others(live: Town, town: Town) -> None:
     with opened(town) as slow:
         slow.sendall(head("/flood"))
@@ -195,30 +177,6 @@ def test_no_spelling_of_a_closed_path_reaches_the_app(live: Town, town: Town) ->
         answer = sent(town, path.replace("shop.test", NAME))
         assert answer.split()[1] in (b"301", b"400", b"401", b"403", b"404"), (path, answer)
         assert b"reached the app" not in answer, path
-
-
-def test_a_certificate_with_a_slow_key_is_refused(live: Town, attacker: Attacker, tmp_path: Path) -> None:
-    """A signature with 16,384 bits takes seconds, in front of every app."""
-    key, chain = tmp_path / "key", tmp_path / "chain"
-    for why, text in (
-        ("8192 bits", crafted(8192, 16)),
-        ("take too long", crafted(2048, 50_000)),
-        ("is not valid", crafted(2048, 2040)),
-        ("take too long|cannot be read", on_a_curve("sect571r1")),  # a host's OpenSSL may not even know it
-        ("comes with", on_a_curve("prime256v1")),
-    ):
-        key.write_text(text)
-        argv = ["openssl", "req", "-x509", "-key", str(key), "-subj", "/CN=x", "-days", "9"]
-        argv += ["-addext", f"subjectAltName=DNS:{NAME}", "-out", str(chain)]
-        subprocess.run(argv, check=True, capture_output=True, timeout=60)
-        certificates = chain.read_text() * (12 if why == "comes with" else 1)
-        answer = attacker.asks("cert", "set", "--certificate", "-", stdin=certificates + text)
-        assert answer.status != 0 and re.search(why, answer.stderr), (why, answer)
-
-
-def on_a_curve(name: str) -> str:
-    argv = ["openssl", "ecparam", "-name", name, "-genkey", "-noout"]
-    return subprocess.run(argv, check=True, capture_output=True, text=True, timeout=60).stdout
 
 
 def test_renewals_in_a_loop_leave_no_old_processes(live: Town, town: Town, attacker: Attacker) -> None:
