@@ -1,6 +1,7 @@
 """Pages that go on while they are open: steps of a command, the output of a run, the logs."""
 
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -47,7 +48,7 @@ async def live_events(site: Site, request: Request) -> Response:
     """What is shown from where the page, or the browser's last event, left off."""
     app = await run_in_threadpool(find, site, request)
     mark = request.headers.get("last-event-id", "") or request.query_params.get("from", "")
-    return _stream(site, request, lambda: streams.command(app, mark))
+    return _stream(site, request, lambda: streams.command(app, mark), resumes=True)
 
 
 async def run_events(site: Site, request: Request) -> Response:
@@ -57,7 +58,7 @@ async def run_events(site: Site, request: Request) -> Response:
     if run is None:
         raise UnknownNameError("this page no longer has that run")
     mark = request.headers.get("last-event-id", "") or request.query_params.get("from", "")
-    return _stream(site, request, lambda: streams.output(run, mark))
+    return _stream(site, request, lambda: streams.output(run, mark), resumes=True)
 
 
 async def log_events(site: Site, request: Request) -> Response:
@@ -69,15 +70,35 @@ async def log_events(site: Site, request: Request) -> Response:
     return _stream(site, request, lambda: streams.log(site.calls.followed(call(request, *words)), which))
 
 
-def _stream(site: Site, request: Request, events: Callable[[], AsyncIterator[str]]) -> Response:
+def _stream(
+    site: Site, request: Request, events: Callable[[], AsyncIterator[str]], *, resumes: bool = False
+) -> Response:
+    """The answer that goes on. Behind the edge, one that `resumes` ends when the edge switches: a deployment waits
+    until the edge's older workers have no request left, and would wait for whoever watches it.
+    """
     who, session = member(request), visit(request).session
+    current = site.root.edge / "current"
+    begun = _target(current)
+    follows = resumes and visit(request).origin.startswith("https:")
     if site.streams.full(who.name):
         return message(429, "Too many", "You have too many live pages open; close one.")
 
     async def sent() -> AsyncIterator[str]:
         with site.streams.one(who.name):
-            async for one in streams.alive(events(), lambda: site.who.member_of(session) is not None):
+            async for one in streams.alive(
+                events(),
+                lambda: site.who.member_of(session) is not None,
+                lambda: not follows or _target(current) == begun,
+            ):
                 yield one
 
     unbuffered = {"x-accel-buffering": "no"}  # by the edge
     return StreamingResponse(sent(), media_type="text/event-stream", headers=unbuffered)
+
+
+def _target(link: Path) -> str:
+    """Where a link leads; empty if there is none."""
+    try:
+        return str(link.readlink())
+    except OSError:
+        return ""

@@ -105,8 +105,12 @@ def _line(one: loglines.Shown | Line) -> str:
     return event("line", {"src": plain(one.process), "text": plain(one.text), "level": level})
 
 
-async def alive(events: AsyncIterator[str], valid: Callable[[], bool]) -> AsyncIterator[str]:
-    """The events, with signs of life in between; ends when the session does, or after LONGEST seconds."""
+async def alive(
+    events: AsyncIterator[str], valid: Callable[[], bool], stays: Callable[[], bool] = lambda: True
+) -> AsyncIterator[str]:
+    """The events, with signs of life in between; ends when the session does, after LONGEST seconds, or when it no
+    longer `stays`: then the browser opens it again.
+    """
     started = spoke = time.monotonic()
     queue: asyncio.Queue[str | None] = asyncio.Queue(1000)
 
@@ -121,7 +125,7 @@ async def alive(events: AsyncIterator[str], valid: Callable[[], bool]) -> AsyncI
     task = asyncio.create_task(pump())
     try:
         yield "retry: 2000\n\n"
-        while time.monotonic() - started < LONGEST:
+        while time.monotonic() - started < LONGEST and stays():
             if time.monotonic() - spoke > _ALIVE:
                 spoke = time.monotonic()
                 if not valid():

@@ -3,6 +3,7 @@
 import datetime
 import json
 import re
+import threading
 import time
 
 import msgspec
@@ -18,8 +19,8 @@ from pushrod.state.apps import App, Settings
 from pushrod.state.journal import Journal
 from pushrod.state.releases import Releases
 from pushrod.state.transcript import Transcript
-from pushrod.system import waits
-from pushrod.web import roles
+from pushrod.system import files, waits
+from pushrod.web import roles, streams
 from pushrod.web.actions import ACTIONS
 from pushrod.web.roles import Role, may
 from tests.conftest import Tree
@@ -340,3 +341,36 @@ def test_a_release_has_the_commits_since_the_one_before(app: App, web: Web, tree
     text = web.visitor().get("/apps/shop/releases/2").text
     assert re.search(r"change &lt;b&gt; 2.*change &lt;b&gt; 1", text, re.DOTALL)
     assert "change &lt;b&gt; 0" not in text
+
+
+def test_an_open_page_behind_the_edge_lets_its_older_workers_end(
+    web: Web, app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A deployment waits for them. A page on loopback does not go through the edge."""
+    make_live(app, 1)
+    monkeypatch.setattr(streams, "_ALIVE", 0.03)
+    web.domain = "ops.example.com"
+    origin = f"https://{web.domain}"
+    behind, here = web.client(origin), web.visitor()
+    token = web.who.invite("eve", "viewer")
+    behind.post("/enter", data={"link": token}, headers={"origin": origin})
+    (app.root.edge).mkdir(parents=True, exist_ok=True)
+    ended = threading.Event()
+
+    def switch() -> None:
+        number = 1
+        while not ended.wait(0.1):
+            files.point(app.root.edge / "current", f"trees/{number}")
+            number += 1
+
+    switching = threading.Thread(target=switch)
+    switching.start()
+    try:
+        for client, longest, early in ((behind, 30.0, True), (here, 0.5, False)):
+            monkeypatch.setattr(streams, "LONGEST", longest)
+            began = time.monotonic()
+            assert client.get("/apps/shop/live/events").text.startswith("retry: ")
+            assert (time.monotonic() - began < longest) is early
+    finally:
+        ended.set()
+        switching.join()

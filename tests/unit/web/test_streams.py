@@ -126,6 +126,25 @@ def test_a_stream_ends_with_its_session(monkeypatch: pytest.MonkeyPatch) -> None
     assert stopped == [True]
 
 
+def test_a_stream_that_cannot_stay_ends_so_that_the_browser_opens_it_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(streams, "_ALIVE", 0.03)
+
+    async def forever() -> AsyncIterator[str]:
+        while True:
+            yield streams.event("line", 1)
+            await asyncio.sleep(0.01)
+
+    async def run() -> list[str]:
+        stays = iter([True, True, True, False])
+        return [text async for text in streams.alive(forever(), lambda: True, lambda: next(stays))]
+
+    first, *others = asyncio.run(run())
+    assert first == "retry: 2000\n\n"
+    assert {*others} <= {streams.event("line", 1), ": \n\n"}  # no `end`, after which a browser would not
+
+
 def test_a_member_has_some_places() -> None:
     limit = streams.Limit(1)
     with limit.one("ann"):
