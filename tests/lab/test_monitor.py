@@ -172,7 +172,8 @@ def test_an_exporter_is_restricted_and_listens_on_loopback_alone(shop: Shop) -> 
 
 @needs_exporters
 def test_its_user_may_read_figures_and_nothing_of_the_app(shop: Shop) -> None:
-    password = shop.box.get("/var/lib/pushrod/exporters/shop.postgres.secret").decode().strip()
+    known = json.loads(shop.box.get("/var/lib/pushrod/exporters/known.json"))
+    password = known["shop.postgres"]["password"]
     argv = (
         "exec",
         "--env",
@@ -190,13 +191,13 @@ def test_its_user_may_read_figures_and_nothing_of_the_app(shop: Shop) -> None:
     assert asked.stdout.strip() == "t"
     refused = shop.box.exec("docker", *argv, *user, "-d", "shop", "-c", "select 1", check=False)
     assert "permission denied for database" in refused.stderr
-    (secret,) = {*json.loads(shop.box.get("/var/lib/pushrod/exporters/shop.redis.secret")).values()}
+    secret = known["shop.redis"]["password"]
     client = ("docker", "exec", "--env", f"REDISCLI_AUTH={secret}", shop.container("redis"), "valkey-cli")
     as_user = (*client, "--user", "pushrod_monitor", "--no-auth-warning")
     assert "used_memory" in shop.box.exec(*as_user, "info", "memory").stdout
     for words in (("get", "anything"), ("keys", "*"), ("config", "get", "*"), ("acl", "list")):
         assert "NOPERM" in shop.box.exec(*as_user, *words, check=False).stdout, words
-    for file in ("shop.redis.secret", "shop.postgres.secret", "shop.postgres.env"):
+    for file in ("known.json", "shop.redis.env", "shop.postgres.env"):
         nobody = shop.box.exec("cat", f"/var/lib/pushrod/exporters/{file}", user="nobody", check=False)
         assert "Permission denied" in nobody.stderr
 

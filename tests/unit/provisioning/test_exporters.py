@@ -71,14 +71,13 @@ def with_prometheus(root: Root) -> None:
 
 
 @pytest.mark.usefixtures("calls")
-def test_the_units_know_their_store_by_files_and_its_password_as_a_credential(root: Root) -> None:
+def test_the_units_know_their_store_by_a_file_that_they_cannot_reach(root: Root) -> None:
     assert exporters.turn_on(root, lambda _: None)
     assert written() == {NODE, NGINX, *OF_STORES}
     for name in OF_STORES:
         unit = (systemd.DIRECTORY / name).read_text()
         for part in (
             f"EnvironmentFile={root.path}/exporters/%i.env\n",
-            f"LoadCredential=secret:{root.path}/exporters/%i.secret\n",
             "IPAddressAllow=localhost 10.213.0.0/16",
             "StopWhenUnneeded=yes\n",
             f"InaccessiblePaths=-/run/docker.sock -/run/containerd -{root.path}\n",

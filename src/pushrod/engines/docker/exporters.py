@@ -1,7 +1,7 @@
 """Exporters of the stores' figures: one unit of systemd for each store that runs, started and ended by a link.
 
-    ROOT/exporters/shop.postgres.env       where it listens, the store's address, the user
-    ROOT/exporters/shop.postgres.secret    the user's password, which systemd hands to that unit alone
+    ROOT/exporters/shop.postgres.env       where it listens, the store's address, user and password: variables that
+                                           systemd gives to that unit alone
     ROOT/exporters/known.json              of each store: its exporter, and the container that it was made for
     ROOT/targets/stores/postgres.json      the exporters, for Prometheus (`file_sd`)
 
@@ -9,7 +9,6 @@
 store forgets when it starts (a user of Redis), or loses when it is replaced, comes back.
 """
 
-import json
 import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -117,12 +116,11 @@ def _followed(place: Path, name: str, store: _Store, before: Known | None, taken
             raise StoreError(
                 "has no user for an exporter", where=f"container {store.app.name}-{store.service.name}"
             )
-        texts = _texts(now, figures)
-        if any(_text(place / f"{name}{ending}") != text for ending, text in texts.items()):
+        text, path = _text_of(now, figures), place / f"{name}.env"
+        if _text(path) != text:
             was_there = link.is_symlink()
             files.remove(link)
-            for ending, text in texts.items():
-                files.write(place / f"{name}{ending}", text, mode=0o600)
+            files.write(path, text, mode=0o600)
             if was_there:
                 return now
     if not link.is_symlink():
@@ -134,22 +132,22 @@ def _server(store: _Store) -> Server:
     return Stores(store.app).servers([store.service])[store.service.name]
 
 
-def _texts(known: Known, figures: Figures) -> Mapping[str, str]:
-    """The files of an exporter, by their endings. One of Redis finds the password by the address, which newer ones
-    write with the user."""
+def _text_of(known: Known, figures: Figures) -> str:
+    """The variables of an exporter. That of Redis has the password in its address, so that it sends it to no other
+    server that somebody asks it about."""
     at = f"{known.address}:{figures.port}"
-    if known.job == "redis":
-        passwords = dict.fromkeys((f"redis://{at}", f"redis://{figures.user}@{at}"), known.password)
-        own = {"STORE": f"redis://{at}", "STORE_USER": figures.user}
-        text = json.dumps(passwords)
-    else:
-        own = {
+    own = (
+        {"REDIS_ADDR": f"redis://{figures.user}:{known.password}@{at}"}
+        if known.job == "redis"
+        else {
             "DATA_SOURCE_URI": f"{at}/{_DATABASE}?sslmode=disable",
             "DATA_SOURCE_USER": figures.user,
+            "DATA_SOURCE_PASS": known.password,
         }
-        text = known.password
-    variables = {"LISTEN": f"127.0.0.1:{known.port}", **own}
-    return {".env": "".join(f"{n}={v}\n" for n, v in variables.items()), ".secret": f"{text}\n"}
+    )
+    return "".join(
+        f"{name}={value}\n" for name, value in {"LISTEN": f"127.0.0.1:{known.port}", **own}.items()
+    )
 
 
 def _free(taken: set[int]) -> int:
@@ -180,8 +178,7 @@ def _announce(root: Root, kept: Mapping[str, Known]) -> None:
 
 def _remove(place: Path, name: str, known: Known) -> None:
     files.remove(_link(known.job, name))
-    for ending in (".env", ".secret"):
-        files.remove(place / f"{name}{ending}")
+    files.remove(place / f"{name}.env")
 
 
 def _link(job: str, name: str) -> Path:

@@ -85,11 +85,10 @@ def test_a_store_that_runs_gets_an_exporter_with_a_password_of_its_own(app: App,
     assert str(link.readlink()) == "../pushrod-postgres-exporter@.service"
     (password,) = host.server.passwords
     assert len(password) == 48
-    assert file(app, ".secret") == f"{password}\n"
     lines = dict(line.split("=", 1) for line in file(app, ".env").splitlines())
     assert lines["DATA_SOURCE_URI"] == "10.213.1.2:5432/postgres?sslmode=disable"
     assert lines["DATA_SOURCE_USER"] == "shop_monitor"
-    assert password not in file(app, ".env")
+    assert lines["DATA_SOURCE_PASS"] == password
     (group,) = json.loads((app.root.path / "targets/stores/postgres.json").read_text())
     assert group["targets"] == [lines["LISTEN"]]
     assert group["labels"] == {
@@ -153,10 +152,7 @@ def test_turned_off_the_user_goes_too(app: App, host: Host) -> None:
     assert not (app.root.path / "exporters").exists()
 
 
-def test_redis_finds_its_password_by_the_address_alone() -> None:
+def test_redis_has_its_password_in_the_address() -> None:
     known = exporters.Known("redis", 9401, "secret", "at 1", "10.213.1.3")
-    texts = exporters._texts(known, Figures(6379, "watcher"))
-    assert json.loads(texts[".secret"]) == dict.fromkeys(
-        ("redis://10.213.1.3:6379", "redis://watcher@10.213.1.3:6379"), "secret"
-    )
-    assert texts[".env"] == "LISTEN=127.0.0.1:9401\nSTORE=redis://10.213.1.3:6379\nSTORE_USER=watcher\n"
+    text = exporters._text_of(known, Figures(6379, "watcher"))
+    assert text == "LISTEN=127.0.0.1:9401\nREDIS_ADDR=redis://watcher:secret@10.213.1.3:6379\n"
