@@ -8,7 +8,7 @@ import click
 
 from pushrod.adapters import git
 from pushrod.cli import admission, host_context, remote
-from pushrod.cli.context import find_app, pipeline, with_app, with_json
+from pushrod.cli.context import find_app, find_root, pipeline, with_app, with_json
 from pushrod.cli.output import print_json, print_table
 from pushrod.cli.terminal import Styled, echo
 from pushrod.core.errors import RepositoryError
@@ -29,6 +29,9 @@ def plan_command(ref: str, file: str, app_name: str | None, root: str | None, as
     if there := remote.find(root, app_name):
         _plan_there(there, ref, file, as_json=as_json)
     if not (_is_whole(ref) or host_context.caller()):
+        find_root(
+            root
+        )  # root goes on as a host's account, from whose repositories Git reads only as that account
         git.toplevel(Path())  # outside a repository that is the error, whatever apps there are
     app = find_app(root, app_name)
     commit = stored(app, ref)
