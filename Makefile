@@ -24,7 +24,8 @@ test: .venv lint ## all tests, by WORKERS processes (one for each core); without
 	$(BIN)/pytest --numprocesses $(or $(WORKERS),logical) --dist loadfile --no-loadscope-reorder \
 		-m "not long"
 
-long: .venv ## the tests that take minutes, which `make test` leaves out
+long: .venv ## the tests that take minutes, which `make test` leaves out; as root with the lab also those of Java on a server
+	-@$(BIN)/python -m tools.lab java
 	$(BIN)/pytest -m long
 
 lint: .venv ## format, lint, types, layers, Dockerfiles, shell scripts
@@ -64,7 +65,7 @@ bench: .venv ## performance figures as a table, each a ratio within one run
 	@touch .venv/current
 
 soak: .venv ## count dropped requests during deployments, for half an hour; ENGINE=docker; STACK=spring: of that shop
-	@$(BIN)/python $(if $(STACK),tools/soak_shop.py --stack $(STACK),tools/soak.py $(if $(ENGINE),--engine $(ENGINE))) $(SOAK)
+	@$(BIN)/python $(if $(STACK),tools/soak_shop.py --stack $(STACK),tools/soak.py) $(if $(ENGINE),--engine $(ENGINE)) $(SOAK)
 
 fuzz: .venv ## run the generated tests for SECONDS (600), with new seeds each time
 	@$(BIN)/python tools/fuzz.py $(or $(SECONDS),600)

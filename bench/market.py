@@ -10,7 +10,7 @@ from bench.figures import Figure
 from bench.stage import BenchError
 from devtools import shop as shops
 from devtools.apps import a_machine
-from devtools.shop import Killer, Shop
+from devtools.shop import Killer, OnThisMachine, Shop
 
 BUYERS = 200
 PEOPLE, AT_ONCE = 60, 2  # buyers while parts are killed, and how many of them at a time
@@ -21,7 +21,7 @@ WAVE = 500  # orders between two lines of progress
 def market() -> Iterator[Shop]:
     """The template's shop in a new root; leaving the block removes both."""
     with a_machine("market") as machine:
-        yield Shop(machine)
+        yield OnThisMachine(machine)
 
 
 def killed_parts(shop: Shop, orders: int) -> list[Figure]:

@@ -1,7 +1,8 @@
-"""The shop of `pushrod new`, of any stack, on this machine: buyers who retry until they get an answer, a killer of
-its parts, and checks of its stores afterwards.
+"""The shop of `pushrod new`, of any stack, on one of the engines: buyers who retry until they get an answer, a killer
+of its parts, and checks of its stores afterwards.
 """
 
+import abc
 import contextlib
 import http.client
 import itertools
@@ -11,7 +12,7 @@ import secrets
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -19,7 +20,8 @@ from urllib.parse import urlsplit
 import psutil
 
 from devtools import java
-from devtools.apps import PSQL, App, Machine, eventually, run
+from devtools.apps import PSQL, App, Done, Machine, Tree, eventually, run
+from devtools.load import Load
 from pushrod.adapters import redis
 from pushrod.cli import scaffold
 
@@ -36,7 +38,7 @@ GIVEN = {"STEP_SECONDS": "0.2", "LEASE_SECONDS": "3", "MAX_TRIES": "50", "WRITES
 KILLED = ("worker-1", "postgres", "redis")
 
 # The content of PostgreSQL as one JSON value: the shops of all stacks have the same tables.
-_CONTENT = """
+CONTENT = """
 SELECT json_build_object(
     'users', (SELECT coalesce(json_agg(id), '[]') FROM users),
     'keys', (SELECT coalesce(json_object_agg(idempotency_key, id), '{}') FROM orders),
@@ -74,9 +76,9 @@ class Answer(NamedTuple):
 class Person:
     """A browser: a kept connection, a cookie, and the token that its page has read."""
 
-    def __init__(self, port: int) -> None:
-        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=ANSWER)
-        self._headers = {"Content-Type": "application/json"}
+    def __init__(self, port: int, address: str = "127.0.0.1", site: str = "") -> None:
+        self._connection = http.client.HTTPConnection(address, port, timeout=ANSWER)
+        self._headers = {"Content-Type": "application/json"} | ({"Host": site} if site else {})
 
     def ask(self, method: str, path: str, body: object = None, **headers: str) -> Answer:
         """Send one request. OSError or HTTPException if there is no complete answer."""
@@ -137,34 +139,69 @@ def files(stack: str) -> dict[str, str]:
     return {**made, "compose.yaml": made["compose.yaml"].replace(*DEADLINE)}
 
 
-class Shop:
-    """A template, deployed on the embedded engine."""
+class Shop(abc.ABC):
+    """A template, deployed; `tree` is the work tree it is pushed from."""
 
-    def __init__(self, machine: Machine, stack: str = "python", workers: int = 2) -> None:
-        for name in ("UV_OFFLINE", "UV_CACHE_DIR"):  # its dependencies come from this machine's usual source
-            machine.env.pop(name, None)
-        machine.env["MAVEN_OPTS"] = java.QUICK
+    tree: Tree
+
+    # Different on each engine.
+
+    @abc.abstractmethod
+    def must(self, *verb: str, stdin: str | None = None) -> str:
+        """The output of a verb of pushrod, which must succeed."""
+
+    @abc.abstractmethod
+    def pushed(self) -> Done:
+        """The result of pushing the work tree's commit."""
+
+    @property
+    @abc.abstractmethod
+    def live(self) -> int:
+        """The release that is live."""
+
+    @abc.abstractmethod
+    def person(self) -> Person:
+        """A new person."""
+
+    @abc.abstractmethod
+    def load(self, path: str, rate: float, seconds: float = 120.0) -> Load:
+        """A load of requests for this path."""
+
+    @abc.abstractmethod
+    def pid(self, name: str) -> int:
+        """The id of the running process with that name; 0 if there is none."""
+
+    @abc.abstractmethod
+    def kill(self, pid: int) -> None:
+        """Send SIGKILL to a process of it, without the engine's knowledge."""
+
+    @abc.abstractmethod
+    def rows(self) -> dict[str, Any]:
+        """What `CONTENT` finds in PostgreSQL."""
+
+    @abc.abstractmethod
+    def events(self, users: Sequence[int]) -> Iterator[Mapping[str, Any]]:
+        """The events of these users in Redis, each user's in their order."""
+
+    # The same on both.
+
+    def open(self, stack: str, workers: int) -> None:
+        """Deploy it, and let its staff in."""
         self.stack = STACKS[stack]
-        self.app: App = machine.app("shop", files(stack), push=False)
         for name, value in {**GIVEN, **self.stack.secrets}.items():
-            self.app.must("secret", "set", name, stdin=value)
+            self.must("secret", "set", name, stdin=value)
         self.push()
         if workers > 1:
-            self.app.must("scale", f"worker={workers}")
-        self.port: int = self.app.settings["port"]
+            self.must("scale", f"worker={workers}")
         self.staff = self.person()
         manage = ("exec", "backend", "--", *self.stack.manage)
-        password = self.app.must(*manage, "user", "--staff", "staff@example.com").strip()
+        password = self.must(*manage, "user", "--staff", "staff@example.com").strip()
         self.staff.log_in("staff@example.com", password)
 
     def push(self) -> None:
         """Push the work tree's commit, which must go live."""
-        done = self.app.tree.push(timeout=LONGEST)
+        done = self.pushed()
         assert done.ok, done.err
-
-    def person(self) -> Person:
-        """A new person."""
-        return Person(self.port)
 
     def product(self, stock: int) -> int:
         """Add a product; returns its id."""
@@ -174,33 +211,81 @@ class Shop:
         return int(answer.body["id"])
 
     def look(self) -> dict[str, Any]:
-        """The content of its stores, read with the app's own account."""
-        lines = self.app.must("exec", "backend", "--", "env").splitlines()
-        variables = dict(line.split("=", 1) for line in lines if "=" in line)
-        done = run([PSQL, "-XqAt", "-c", _CONTENT], self.app.directory, _for_psql(variables["DATABASE_URL"]))
-        assert done.ok, done.err
-        contents: dict[str, Any] = json.loads(done.out)
+        """The content of its stores."""
+        contents = self.rows()
         streams: dict[str, list[str]] = {}
-        url = urlsplit(variables["REDIS_URL"])
-        for user in contents.pop("users"):
-            words = ("XRANGE", f"events:{user}", "-", "+")
-            entries: Any = redis.command(
-                url.port or 0, url.username or "", url.password or "", *words, address=url.hostname or ""
-            )
-            for _, fields in entries:
-                event = json.loads(dict(zip(fields[::2], fields[1::2], strict=True))["data"])
-                streams.setdefault(str(event["order_id"]), []).append(event["status"])
+        for event in self.events(contents.pop("users")):
+            streams.setdefault(str(event["order_id"]), []).append(event["status"])
         return {**contents, "events": streams}
-
-    def pid(self, name: str) -> int:
-        """The id of the running process with that name; 0 if there is none."""
-        processes = self.app.json("status")[0]["processes"]
-        return next((p["pid"] or 0 for p in processes if p["name"] == name and p["state"] == "running"), 0)
 
     def serves(self) -> bool:
         """Whether PostgreSQL and Redis can be reached through it."""
         person = self.person()
         return all(person.ask("GET", path).status == 200 for path in ("/api/products", "/api/session"))
+
+
+class OnThisMachine(Shop):
+    """On the embedded engine."""
+
+    def __init__(self, machine: Machine, stack: str = "python", workers: int = 2) -> None:
+        for name in ("UV_OFFLINE", "UV_CACHE_DIR"):  # its dependencies come from this machine's usual source
+            machine.env.pop(name, None)
+        machine.env["MAVEN_OPTS"] = java.QUICK
+        self.app: App = machine.app("shop", files(stack), push=False)
+        self.tree = self.app.tree
+        self.port: int = self.app.settings["port"]
+        self.open(stack, workers)
+
+    def must(self, *verb: str, stdin: str | None = None) -> str:
+        return self.app.must(*verb, stdin=stdin)
+
+    def pushed(self) -> Done:
+        return self.tree.push(timeout=LONGEST)
+
+    @property
+    def live(self) -> int:
+        return self.app.live
+
+    def person(self) -> Person:
+        return Person(self.port)
+
+    def load(self, path: str, rate: float, seconds: float = 120.0) -> Load:
+        return Load(f"{self.app.url}{path}", rate=rate, seconds=seconds)
+
+    def pid(self, name: str) -> int:
+        processes = self.app.json("status")[0]["processes"]
+        return next((p["pid"] or 0 for p in processes if p["name"] == name and p["state"] == "running"), 0)
+
+    def kill(self, pid: int) -> None:
+        psutil.Process(pid).kill()
+
+    def rows(self) -> dict[str, Any]:
+        """Read with the app's own account, as `events` are."""
+        variables = self._variables()
+        done = run([PSQL, "-XqAt", "-c", CONTENT], self.app.directory, _for_psql(variables["DATABASE_URL"]))
+        assert done.ok, done.err
+        contents: dict[str, Any] = json.loads(done.out)
+        return contents
+
+    def events(self, users: Sequence[int]) -> Iterator[Mapping[str, Any]]:
+        url = urlsplit(self._variables()["REDIS_URL"])
+        for user in users:
+            words = ("XRANGE", f"events:{user}", "-", "+")
+            entries: Any = redis.command(
+                url.port or 0, url.username or "", url.password or "", *words, address=url.hostname or ""
+            )
+            yield from map(event_of, entries)
+
+    def _variables(self) -> dict[str, str]:
+        lines = self.must("exec", "backend", "--", "env").splitlines()
+        return dict(line.split("=", 1) for line in lines if "=" in line)
+
+
+def event_of(entry: Any) -> Mapping[str, Any]:
+    """The event of an entry of a stream: its id, and names and values in turn."""
+    fields = dict(zip(entry[1][::2], entry[1][1::2], strict=True))
+    event: Mapping[str, Any] = json.loads(fields["data"])
+    return event
 
 
 def _for_psql(url: str) -> dict[str, str]:
@@ -249,7 +334,7 @@ class Killer:
         if not before:
             return  # it is starting
         with contextlib.suppress(psutil.NoSuchProcess):
-            psutil.Process(before).kill()
+            self._shop.kill(before)
             self.kills[name] += 1
         eventually(lambda: self._shop.pid(name) not in (0, before), f"{name} is back", BACK)
         eventually(self._shop.serves, f"the shop serves after {name} was killed", BACK)

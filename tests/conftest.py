@@ -57,10 +57,10 @@ def short_directories(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
             files.remove_tree(path)
 
 
-def needs_lab(problem: str) -> None:
-    """Skip a test because of what the lab lacks, if it lacks something."""
+def needs_lab(problem: str, how: str = "make lab") -> None:
+    """Skip a test because of what the lab lacks, if it lacks something, and say how it is provided."""
     if problem:
-        pytest.skip(f"{problem}: run `make lab` as root")
+        pytest.skip(f"{problem}: run `{how}` as root")
 
 
 class Tree:

@@ -10,6 +10,7 @@ import io
 import ipaddress
 import os
 import shlex
+import subprocess
 import tarfile
 import tempfile
 import uuid
@@ -174,6 +175,11 @@ class Box:
     def docker(self, *argv: str) -> str:
         """The output of a command of the box's own Docker."""
         return self.exec("docker", *argv).stdout.strip()
+
+    def load(self, names: Sequence[str]) -> None:
+        """Give images of this machine to its own Docker."""
+        with subprocess.Popen(["docker", "save", *names], stdout=subprocess.PIPE) as saved:
+            self.exec("docker", "load", stdin=saved.stdout)
 
     def units(self, *argv: str) -> str:
         """The output of `systemctl list-units`."""

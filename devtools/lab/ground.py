@@ -137,6 +137,19 @@ def a_host(desk: Path) -> Iterator["Ground"]:
         made.box.remove()
 
 
+@contextlib.contextmanager
+def a_quiet_host(desk: Path) -> Iterator["Ground"]:
+    """A host without apps; a failure shows the end of its journal."""
+    made = Ground(Box(), desk)
+    try:
+        yield made.create()
+    except BaseException:
+        print(made.box.journal())
+        raise
+    finally:
+        made.box.remove()
+
+
 class Ground:
     """A box on which `pushrod host init` was run; its edge is published on loopback as `port`."""
 
@@ -239,6 +252,13 @@ class Shop:
 
     def pushing(self) -> Running:
         return self.tree.pushing()
+
+    def push_building(self) -> Done:
+        """Push a commit whose dependencies are downloaded in the box, over its own network, however long that
+        takes."""
+        push = self.pushing()
+        push.until("^live: |rejected", otherwise_end=True)
+        return push.done()
 
     def push_version(self, version: str, changes: Mapping[str, str] | None = None) -> Done:
         """Push a good commit, and check that it serves."""

@@ -22,7 +22,8 @@ LABEL = "pushrod.lab"  # on every image and volume made by the lab
 
 # The images of the classic compose file: nginx, backend, PostgreSQL 16, Redis 7.
 CLASSIC = ("nginx:latest", "postgres:16", "redis:7")
-JAVA = ("maven:3.9-eclipse-temurin-21", "eclipse-temurin:21-jre")  # 1 GB: only where somebody asks for it
+JRE = "eclipse-temurin:21-jre"  # loaded only by tests that need it
+JAVA = ("maven:3.9-eclipse-temurin-21", JRE)  # 1 GB: only where somebody asks for it
 MARIADB = "mariadb:11"  # loaded only by tests that need it
 
 _TIMEOUT = 30.0  # seconds for one question to the engine, which usually answers within one
@@ -98,6 +99,11 @@ def box_problem() -> str:
 def mariadb_problem() -> str:
     """What prevents boxes with a MariaDB from running here; empty if nothing does."""
     return box_problem() or _problem([MARIADB])
+
+
+def jre_problem() -> str:
+    """What prevents boxes with a JVM from running here; empty if nothing does."""
+    return box_problem() or _problem([JRE])
 
 
 def java_problem() -> str:

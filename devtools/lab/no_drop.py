@@ -8,8 +8,7 @@ from typing import Any
 
 import yaml
 
-from devtools.lab.box import Box
-from devtools.lab.ground import ROOT, Ground
+from devtools.lab.ground import ROOT, Ground, a_quiet_host
 from devtools.load import Load
 from devtools.no_drop import Instance, Steady, load
 from pushrod.adapters import openssl
@@ -101,13 +100,6 @@ class OnAServer(Steady):
 
 @contextlib.contextmanager
 def a_server(directory: Path) -> Iterator[OnAServer]:
-    """A new server with the app on it. A failure shows the end of its journal."""
-    ground = Ground(Box(), directory)
-    try:
-        ground.create()
+    """A new server with the app on it."""
+    with a_quiet_host(directory) as ground:
         yield OnAServer(ground)
-    except BaseException:
-        print(ground.box.journal())
-        raise
-    finally:
-        ground.box.remove()

@@ -23,7 +23,7 @@ import yaml
 
 from devtools.apps import PSQL, Machine
 from devtools.servers import free_port
-from devtools.shop import Shop
+from devtools.shop import OnThisMachine
 from pushrod.adapters import grafana, redis
 from pushrod.adapters import prometheus as rendered
 from pushrod.system.waits import wait_until
@@ -46,13 +46,13 @@ OWN = {"domains": ["shop.localhost"], "tls": {"source": "local"}}
 
 
 @pytest.fixture(scope="module")
-def shop(new_machine: Callable[[], Machine], place: Path) -> Shop:
+def shop(new_machine: Callable[[], Machine], place: Path) -> OnThisMachine:
     """The template's shop with a backup that was proved, a log that was copied, and a certificate; then it was rolled
     back to a release without TLS, so that it is asked without."""
     machine = new_machine()
     done = machine.pushrod("host", "backups", "set", str(place / "dashboards"))
     assert done.ok, done.err
-    made = Shop(machine)
+    made = OnThisMachine(machine)
     manifest = yaml.safe_load((made.app.tree.path / "compose.yaml").read_text())
     made.app.tree.commit({"compose.yaml": json.dumps({**manifest, "x-pushrod": OWN})}, "with TLS")
     made.push()
@@ -62,7 +62,7 @@ def shop(new_machine: Callable[[], Machine], place: Path) -> Shop:
     return made
 
 
-def environment(shop: Shop) -> dict[str, str]:
+def environment(shop: OnThisMachine) -> dict[str, str]:
     """The variables of the app's instances."""
     lines = shop.app.must("exec", "backend", "--", "env").splitlines()
     return dict(line.split("=", 1) for line in lines if "=" in line)
@@ -88,7 +88,7 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
 
 
 @pytest.fixture(scope="module")
-def served(shop: Shop) -> Iterator[str]:
+def served(shop: OnThisMachine) -> Iterator[str]:
     """The address of pushrod's metrics."""
     shop.app.machine.must("metrics", "--write")
     handler = functools.partial(Quiet, directory=str(shop.app.machine.root / "edge" / "metrics"))
@@ -100,7 +100,7 @@ def served(shop: Shop) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def prometheus(shop: Shop, served: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def prometheus(shop: OnThisMachine, served: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a Prometheus that scrapes all of it."""
     place = tmp_path_factory.mktemp("prometheus")
     log = place / "log"
@@ -158,14 +158,14 @@ def asked(address: str, query: str) -> list[float]:
     return []
 
 
-def used(shop: Shop) -> None:
+def used(shop: OnThisMachine) -> None:
     """Look twice at a product, and ask for one that is not there."""
     person = shop.person()
     for product, status in ((1, 200), (1, 200), (999_999, 404)):
         assert person.ask("GET", f"/api/products/{product}").status == status
 
 
-def test_every_panel_has_data(shop: Shop, prometheus: str) -> None:
+def test_every_panel_has_data(shop: OnThisMachine, prometheus: str) -> None:
     queries = {
         f"{name}, {row}, {panel.title}: {query}": query
         for name, shown in grafana.DASHBOARDS.items()
@@ -197,7 +197,7 @@ def firing(address: str, alert: str) -> bool:
     return bool(asked(address, f'ALERTS{{alertname="{alert}",alertstate="firing"}}'))
 
 
-def test_the_alert_about_connections_fires_and_ends(shop: Shop, prometheus: str) -> None:
+def test_the_alert_about_connections_fires_and_ends(shop: OnThisMachine, prometheus: str) -> None:
     alert, url = "PostgresqlConnections", environment(shop)["DATABASE_URL"]
     most = int(asked(prometheus, "pg_settings_max_connections")[0])
     assert not firing(prometheus, alert)
@@ -213,7 +213,7 @@ def test_the_alert_about_connections_fires_and_ends(shop: Shop, prometheus: str)
     assert wait_until(lambda: not firing(prometheus, alert), 60)
 
 
-def test_the_alert_about_memory_fires_and_ends(shop: Shop, prometheus: str) -> None:
+def test_the_alert_about_memory_fires_and_ends(shop: OnThisMachine, prometheus: str) -> None:
     alert, cache = "RedisMemory", urllib.parse.urlsplit(environment(shop)["CACHE_URL"])
     most = int(asked(prometheus, "redis_memory_max_bytes")[0])
     assert not firing(prometheus, alert)

@@ -7,17 +7,17 @@ import pytest
 
 from devtools import shop as shops
 from devtools.apps import Machine
-from devtools.shop import Killer, Shop
+from devtools.shop import Killer, OnThisMachine
 
 pytestmark = pytest.mark.integration
 
 
 @pytest.fixture(scope="module")
-def shop(new_machine: Callable[[], Machine]) -> Shop:
-    return Shop(new_machine())
+def shop(new_machine: Callable[[], Machine]) -> OnThisMachine:
+    return OnThisMachine(new_machine())
 
 
-def test_every_acknowledged_order_is_processed_once_despite_kills(shop: Shop) -> None:
+def test_every_acknowledged_order_is_processed_once_despite_kills(shop: OnThisMachine) -> None:
     crowd = shops.crowd(shop, 10)
     acknowledged: dict[str, int] = {}
     with Killer(shop) as killer:
@@ -27,6 +27,6 @@ def test_every_acknowledged_order_is_processed_once_despite_kills(shop: Shop) ->
     assert shops.wrong(acknowledged, shops.settled(shop)) == []
 
 
-def test_the_last_item_is_sold_once_to_200_concurrent_buyers(shop: Shop) -> None:
+def test_the_last_item_is_sold_once_to_200_concurrent_buyers(shop: OnThisMachine) -> None:
     for _ in range(20):
         assert shops.last_item(shop, 200) == {201: 1, 409: 199}

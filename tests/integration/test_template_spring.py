@@ -11,7 +11,7 @@ from devtools import java
 from devtools import shop as shops
 from devtools.apps import Machine, eventually
 from devtools.load import Load
-from devtools.shop import Killer, Shop
+from devtools.shop import Killer, OnThisMachine
 from devtools.shop_page import CHROMIUM, buy_across_a_push, visits
 
 pytestmark = [
@@ -33,12 +33,12 @@ def test_the_tests_of_a_new_repository_pass(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def shop(new_machine: Callable[[], Machine]) -> Shop:
+def shop(new_machine: Callable[[], Machine]) -> OnThisMachine:
     """The shop, built from its sources and live."""
-    return Shop(new_machine(), "spring", workers=1)
+    return OnThisMachine(new_machine(), "spring", workers=1)
 
 
-def test_every_acknowledged_order_exists_and_is_done_once_whatever_is_killed(shop: Shop) -> None:
+def test_every_acknowledged_order_exists_and_is_done_once_whatever_is_killed(shop: OnThisMachine) -> None:
     crowd = shops.crowd(shop, 4)
     placed: dict[str, int] = {}
     with Killer(shop, KILLED) as killer:
@@ -49,7 +49,7 @@ def test_every_acknowledged_order_exists_and_is_done_once_whatever_is_killed(sho
 
 
 @pytest.mark.skipif(not CHROMIUM, reason="no Chromium on this machine (Debian: chromium)")
-def test_buying_across_a_deployment(shop: Shop) -> None:
+def test_buying_across_a_deployment(shop: OnThisMachine) -> None:
     """The same page and API as those of the Python shop, and no dropped request. The jar is not built again."""
     app = shop.app
     app.tree.commit({"README.md": "changed"}, "change nothing that is built")

@@ -1,7 +1,6 @@
 """MariaDB as a store on a Docker host: accounts, backups, releases, power cuts, stores older than the kind."""
 
 import json
-import subprocess
 import urllib.parse
 from collections.abc import Iterator
 from pathlib import Path
@@ -57,8 +56,7 @@ def ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
     """A host that has the image."""
     needs_lab(images.mariadb_problem())
     with a_host(tmp_path_factory.mktemp("desk")) as ground:
-        with subprocess.Popen(["docker", "save", images.MARIADB], stdout=subprocess.PIPE) as saved:
-            ground.box.exec("docker", "load", stdin=saved.stdout)
+        ground.box.load([images.MARIADB])
         yield ground
 
 

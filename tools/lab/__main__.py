@@ -41,10 +41,10 @@ def up() -> None:
     """Provide an engine, every image, and the initial state of boxes."""
     if not images.engine_answers():
         engine.start()
-    for image in (*images.inner(), images.MARIADB):
+    for image in (*images.inner(), images.MARIADB, images.JRE):
         standins.provide(image)
     boxes.provide()
-    if problem := images.old_problem() or images.mariadb_problem():
+    if problem := images.old_problem() or images.mariadb_problem() or images.jre_problem():
         raise LabError(problem)
 
 

@@ -2,6 +2,7 @@ package com.example.backend;
 
 import java.util.Map;
 import java.util.UUID;
+import org.springframework.beans.factory.annotation.Value;
 import org.springframework.boot.SpringApplication;
 import org.springframework.boot.autoconfigure.SpringBootApplication;
 import org.springframework.cache.annotation.Cacheable;
@@ -20,8 +21,6 @@ import org.springframework.web.bind.annotation.RestController;
 @SpringBootApplication
 @EnableCaching
 public class Application {
-
-    static final String VERSION = "one";
 
     public static void main(String[] arguments) {
         SpringApplication.run(Application.class, arguments);
@@ -43,17 +42,19 @@ public class Application {
         private final JdbcTemplate sql;
         private final StringRedisTemplate redis;
         private final Slow slow;
+        private final String version;
 
-        Notes(JdbcTemplate sql, StringRedisTemplate redis, Slow slow) {
+        Notes(JdbcTemplate sql, StringRedisTemplate redis, Slow slow, @Value("${version}") String version) {
             this.sql = sql;
             this.redis = redis;
             this.slow = slow;
+            this.version = version;
         }
 
         @GetMapping("/api/")
         Map<String, Object> read() {
             return Map.of(
-                    "version", VERSION,
+                    "version", version,
                     "rows", sql.queryForObject("SELECT count(*) FROM notes", Long.class),
                     "visits", redis.opsForValue().increment("visits"),
                     "cached", slow.value("one"));
