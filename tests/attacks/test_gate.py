@@ -1,12 +1,14 @@
 """A key for one app, whatever it asks for over SSH, reaches only that app and uses only its share."""
 
 import re
+from concurrent import futures
 from contextlib import ExitStack
 
 import pytest
 
 from devtools.lab.ground import ROOT, assert_within
 from pushrod.provisioning import shares
+from pushrod.provisioning.verbs import VERBS
 from pushrod.system import waits
 from tests.attacks.town import SECRET, Attacker, Party, Town
 
@@ -123,6 +125,54 @@ def test_no_path_leads_to_another_app_or_the_host(attacker: Attacker) -> None:
         "apps destroy victim --yes",
         "doctor --repair --app victim",
     )
+
+
+OTHERS = (
+    *("new", "up", "deploy", "db admin", "service", "metrics", "apps allow attacker privileged", "prune"),
+    *(
+        "web",
+        "web open",
+        "web invite eve",
+        "web call",
+        "web door",
+        "web serve",
+        "web link",
+        "hook attacker",
+        "recover",
+    ),
+    *(
+        "host",
+        "host init",
+        "host limits",
+        "host keys list",
+        "host restore --from /srv",
+        "gate attacker",
+        "future",
+    ),
+    *(
+        "status --future",
+        "plan --output=/tmp/x",
+        "logs --exec=id",
+        "db backup --to=/tmp",
+        "export helm",
+        "db future",
+    ),
+)
+
+
+def test_no_verb_or_parameter_that_is_not_on_the_list_runs(town: Town, attacker: Attacker) -> None:
+    """Nor one that a later pushrod has."""
+    listed = {path for path, verb in VERBS.items() if verb.key is None}
+    assert {path for path in listed if not any(f"{words} ".startswith(f"{path} ") for words in OTHERS)} == {
+        "host alarm check",
+        "host notify check",
+        "host edge",
+    }  # below `host`
+    before = attacker.footprint()
+    with futures.ThreadPoolExecutor(shares.PARALLEL - 1) as pool:
+        for words, answer in zip(OTHERS, pool.map(attacker.says, OTHERS), strict=True):
+            assert answer.status in (2, 12) and answer.stdout == "", (words, answer)
+    assert attacker.footprint() == before
 
 
 def test_a_key_cannot_find_out_which_files_exist_on_the_host(town: Town, attacker: Attacker) -> None:
