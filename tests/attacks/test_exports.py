@@ -102,7 +102,8 @@ def test_a_manifests_texts_lead_nowhere_where_somebody_runs_the_export(with_secr
     done = attacker.pushes({"compose.yaml": LEADS})
     assert done.ok, done.err
     service = yaml.safe_load(exported(attacker, "compose")["compose.yaml"])["services"]["web"]
-    assert service["volumes"][0]["source"] == f"${{SOURCE}}/{MARK}/{MARK}/.ssh"
+    source = service["volumes"][0]["source"]
+    assert re.fullmatch(rf"\$\{{SOURCE:-[./]+\}}/{MARK}/{MARK}/\.ssh", source), source
     assert service["command"][2:] == [MARK, "@port@80"]
     assert (service["build"]["args"]["TOKEN"], service["build"]["args"]["KIND"]) == (None, "plain")
     attacker.reset()
