@@ -20,6 +20,7 @@ pytestmark = [
 ]
 
 FILES = {"app.py": apps.APP, "compose.yaml": apps.manifest_with_stores()}
+SUM = "/sql?q=select+sum(id)+from+goods"
 
 
 @pytest.fixture(scope="module")
@@ -194,9 +195,9 @@ def test_a_host_is_rebuilt_from_nothing(shop: App, place: Path, new_machine: Cal
 
 
 @pytest.mark.skipif(not s3.THERE, reason=s3.MISSING)
-def test_a_bucket(shop: App, far: Path, tmp_path: Path) -> None:
-    """A real S3-compatible server, after other credentials were refused; then the first vault again, by its
-    password."""
+def test_a_bucket(shop: App, far: Path, tmp_path: Path, new_machine: Callable[[], Machine]) -> None:
+    """A real S3-compatible server, after other credentials were refused: a host is rebuilt from it. Then the first
+    vault again, by its password."""
     record = shop.machine.root / "vaults" / "default" / "vault.json"
     password = json.loads(record.read_text())["password"]
 
@@ -216,6 +217,18 @@ def test_a_bucket(shop: App, far: Path, tmp_path: Path) -> None:
         assert "copied to vault default" in shop.must("db", "backup")
         assert vault_problem(shop) == ""
         assert "right" not in shop.must("host", "backups", "list", "--json")
+        shop.must("host", "alarm", "set", "mailto:team@example.com")
+        shop.must("db", "backup", "--all")  # the host's own files
+        sums, shown = shop.get(SUM).body, json.loads(record.read_text())["password"]
+        shop.must("down")  # both would have the same port
+        empty, given = new_machine(), f"{s3.credentials('right')}RESTIC_PASSWORD={shown}\n"
+        rebuilt = empty.pushrod("host", "restore", "--from", bucket, "--credentials", "-", stdin=given)
+        assert rebuilt.ok, rebuilt.err
+        assert App(empty, "shop", shop.tree).get(SUM).body == sums
+        assert "  echo mailto:team@example.com | pushrod host alarm set -\n" in rebuilt.out
+        assert not (empty.root / "alarm" / "targets.json").exists()
+        empty.must("down", "--app", "shop")
+        shop.must("up", str(shop.tree.path))
     assert refused(shop).what == "the vault's server cannot be reached"
     shop.must("host", "backups", "unset")
     assert set_to(str(far), "RESTIC_PASSWORD=another\n").status == 6
