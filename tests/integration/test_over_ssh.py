@@ -93,7 +93,8 @@ def test_an_export_is_made_there_and_written_here(shop: App, desk: Desk) -> None
         f"shop, release {commit[:10]}, commit" in (desk.path.parent / "k" / "kustomization.yaml").read_text()
     )
     desk.must("export", "compose", "--commit", "HEAD", "../c")
-    assert "SOURCE=../desk\n" in (desk.path.parent / "c" / ".env").read_text()
+    assert "${SOURCE:-../desk}" in (desk.path.parent / "c" / "compose.yaml").read_text()
+    assert not (desk.path.parent / "c" / ".env").exists()
     refused = apps.complaint(desk.pushrod("export", "compose", "--commit", "HEAD", "--with-secrets", "../c"))
     assert refused.what == "secrets do not leave the server this way"
 
