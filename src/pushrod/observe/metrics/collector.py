@@ -71,23 +71,39 @@ def _collected(root: Root, engine: Engine) -> tuple[str, _Live]:
 
 
 def write(root: Root, engine: Engine) -> Path:
-    """Write the metrics to their file, atomically; returns its path. On a full disk they go into the blocks of the
-    old file: that the disk is full must be seen."""
+    """Write the metrics to their file, atomically; returns its path. On a full disk they take the place of a file
+    that is kept for this, then the blocks of the old one: that the disk is full must be seen."""
     path = root.edge / METRICS
     damaged_paths.make_way(path)
     content, up = _collected(root, engine)
+    reserve = path.with_name(_RESERVE)
     try:
         files.write(path, content, mode=0o644)
+        with _on_a_full_disk():
+            if not reserve.exists():
+                files.write(reserve, " " * _RESERVED)
     except OSError as e:
-        if e.errno not in _FULL or not path.exists():
+        if e.errno not in _FULL:
             raise
-        files.overwrite(path, content)
+        reserve.unlink(missing_ok=True)
+        _write_on_a_full_disk(path, content)
     with _on_a_full_disk():
         sizes.ask(root, engine, up)  # for the next time: a server that hangs delays no figure
     return path
 
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+_RESERVE = "reserve"
+_RESERVED = 256 << 10  # bytes: the metrics of some hundred apps
+
+
+def _write_on_a_full_disk(path: Path, content: str) -> None:
+    try:
+        files.write(path, content, mode=0o644)
+    except OSError as e:
+        if e.errno not in _FULL or not path.exists():
+            raise
+        files.overwrite(path, content)
 
 
 @contextlib.contextmanager
