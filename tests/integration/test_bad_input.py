@@ -538,7 +538,7 @@ def test_an_app_name_in_use_is_refused(machine: Machine, shop: App) -> None:
 @pytest.mark.parametrize(
     ("verb", "words"),
     [
-        (("rollback", "99"), "no release 99"),
+        (("rollback", "9999"), "no release 9999"),
         (("scale", "wob=2"), "no service `wob`"),
         (("scale", "web=0"), "`web=0` is not SERVICE=N"),
         (("logs", "wob"), "no logs of `wob`"),
