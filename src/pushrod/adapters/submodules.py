@@ -10,11 +10,13 @@ only servers that the owner has allowed are asked, through it.
 
 import hashlib
 import shutil
+import signal
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from pushrod.adapters import git, internet
+from pushrod.core import limits
 from pushrod.core.errors import PushrodError, RepositoryError
 from pushrod.system import files, processes
 
@@ -53,6 +55,18 @@ class _Way(NamedTuple):
     variables: Mapping[str, str]
 
 
+class _Room(NamedTuple):
+    """The bytes that one more pack may take, what bounds them (`the disk, …`), and how to get more."""
+
+    most: int
+    bound: str
+    hint: str
+
+    def refused(self, submodule: Submodule, where: str) -> RepositoryError:
+        """The error for a submodule that is larger."""
+        return _refused(where, f"{submodule.url} does not fit into {self.bound}", self.hint)
+
+
 class Kept:
     """The repositories of an app's submodules, below a directory, of at most `most` bytes together.
 
@@ -86,29 +100,51 @@ class Kept:
         if not git.is_commit(path, submodule.commit):
             self._on_line(f"submodule {where}: fetching {submodule.commit[:7]} from {submodule.url}")
             try:
-                _fetch(path, submodule, where, self._way(submodule, where), self._room(where))
+                _fetch(path, submodule, where, self._way(submodule, where), self._room(submodule, where))
             except BaseException:
                 if new:
                     files.remove_tree(path)
                 raise
         return path
 
-    def _room(self, where: str) -> int:
-        """The bytes that one more pack may take. If there are none, repositories that no submodule of this commit
-        needs are removed first.
+    def _room(self, submodule: Submodule, where: str) -> _Room:
+        """The room for one more pack. If there is none, repositories that no submodule of this commit needs are
+        removed first.
 
-        Raises RepositoryError if there are still none.
+        Raises RepositoryError if there is still none.
         """
-        room = min(self._most - self._size(), files.free_space(self.directory) - _SPARE)
-        if room < _LEAST:
+        room = self._left()
+        if room.most < _LEAST:
             for path in self.directory.iterdir():
                 if path.name not in self._used:
                     files.remove_tree(path)
-            room = min(self._most - self._size(), files.free_space(self.directory) - _SPARE)
-        if room < _LEAST:
-            why = f"submodules take more than the limit repository-size of this host, {self._most >> 20} MiB, or"
-            raise _refused(where, f"{why} than the disk has left", "use fewer or smaller submodules")
-        return min(room, _LARGEST)
+            room = self._left()
+        if room.most < _LEAST:
+            raise room.refused(submodule, where)
+        return room
+
+    def _left(self) -> _Room:
+        """The smallest of three rooms: within the host's limit, on the disk, in one pack."""
+        limit, raised = self._most, limits.option("repository_size", 2 * self._most)
+        within, free = limit - self._size(), files.free_space(self.directory) - _SPARE
+        return min(
+            _Room(
+                within,
+                f"the limit repository-size of this host, {limits.written('repository_size', limit)} for all "
+                f"submodules of an app: {max(within, 0) >> 20} MiB are left",
+                f"use fewer or smaller submodules; the host's owner can raise it: {raised}",
+            ),
+            _Room(
+                free,
+                f"the disk, where {max(free, 0) >> 20} MiB are free besides a reserve of {_SPARE >> 20} MiB",
+                "free some space on that disk, or use fewer or smaller submodules",
+            ),
+            _Room(
+                _LARGEST,
+                f"{limits.size(_LARGEST)}, a fixed limit for each submodule",
+                "use a smaller repository, or fetch the files in the image's build",
+            ),
+        )
 
     def _size(self) -> int:
         return sum(git.size(path) for path in self.directory.iterdir())
@@ -194,8 +230,8 @@ def _check(submodule: Submodule, where: str) -> None:
         raise _refused(where, f"it cannot be fetched from {url[:200]!r}", hint)
 
 
-def _fetch(path: Path, submodule: Submodule, where: str, way: _Way, most: int) -> None:
-    """Fetch one commit or, if a server does not provide single ones, all branches and tags; at most `most` bytes."""
+def _fetch(path: Path, submodule: Submodule, where: str, way: _Way, room: _Room) -> None:
+    """Fetch one commit or, if a server does not provide single ones, all branches and tags, into the `room`."""
     exact = ("--depth=1", submodule.url, submodule.commit)
     whole = (submodule.url, "+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
     problem = ""
@@ -205,11 +241,15 @@ def _fetch(path: Path, submodule: Submodule, where: str, way: _Way, most: int) -
         environment = {**git.environment(), **way.variables}
         environment |= {"GIT_ALLOW_PROTOCOL": "https", "GIT_ASKPASS": "true"}
         try:
-            done = processes.run(_bounded(argv, most), env=environment, timeout=_TIMEOUT)
+            done = processes.run(_bounded(argv, room.most), env=environment, timeout=_TIMEOUT)
         except PushrodError as e:
             raise _refused(where, f"{submodule.url}: {e.what}", "check whether that server answers") from e
         if done.status == 0 and git.is_commit(path, submodule.commit):
             return
+        if _is_cut_off(done):
+            for unfinished in (path / "objects" / "pack").glob("tmp_*"):
+                files.remove(unfinished)
+            raise room.refused(submodule, where)
         lines = [line for line in done.stderr.splitlines() if line.strip()]
         problem = lines[-1].strip() if lines and done.status else "that commit does not exist there"
     raise _refused(
@@ -223,6 +263,12 @@ def _bounded(argv: list[str], most: int) -> list[str]:
     """The argv, run so that it writes no file larger than a pack may be (prlimit is part of util-linux)."""
     prlimit = shutil.which("prlimit")
     return [prlimit, f"--fsize={most}", "--", *argv] if prlimit else argv
+
+
+def _is_cut_off(done: processes.Completed) -> bool:
+    """Whether a program was ended because a file became too large: itself, or one that it reports."""
+    words = (f"died of signal {signal.SIGXFSZ.value}", "File too large")
+    return done.status == -signal.SIGXFSZ or any(word in done.stderr for word in words)
 
 
 def _refused(where: str, why: str, hint: str) -> RepositoryError:
