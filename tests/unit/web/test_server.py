@@ -1,9 +1,12 @@
 """The page listens on loopback or on a given socket, and ends by itself when nobody asks."""
 
+import contextlib
+import http.client
 import socket
 import threading
 import time
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -69,6 +72,79 @@ def test_the_domains_requests_come_by_the_sockets_that_has_no_address(
         assert other.recv(100).startswith(b"HTTP/1.1 421")
     thread.join(20)
     assert not thread.is_alive()
+
+
+@contextlib.contextmanager
+def served(web: Web, monkeypatch: pytest.MonkeyPatch, patience: float) -> Iterator[int]:
+    """The port of a page that waits `patience` seconds for a request."""
+    monkeypatch.setattr(server, "_LOOK", 0.05)
+    monkeypatch.setattr(server, "PATIENCE", patience)
+    monkeypatch.setattr(server._Server, "capture_signals", threading.Lock)
+    listening, busy = server.on_loopback(), [True]
+    thread = threading.Thread(
+        target=server.serve,
+        args=(pages.make(web.site), [listening]),
+        kwargs={"idle": 0.1, "busy": lambda: bool(busy)},
+    )
+    thread.start()
+    try:
+        yield listening.getsockname()[1]
+    finally:
+        busy.clear()
+        thread.join(10)
+
+
+HEAD = b"%s /enter HTTP/1.1\r\nHost: 0123456789abcdef.pushrod.localhost:%d\r\n"
+
+
+@pytest.mark.parametrize("method", ["", "part of a head", "part of a form"])
+def test_a_connection_without_a_complete_request_ends(
+    method: str, web: Web, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with served(web, monkeypatch, 0.3) as port:
+        sent = {
+            "": b"",
+            "part of a head": HEAD % (b"GET", port),
+            "part of a form": HEAD % (b"POST", port) + b"Content-Length: 9\r\n\r\nlink=",
+        }[method]
+        with socket.create_connection(("127.0.0.1", port), timeout=5) as other:
+            other.sendall(sent)
+            begun = time.monotonic()
+            with contextlib.suppress(ConnectionResetError):
+                assert other.recv(1) == b""
+            assert 0.1 < time.monotonic() - begun < 4
+
+
+def test_an_answer_is_not_cut_and_another_request_may_follow_it(
+    web: Web, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with served(web, monkeypatch, 1.5) as port:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+        for _ in range(3):
+            connection.request(
+                "GET", "/enter", headers={"Host": f"0123456789abcdef.pushrod.localhost:{port}"}
+            )
+            answer = connection.getresponse()
+            assert (answer.status, bool(answer.read())) == (200, True)
+            time.sleep(0.7)
+        connection.close()
+
+
+def test_connections_on_which_nothing_is_said_keep_nobody_from_the_page(
+    web: Web, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not even while they last: the one that has waited longest makes room."""
+    with served(web, monkeypatch, 60.0) as port, contextlib.ExitStack() as stack:
+        silent = [
+            stack.enter_context(socket.create_connection(("127.0.0.1", port))) for _ in range(server.MOST + 6)
+        ]
+        assert ask(port) == 200
+        silent[0].settimeout(5)
+        with contextlib.suppress(ConnectionResetError):
+            assert silent[0].recv(1) == b"", "the first one has gone"
+        silent[-1].setblocking(False)
+        with pytest.raises(BlockingIOError):
+            silent[-1].recv(1)
 
 
 def test_a_port_that_is_taken_is_an_error() -> None:
