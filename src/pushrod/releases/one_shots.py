@@ -2,7 +2,7 @@
 
 import contextlib
 import shlex
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple
 
 from pushrod.core.errors import PushrodError, ReleaseCommandError
@@ -63,12 +63,7 @@ class OneShots:
         for program in programs:
             with self._context.step("release", program.described, release.number) as step:
                 before = self._marked(release) if program is programs[0] else self._schema(release)
-                begun = self._run(release, program)
-                try:
-                    step.migrated = before != self._schema(release, ending=begun)
-                except BaseException:
-                    self.end_sessions(release, begun)
-                    raise
+                step.migrated = before != self._run(release, program)
 
     def _marked(self, release: Release) -> str:
         """The digest of the schemas; names the moment before the programs in the databases' logs. A database that
@@ -86,14 +81,16 @@ class OneShots:
         return "".join(digests)
 
     def _run(self, release: Release, program: OneShot) -> str:
-        """Run a program to its end; a release command that could not get a lock is run again. Returns when it began
-        (ISO 8601): the caller ends its sessions.
+        """Run a program to its end; a release command that could not get a lock is run again. Returns the digest of
+        the schemas afterwards.
         """
         left = TRIES
         while True:
             left -= 1
             try:
-                return self._run_once(release, program)
+                with self._ending_sessions(release) as begun:
+                    self._run_once(release, program)
+                    return self._schema(release, ending=begun)
             except ReleaseCommandError as e:
                 if not (left and program.argv and any(map(registry.is_lock_timeout, e.log))):
                     raise
@@ -102,7 +99,7 @@ class OneShots:
                 )
                 waits.wait_until(lambda: False, _PAUSE, _PAUSE)
 
-    def _run_once(self, release: Release, program: OneShot) -> str:
+    def _run_once(self, release: Release, program: OneShot) -> None:
         lines: list[str] = []
         service, secrets, progress = program.service, self._context.secrets, self._context.progress
         environment = secrets.sealed(release.number)[f"{service.name}:release"]
@@ -115,7 +112,12 @@ class OneShots:
         def current_blockers() -> Sequence[str]:
             return [secrets.redact(line) for server in self._servers(release) for line in server.waits()]
 
-        begun = now()
+        def failed(how: str, hint: str) -> ReleaseCommandError:
+            what = f"the {program.kind} `{program.shown}` {how}"
+            where = f"service {service.name}"
+            hint = f"the live release is unchanged{hint}"
+            return ReleaseCommandError(what, where=where, hint=hint, log=tuple(lines[-50:]))
+
         try:
             with reported(current_blockers, progress.note):
                 status = self._engine.programs.run(
@@ -127,26 +129,26 @@ class OneShots:
                     print_line,
                     timeout=self._deadline,
                 )
-            if status != 0:
-                raise ReleaseCommandError(
-                    f"the {program.kind} `{program.shown}` ended with status {status}",
-                    where=f"service {service.name}",
-                    hint="the live release is unchanged; fix the command, commit and push again",
-                    log=tuple(lines[-50:]),
-                )
         except processes.TimedOutError as e:
-            self.end_sessions(release, begun)
-            raise ReleaseCommandError(
-                f"the {program.kind} `{program.shown}` did not end within {self._deadline:g} s, and was ended",
-                where=f"service {service.name}",
-                hint="the live release is unchanged, and what the command had not committed is undone; leave work "
-                "that takes longer to a worker, or do it before the push (`pushrod run`)",
-                log=tuple(lines[-50:]),
+            raise failed(
+                f"did not end within {self._deadline:g} s, and was ended",
+                ", and what the command had not committed is undone; leave work that takes longer to a worker, or do "
+                "it before the push (`pushrod run`)",
             ) from e
+        if status != 0:
+            raise failed(f"ended with status {status}", "; fix the command, commit and push again")
+
+    @contextlib.contextmanager
+    def _ending_sessions(self, release: Release) -> Iterator[str]:
+        """Yields the time (ISO 8601). If the block fails or is interrupted, end the sessions that one-shots opened
+        since then; after success `_schema` ends them.
+        """
+        begun = now()
+        try:
+            yield begun
         except BaseException:
             self.end_sessions(release, begun)
             raise
-        return begun
 
     def end_sessions(self, release: Release | None, since: str) -> None:
         """End the sessions that one-shots have opened since a time (ISO 8601).

@@ -1,6 +1,24 @@
-"""What runs once for each release, and how it is reported."""
+"""What runs once for each release, how it is reported, and how its sessions in databases end."""
 
-from pushrod.releases.one_shots import one_shots
+import contextlib
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import pytest
+
+from pushrod.cli.output import Steps
+from pushrod.core.errors import ReleaseCommandError, Stopped, StoreError
+from pushrod.core.values import Release, Service
+from pushrod.engines.protocols import OnLine
+from pushrod.releases import one_shots as module
+from pushrod.releases.context import Context
+from pushrod.releases.one_shots import OneShots, one_shots
+from pushrod.state.apps import App, Root
+from pushrod.state.secrets import Secrets
+from pushrod.stores.kinds import Server
+from pushrod.system import processes
+from tests.unit.engines.memory import Memory, NoStores, Nothing
 from tests.unit.samples import release, service
 
 
@@ -18,3 +36,93 @@ def test_jobs_run_in_the_manifests_order_before_the_release_commands() -> None:
             "backend: alembic upgrade head",
         ),
     ]
+
+
+class Database(Server):
+    """It notes when sessions end, and can fail to be read afterwards."""
+
+    def __init__(self) -> None:
+        self.ended: list[str] = []
+        self.broken = False
+
+    def schema(self, *, mark: str = "", ending: str = "") -> str:
+        """As `Server.schema`."""
+        if ending and self.broken:
+            raise StoreError("it is gone")
+        self.ended += ["by the query"] * bool(ending)
+        return "digest"
+
+    def end_migrations(self, since: str) -> None:
+        """As `Server.end_migrations`."""
+        self.ended.append("by itself")
+
+
+class Programs(Nothing):
+    """Runs one program, a function of the test."""
+
+    def __init__(self, does: Callable[[OnLine], int]) -> None:
+        self._does = does
+
+    def run(
+        self,
+        app: App,
+        release: Release,
+        service: Service,
+        argv: Sequence[str],
+        environment: dict[str, str],
+        on_line: OnLine,
+        *_: object,
+        timeout: float,
+    ) -> int:
+        """As `Programs.run`."""
+        return self._does(on_line)
+
+
+def raising(error: BaseException) -> Callable[[OnLine], int]:
+    def run(_: OnLine) -> int:
+        raise error
+
+    return run
+
+
+def locked_out(on_line: OnLine) -> int:
+    on_line("ERROR: canceling statement due to lock timeout")
+    return 1
+
+
+@pytest.mark.parametrize(
+    ("does", "broken", "error", "ended"),
+    [
+        (lambda _: 0, False, None, ["by the query"]),
+        (lambda _: 0, True, StoreError, ["by itself"]),
+        (lambda _: 3, False, ReleaseCommandError, ["by itself"]),
+        (raising(processes.TimedOutError("late")), False, ReleaseCommandError, ["by itself"]),
+        (raising(Stopped("stopped")), False, Stopped, ["by itself"]),
+        (locked_out, False, ReleaseCommandError, ["by itself"] * module.TRIES),
+    ],
+    ids=["success", "no answer afterwards", "status", "time", "interruption", "lock"],
+)
+def test_its_sessions_end_once_in_each_way_in_which_it_ends(
+    does: Callable[[OnLine], int],
+    broken: bool,
+    error: type[BaseException] | None,
+    ended: list[str],
+    app: App,
+    root: Root,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "_PAUSE", 0.0)
+    database = Database()
+    database.broken = broken
+
+    class Stores(NoStores):
+        def servers(self, app: App, stores: Sequence[Service]) -> Mapping[str, Server]:
+            return {"postgres": database}
+
+    given: Any = Programs(does)
+    engine = dataclasses.replace(Memory(root).engine, stores=Stores(), programs=given)
+    sealed = release()
+    Secrets(app).seal(1, {"backend:release": {}})
+    with pytest.raises(error) if error else contextlib.nullcontext():
+        OneShots(Context(app, engine, Steps(), lambda _: True)).run(sealed, one_shots(sealed))
+    assert database.ended == ended
