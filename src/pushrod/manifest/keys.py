@@ -136,7 +136,7 @@ _SERVICE = (
     Row("userns_mode", "word", "ignored", "`host` needs `host-userns`"),
     Row("uts", "word", "ignored", "`host` needs `host-uts`"),
     Row("volumes_from", "word", "noted", "of the app's own services"),
-    Row("working_dir", "used", "noted"),
+    Row("working_dir", "used", "noted", "on the embedded engine without a note where the service mounts its code"),
 )  # fmt: skip
 _HOOK = (
     Row("command", "used", "noted", "on the embedded engine there is no container to run it in"),

@@ -1,10 +1,10 @@
 """What a service mounts, for the engine that mounts it itself. Pure."""
 
 import posixpath
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from pushrod.core.patterns import lazy
-from pushrod.core.values import Volume
+from pushrod.core.values import Service, Volume
 from pushrod.manifest.document import Key
 from pushrod.manifest.policy import mounts as policy
 
@@ -24,6 +24,15 @@ def first_scripts(service: Key) -> tuple[Volume, ...]:
         return volume.target == FIRST_SCRIPTS or (parent == FIRST_SCRIPTS and name.endswith(".sql"))
 
     return tuple(filter(is_one, _volumes(service)))
+
+
+def code(service: Service, holds: Callable[[str], bool]) -> Volume | None:
+    """The directory of the commit from which a service whose image is not built has its code, and where its programs
+    start: the first that it mounts. `holds` tells whether the commit has a directory.
+    """
+    if service.build is not None:
+        return None
+    return next((v for v in service.volumes if v.bind and v.target != "/" and holds(v.source)), None)
 
 
 def read(service: Key) -> tuple[Volume, ...]:

@@ -4,11 +4,12 @@ Only differences that can change an app's behaviour get a note; `restart`, `netw
 and the like have no effect that could be missed.
 """
 
+import posixpath
 import sys
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
-from pushrod.core.values import Service
-from pushrod.manifest import connections, image_refs, likelihood, named_volumes, omissions
+from pushrod.core.values import Service, Volume
+from pushrod.manifest import connections, image_refs, likelihood, mounts, named_volumes, omissions
 from pushrod.manifest.document import Key
 from pushrod.manifest.drafts import Draft
 from pushrod.stores import registry
@@ -17,15 +18,19 @@ _PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"  # what the engin
 _IN_TURN = "`deploy: {update_config: {order: stop-first}}`"
 
 
-def embedded(drafts: Sequence[Draft], versions: Mapping[str, str]) -> list[str]:
-    """The notes on a manifest. `versions` are the engine's own for each kind of store (`PostgreSQL 18.6`)."""
+def embedded(
+    drafts: Sequence[Draft], versions: Mapping[str, str], tracked: Callable[[str], bool]
+) -> list[str]:
+    """The notes on a manifest. `versions` are the engine's own for each kind of store (`PostgreSQL 18.6`); `tracked`
+    tells whether the commit contains a path.
+    """
     stateless = [d for d in drafts if d.service.role in ("entry", "worker")]
     stores = [d for d in drafts if d.service.role == "store"]
     notes = [*_edge([d for d in drafts if d.service.role == "edge" and d.chosen != "edge"])]
     notes += [*_closed_ports(stateless), *_further_ports(stateless)]
     notes += [note for d in stores for note in _store(d, versions)]
     notes += _python(stateless)
-    notes += [note for d in stateless for note in _unused(d)]
+    notes += [note for d in stateless for note in _unused(d, tracked)]
     return notes
 
 
@@ -246,10 +251,23 @@ def _python(drafts: Sequence[Draft]) -> Iterable[str]:
     )
 
 
-def _unused(draft: Draft) -> Iterable[str]:
-    words = omissions.of_service(draft.key, java=draft.service.java)
+def _unused(draft: Draft, tracked: Callable[[str], bool]) -> Iterable[str]:
+    code = _code(draft.service, tracked)
+    words = omissions.of_service(draft.key, java=draft.service.java, starts_in=code.target if code else "")
     if words:
         yield f"{draft.name}: {', '.join(f'`{w}`' for w in words)} not applied on the embedded engine"
+
+
+def _code(service: Service, tracked: Callable[[str], bool]) -> Volume | None:
+    """The mount of the directory in which a service's programs start, as far as the manifest shows it."""
+
+    def holds(path: str) -> bool:
+        return not path.startswith(("/", "~")) and not posixpath.splitext(path)[1] and tracked(path)
+
+    if service.build is None:
+        return mounts.code(service, holds)
+    context = posixpath.normpath(service.build.context)
+    return next((v for v in service.volumes if v.bind and v.source == context), None)
 
 
 def _note(what: str, drafts: Sequence[Draft], holds: Callable[[Draft], bool]) -> Iterable[str]:

@@ -1,5 +1,6 @@
 """What a manifest asks for and the embedded engine does not do: the keys that `keys` calls noted. Pure."""
 
+import posixpath
 from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
@@ -24,11 +25,14 @@ _ASKS: dict[str, Callable[[Any], bool]] = {
 """Whether a value asks for anything other than what the engine does anyway; for other keys each value does."""
 
 
-def of_service(service: Key, *, java: bool) -> tuple[str, ...]:
+def of_service(service: Key, *, java: bool, starts_in: str = "") -> tuple[str, ...]:
     """The noted keys of a service, in the table's order, each by its path in the service: as short as it can be
-    without a key that is used. With `java` its memory is left out, because a JVM's has a note of its own.
+    without a key that is used. With `java` its memory is left out, because a JVM's has a note of its own, and a
+    `working_dir` if that is where its programs start anyway.
     """
     asked = {*_asked(service, "services.*")} - (_MEMORY if java else set())
+    if starts_in and posixpath.normpath(service.get("working_dir").text() or "/") == starts_in:
+        asked -= {"services.*.working_dir"}
     return tuple(dict.fromkeys(_shown(path) for path in keys.TABLE if path in asked))
 
 

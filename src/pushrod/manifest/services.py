@@ -114,7 +114,11 @@ def read(
     routed = routing.read({name: key.get("x-pushrod") for name, key in services.items()}, own)
     _check_routed(routed, drafts, services)
     if not BY_NAME[engine].containers:
-        remarks = [*remarks, *notes.embedded(drafts, store_versions or {}), *notes.embedded_domains(names)]
+        remarks = [
+            *remarks,
+            *notes.embedded(drafts, store_versions or {}, tracked),
+            *notes.embedded_domains(names),
+        ]
         remarks += notes.embedded_volumes(top.get("volumes"), drafts, top.get("name").text())
         remarks += [*notes.embedded_backups(own.get("backups")), *notes.embedded_tls(own.get("tls"))]
     else:

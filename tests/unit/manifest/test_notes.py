@@ -108,6 +108,43 @@ def test_keys_without_effect_are_noted() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("working_dir", "mounts", "noted"),
+    [
+        ("/app", [("client", "/app")], False),
+        ("/app/", [("shop.conf", "/etc/shop.conf"), (".", "/app")], False),
+        ("/app/client", [(".", "/app")], True),
+        ("/app", [("config", "/config"), (".", "/app")], True),
+        ("/app", [("uploads", "/app")], True),
+        ("/app", [("/srv/shop", "/app")], True),
+        ("/app", [], True),
+    ],
+)
+def test_a_working_directory_is_noted_unless_the_code_is_mounted_there(
+    working_dir: str, mounts: list[tuple[str, str]], noted: bool
+) -> None:
+    """Programs of an image that is not built start where the first directory of the commit is mounted."""
+    volumes = [{"type": "bind", "source": source, "target": target} for source, target in mounts]
+    page = {
+        "image": "node:22",
+        "command": ["npm", "start"],
+        "working_dir": working_dir,
+        "volumes": volumes,
+        "x-pushrod": {"role": "worker"},
+    }
+    result = notes_of({"page": page}, tracked=lambda path: path != "uploads")
+    assert ("page: `working_dir` not applied on the embedded engine" in result) is noted
+
+
+@pytest.mark.parametrize(("source", "noted"), [("./", False), ("client", True)])
+def test_that_of_a_built_image_is_noted_unless_its_context_is_mounted_there(source: str, noted: bool) -> None:
+    volumes = [{"type": "bind", "source": source, "target": "/app"}]
+    assert (
+        notes_of({"web": {**WEB, "working_dir": "/app", "volumes": volumes}})
+        == ["web: `working_dir` not applied on the embedded engine"] * noted
+    )
+
+
 def test_a_limit_of_memory_of_a_jvm_has_the_note_on_its_heap_instead() -> None:
     limits = {"deploy": {"resources": {"limits": {"memory": "1048576"}}}, "mem_limit": "1048576"}
     both = ["web: `mem_limit`, `deploy.resources` not applied on the embedded engine"]

@@ -19,7 +19,7 @@ from msgspec.structs import replace
 
 from pushrod.adapters.dockerfile import Recipe
 from pushrod.core.errors import ManifestError
-from pushrod.core.values import Build, Image, Service, Volume
+from pushrod.core.values import Build, Image, Service
 from pushrod.engines import jvm
 from pushrod.engines.embedded import commands, image_uses
 from pushrod.engines.embedded.builds import (
@@ -35,6 +35,7 @@ from pushrod.engines.embedded.builds.environments import complete, make
 from pushrod.engines.embedded.builds.projects import Project
 from pushrod.engines.embedded.builds.python_locks import Lock
 from pushrod.engines.embedded.volumes import Layout
+from pushrod.manifest import mounts
 from pushrod.system.accounts import Account
 
 
@@ -226,7 +227,7 @@ def _source(service: Service, checkout: Path) -> _Source:
     recipe = commands.recipe_of(service, text)
     directory = _directory(service.build, recipe, checkout)
     source = service.build
-    if service.build is None and (code := _mounted_code(service, checkout)):
+    if code := mounts.code(service, partial(_holds, checkout)):
         recipe = replace(recipe, workdir=code.target, base=service.image)
         directory, source = code.source, Build(context=code.source)
     procfile = next((t for d in (directory, context, ".") if (t := _text(checkout / d / "Procfile"))), None)
@@ -278,13 +279,9 @@ def _directory(build: Build | None, recipe: Recipe, checkout: Path) -> str:
     return build.context
 
 
-def _mounted_code(service: Service, checkout: Path) -> Volume | None:
-    """The directory of the commit that a service mounts whose image is not built: it has its code from there."""
-    for volume in (v for v in service.volumes if v.bind and v.target != "/"):
-        place = checkout / volume.source
-        if place.is_dir() and place.resolve().is_relative_to(checkout.resolve()):
-            return volume
-    return None
+def _holds(checkout: Path, directory: str) -> bool:
+    place = checkout / directory
+    return place.is_dir() and place.resolve().is_relative_to(checkout.resolve())
 
 
 def _has_project(directory: Path) -> bool:
