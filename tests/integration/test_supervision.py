@@ -20,6 +20,7 @@ from devtools.servers import free_port
 from pushrod.core.errors import HostError
 from pushrod.core.processes import Process
 from pushrod.core.values import ProcessState
+from pushrod.engines.embedded import rpc
 from pushrod.engines.embedded.supervisor import Supervisor
 from pushrod.engines.embedded.supervisor_files import KEEPER_GROUP
 from pushrod.system import accounts, locks, processes, waits
@@ -252,6 +253,24 @@ def test_apply_restarts_only_changed_processes(ground: Ground) -> None:
     assert not s.place.spec("shop-r1", "b").exists()
     assert ground.pid("x", "other") == untouched
     assert s.groups() == ("other", "shop-r1")
+
+
+def test_apply_asks_supervisord_only_what_it_needs(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An answer about all processes of a root takes milliseconds, and a push applies five groups."""
+    s, real = ground.supervisor, rpc.call
+    asked: list[str] = []
+
+    def call(path: Path, method: str, *arguments: Any, timeout: float = 10.0) -> Any:
+        asked.append(method.removeprefix("supervisor."))
+        return real(path, method, *arguments, timeout=timeout)
+
+    s.apply("shop-r1", (ground.process("a"),))
+    monkeypatch.setattr(rpc, "call", call)
+    s.apply("shop-r1", (ground.process("a"),))
+    assert asked == ["getState", "reloadConfig", "getAllProcessInfo"]
+    asked.clear()
+    s.apply("shop-r2", (ground.process("a", group="shop-r2"),))
+    assert asked == ["getState", "reloadConfig", "addProcessGroup"]
 
 
 def test_apply_completes_an_interrupted_apply(ground: Ground) -> None:

@@ -105,13 +105,13 @@ class Supervisor:
         _check_names(group, processes)
         with self._changing(group):
             self.ensure_directories()
-            self._write_group(group, processes)
+            replaced = self._write_group(group, processes)
             self.ensure()
             self._set_damaged_aside()
-            order = self.control.order(group)
+            order = self.control.order(group) if replaced else []
             added, changed, _ = self.control.call("supervisor.reloadConfig")[0]
-            if group in changed:
-                self.control.stop(order)
+            if group in changed:  # without `replaced`: a killed command had written the files
+                self.control.stop(order or self.control.order(group))
                 self.control.call("supervisor.removeProcessGroup", group)
             if group in added or group in changed:
                 self.control.call("supervisor.addProcessGroup", group)
@@ -124,8 +124,8 @@ class Supervisor:
             files.remove(self.place.group_conf(group))
             with self._starting("removing a group"):
                 running = self.running()
-            if running and group in self.control.loaded():
-                self.control.stop(self.control.order(group))
+            if running and (order := self.control.order(group)):  # a loaded group has a process
+                self.control.stop(order)
                 self.control.call("supervisor.removeProcessGroup", group)
             for lock in self._locks(group):
                 self._end_leftovers(lock)
@@ -309,18 +309,21 @@ class Supervisor:
 
     # ---- groups ---------------------------------------------------------------------------------------------
 
-    def _write_group(self, group: str, processes: Sequence[Process]) -> None:
-        """Write specs, then the configuration that names them; unchanged files are not touched."""
+    def _write_group(self, group: str, processes: Sequence[Process]) -> bool:
+        """Write specs, then the configuration that names them; unchanged files are not touched. Returns whether
+        another configuration was there before."""
         files.make_private(self.place.specs(group))
         for process in processes:
             Path(process.log).parent.mkdir(parents=True, exist_ok=True)
             _write_changed(self.place.spec(group, process.name), specification(self.place, process))
         conf = render_group(self.place, group, processes, sys.executable)
-        _write_changed(self.place.group_conf(group), conf)
+        was_there = os.path.lexists(self.place.group_conf(group))
+        replaced = _write_changed(self.place.group_conf(group), conf) and was_there
         names = {f"{p.name}.json" for p in processes}
         for spec in self.place.specs(group).iterdir():
             if spec.name not in names:
                 files.remove(spec)
+        return replaced
 
     def _files_at_rest(self) -> Iterator[ProcessState]:
         for spec in sorted((self.place.directory / "specs").glob("*/*.json")):
@@ -373,9 +376,12 @@ def _environment() -> dict[str, str]:
     return {n: os.environ[n] for n in names if n in os.environ} | {"LC_ALL": "C.UTF-8"}
 
 
-def _write_changed(path: Path, text: str, mode: int = 0o600) -> None:
-    if not files.holds(path, text):
-        files.write(path, text, mode=mode)
+def _write_changed(path: Path, text: str, mode: int = 0o600) -> bool:
+    """Write it unless the file holds it; returns whether it did."""
+    if files.holds(path, text):
+        return False
+    files.write(path, text, mode=mode)
+    return True
 
 
 def _same(one: Path, other: Path) -> bool:

@@ -71,10 +71,6 @@ class Control:
         """The current state of all processes."""
         yield from map(_state, self._infos())
 
-    def loaded(self) -> set[str]:
-        """The loaded groups."""
-        return {i["group"] for i in self._infos()}
-
     def order(self, group: str | None = None) -> list["Target"]:
         """The loaded processes with their configured priority and grace period; the highest priority first."""
         targets = [
@@ -101,6 +97,8 @@ class Control:
     def start(self, group: str, name: str | None = None) -> None:
         """Start inactive processes, the lowest priority first. supervisord starts a process within the call."""
         idle = {i["name"] for i in self._infos() if i["group"] == group and i["state"] not in _ACTIVE}
+        if not idle:
+            return
         order = [t for t in self.order(group) if t.name in idle and name in (None, t.name)]
         order.sort(key=lambda t: (t.priority, t.name))
         from pushrod.engines.embedded import rpc
