@@ -12,7 +12,7 @@ import pytest
 
 from devtools import servers
 from pushrod.adapters import postgres
-from pushrod.adapters.postgres import Programs, Server
+from pushrod.adapters.postgres import Programs, Server, tuning
 from pushrod.adapters.postgres.programs import environment
 from pushrod.core.errors import StoreError
 from pushrod.system import accounts, processes, waits
@@ -267,6 +267,15 @@ def test_the_app_role_can_change_only_rows(cluster: Cluster) -> None:
         "select rolpassword from pg_authid": "permission denied for table pg_authid",
     }.items():
         refused(cluster.app("shop", statement), why)
+
+
+def test_a_question_is_answered_with_the_roles(cluster: Cluster) -> None:
+    alone = cluster.server.query(tuning.question())
+    assert len(alone) > 100
+    for _ in ("made", "unchanged"):
+        asked = tuning.question()
+        assert postgres.ensure(cluster.server, "asks", "asks", PASSWORDS, ddl=False, question=asked) == alone
+        assert cluster.app("asks", "select current_user").stdout == "asks_app\n"
 
 
 def test_the_read_only_role_reads_everything_and_changes_nothing(cluster: Cluster) -> None:

@@ -123,6 +123,10 @@ class Server:
         """Give the server its settings; returns those that it takes only when it starts next."""
         return ()
 
+    def settle(self, tuning: Tuning, *, ddl: bool) -> tuple[str, Sequence[str]]:
+        """`ensure`, then `tune`; a kind may ask in one query what both need, because each costs a client's start."""
+        return self.ensure(ddl=ddl), self.tune(tuning)
+
     def waiting(self, tuning: Tuning) -> Sequence[str]:
         """The settings that it would take only when it starts next; changes nothing."""
         return ()

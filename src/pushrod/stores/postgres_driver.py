@@ -124,8 +124,14 @@ class Database(Server):
         return ""
 
     def _ensure(self, database: str, *, ddl: bool) -> None:
+        self._ensure_asking("", database, ddl=ddl)
+
+    def _ensure_asking(self, question: str, database: str, *, ddl: bool) -> list[postgres.Row]:
         passwords = {whose: self._password(whose) for whose in (*postgres.LOGINS, *self._connection.logins)}
-        postgres.ensure(self._server, self._app, database, passwords, ddl=ddl, login=self._connection.login)
+        login = self._connection.login
+        return postgres.ensure(
+            self._server, self._app, database, passwords, ddl=ddl, login=login, question=question
+        )
 
     def schema(self, *, mark: str = "", ending: str = "") -> str:
         """From the catalogue; `mark` is for `recovery_target_name`."""
@@ -300,7 +306,14 @@ class _Contained(Database):
 
     def tune(self, tuning: Tuning) -> Sequence[str]:
         """By ALTER SYSTEM; what is set is noted first."""
-        change = self._difference(tuning)
+        return self._tune(self._server.query(tuning_of.question()), tuning)
+
+    def settle(self, tuning: Tuning, *, ddl: bool) -> tuple[str, Sequence[str]]:
+        """In one query, if there is nothing to change: each costs a `docker exec`."""
+        return "", self._tune(self._ensure_asking(tuning_of.question(), self._name, ddl=ddl), tuning)
+
+    def _tune(self, answer: Sequence[postgres.Row], tuning: Tuning) -> Sequence[str]:
+        change = self._difference(answer, tuning)
         if change.set or change.reset:
             files.make_private(self._placed.notes.parent)
             noted = tuning_of.remembered(self._noted(), change.set)
@@ -310,16 +323,16 @@ class _Contained(Database):
 
     def waiting(self, tuning: Tuning) -> Sequence[str]:
         """By what has been set so far."""
-        return self._difference(tuning).waiting
+        return self._difference(self._server.query(tuning_of.question()), tuning).waiting
 
-    def _difference(self, tuning: Tuning) -> tuning_of.Difference:
+    def _difference(self, answer: Sequence[postgres.Row], tuning: Tuning) -> tuning_of.Difference:
         memory = self._placed.memory
         if memory is None:
             from pushrod.adapters import docker
 
             memory = next((c.memory for c in docker.inspect([self._placed.container])), 0)
         complete = settings.complete(memory or usual_memory(), tuning.instances, tuning.overrides)
-        return tuning_of.difference(self._server, complete, self._noted())
+        return tuning_of.difference(answer, complete, self._noted())
 
     def _noted(self) -> tuning_of.Ours:
         """What pushrod has set; if the file is missing or damaged, everything counts as somebody else's."""

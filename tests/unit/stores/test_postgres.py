@@ -6,9 +6,11 @@ from typing import Any
 import pytest
 
 from pushrod.adapters.binaries import Parts
+from pushrod.adapters.postgres import scram, tuning
+from pushrod.adapters.postgres.server import ContainerServer, Row
 from pushrod.core.values import Service
 from pushrod.stores import postgres
-from pushrod.stores.kinds import ContainerStore, LocalStore
+from pushrod.stores.kinds import ContainerStore, LocalStore, Tuning
 from tests.unit import samples
 
 
@@ -69,6 +71,24 @@ def test_the_endpoint_has_the_store_name_and_two_roles() -> None:
 def test_the_data_series_is_the_major_version() -> None:
     assert postgres.KIND.series(made(), {"PG_MAJOR": "17", "PATH": "/"}) == "PostgreSQL 17"
     assert postgres.KIND.series(made(), {}) == ""
+
+
+def test_a_server_that_needs_no_change_is_asked_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each query of a server in a container costs a `docker exec`."""
+    asked: list[str] = []
+
+    def query(self: object, sql: str, database: str = "postgres", *, timeout: float = 30.0) -> list[Row]:
+        asked.append(sql)
+        waits = ("shared_buffers", "", "postmaster", "command line", "t")
+        roles = {"shop_app": "app", "shop_migrator": "migrator", "shop_readonly": "readonly"}
+        verifiers = [(role, scram.verifier(password(whose))) for role, whose in roles.items()]
+        return [waits, ("", ""), ("",), *verifiers]
+
+    monkeypatch.setattr(ContainerServer, "query", query)
+    store = ContainerStore("shop", made(), "c", password, tmp_path / "notes.json", memory=1 << 30)
+    assert postgres.KIND.server(store).settle(Tuning(), ddl=False) == ("", ("shared_buffers",))
+    assert len(asked) == 1
+    assert asked[0].startswith(tuning.question())
 
 
 def test_a_rotation_replaces_the_role_and_its_password_in_every_form() -> None:

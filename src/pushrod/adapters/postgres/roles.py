@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from pushrod.adapters.postgres import scram
-from pushrod.adapters.postgres.server import Database
+from pushrod.adapters.postgres.server import Database, Row
 from pushrod.core.errors import StoreError
 from pushrod.core.patterns import lazy
 
@@ -59,19 +59,24 @@ def ensure(
     *,
     ddl: bool,
     login: tuple[str, str] | None = None,
-) -> None:
+    question: str = "",
+) -> list[Row]:
     """Ensure an app's roles, its database and its rights; writes nothing if they are correct.
 
     `passwords` has those of LOGINS and of the INSTANCES that may log in; the other one can no longer. With `ddl` the
     app's own role acts as the owner too, for an app that changes its schema itself. A right that a migration revokes
     from a role (`revoke delete on audit from shop_app`) stays revoked. `login` is a role of the manifest's own
     (POSTGRES_USER) and its password: it acts as the database's owner, and its sessions create what the owner then
-    owns, so that the app's other roles reach it. Raises StoreError if PostgreSQL refuses something.
+    owns, so that the app's other roles reach it. `question` is a script of queries of several columns: its rows are
+    returned, of the moment before, because another query would cost a client's start. Raises StoreError if PostgreSQL
+    refuses something.
     """
     names = Roles.of(app)
     own = login[0] if login else ""
     script = ensure_sql(app, database, ddl=ddl, second="app2" in passwords, login=own)
-    verifiers = {row[0]: row[1] for row in server.query(script)}
+    rows = server.query(f"{question}{_END_OF_ANSWER}{script}")
+    end = rows.index(("",))
+    verifiers = {row[0]: row[1] for row in rows[end + 1 :]}
     login_passwords = {getattr(names, whose): password for whose, password in passwords.items()}
     logins = login_passwords | ({own: login[1]} if login else {})
     changed = {n: p for n, p in logins.items() if not scram.matches(verifiers[n], p)}
@@ -83,6 +88,7 @@ def ensure(
     gone = [name for name in (names.app, names.app2) if name not in login_passwords and verifiers.get(name)]
     for name in gone:
         server.query(f"\\set name '{name}'\n{_CLOSE}")
+    return rows[:end]
 
 
 def monitor(app: str) -> str:
@@ -293,6 +299,8 @@ select format('alter role %I in database %I set role = %L', :'app2', current_dat
 \gexec
 commit;
 """
+
+_END_OF_ANSWER = "select '';\n"  # a row of one empty column, which no other is
 
 _VERIFIERS = """
 select rolname, coalesce(rolpassword, '') from pg_authid

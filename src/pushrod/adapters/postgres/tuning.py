@@ -4,11 +4,11 @@ The image's own configuration stays as it is, and so does the container: a serve
 others when it starts next. What somebody else has set by ALTER SYSTEM, and options of the server's command, prevail.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from pushrod.adapters.postgres.figures import LIBRARY
-from pushrod.adapters.postgres.server import Database
+from pushrod.adapters.postgres.server import Database, Row
 
 Ours = dict[str, list[str]]
 """Every value that pushrod has set, by setting: another one is somebody else's."""
@@ -24,9 +24,16 @@ class Difference(NamedTuple):
     waiting: tuple[str, ...]
 
 
-def difference(server: Database, settings: Mapping[str, str], ours: Mapping[str, list[str]]) -> Difference:
-    """How a server's settings differ from `settings`. Raises StoreError if it does not answer."""
-    *rows, (available, loaded) = server.query(f"\\set library '{LIBRARY}'\n{_LOOK}{_LOADED}")
+def question() -> str:
+    """The psql script whose rows `difference` compares with what a server should have."""
+    return f"\\set library '{LIBRARY}'\n{_LOOK}{_LOADED}"
+
+
+def difference(
+    answer: Sequence[Row], settings: Mapping[str, str], ours: Mapping[str, list[str]]
+) -> Difference:
+    """How a server's settings, by its answer to `question`, differ from `settings`."""
+    *rows, (available, loaded) = answer
     known = {name: (written, context, source, pending) for name, written, context, source, pending in rows}
     asked = dict(settings)
     if available and LIBRARY not in loaded.replace(" ", "").split(","):

@@ -78,8 +78,7 @@ class Stores:
         summary = []
         for store in release.stores:
             server = self._server(store, now)
-            remark = server.ensure(ddl=ddl)
-            waiting = server.tune(self.tuning(release.services, store))
+            remark, waiting = server.settle(self.tuning(release.services, store), ddl=ddl)
             if waiting and names.store(self.app, store.name) not in old and not store.post_start:
                 docker.docker("restart", names.store(self.app, store.name))  # nobody uses it yet
                 self._wait(store)
