@@ -4,6 +4,7 @@ import json
 import os
 import re
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -18,6 +19,19 @@ from pushrod.core import errors
 from pushrod.system import locks
 
 pytestmark = pytest.mark.integration
+
+
+def test_python_seldom_searches_for_garbage_and_not_at_the_end() -> None:
+    """Both are a large part of the time of a short command, most of whose objects are its modules."""
+    code = """if True:
+        import atexit, gc, sys
+        atexit.register(lambda: print(gc.get_threshold()[0] >= 10_000, gc.get_freeze_count() >= 10_000))
+        sys.argv = ["pushrod", "--version"]
+        from pushrod.cli import main
+        main()
+    """
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split()[-2:] == ["True", "True"]
 
 
 def named(command: click.Command) -> list[str]:

@@ -1,5 +1,6 @@
 """The command line: parse, call, print. The only place that prints or exits."""
 
+import gc
 import importlib
 import sys
 from typing import Any
@@ -13,6 +14,8 @@ from pushrod.core.errors import Ending
 from pushrod.provisioning.verbs import MODULES
 from pushrod.system import signals
 from pushrod.system.files import os_error
+
+_OBJECTS = 50_000  # made between two searches for garbage; by Python's 700, a push's imports cause hundreds
 
 
 class _Verbs(click.Group):
@@ -57,6 +60,7 @@ def cli(context: click.Context, root: str | None) -> None:
 
 def main() -> None:
     """Run the command line. Exit codes: `core/errors.py`; 2 means wrong usage, 1 a bug in pushrod."""
+    gc.set_threshold(_OBJECTS)
     try:
         with signals.handled():
             cli(prog_name="pushrod", standalone_mode=False)
@@ -72,3 +76,5 @@ def main() -> None:
         sys.exit(e.exit_code)
     except (click.Abort, KeyboardInterrupt):
         sys.exit(130)
+    finally:
+        gc.freeze()  # when Python ends, it would search all modules for garbage: a tenth of a push's own time
