@@ -202,6 +202,7 @@ def test_any_compose_file_is_read_for_docker(tmp_path: Path) -> None:
         "on another",
         "app: has a volume, which the old and the new release briefly use at the same time; if only one "
         "may: `deploy: {update_config: {order: stop-first}}`",
+        "app: backups do not contain the files that it keeps in volumes and in directories that Git does not track",
     )
 
 

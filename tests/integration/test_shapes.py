@@ -105,6 +105,7 @@ NOTES = {
     "stop first": "{}: stops before its new instances start",
     "stores closed": "{}: published ports of stores stay closed",
     "unasked": "{}: pushrod gives it no accounts, no address and no backups",
+    "unsaved": "{}: backups do not contain the files that it keeps",
     "version": "{}: the manifest names ",
     "volume": "{}: (has a volume|writes to a directory that Git does not track), which the old and the new release",
 }

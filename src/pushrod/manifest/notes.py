@@ -16,6 +16,9 @@ from pushrod.stores import registry
 
 _PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"  # what the engine's images run
 _IN_TURN = "`deploy: {update_config: {order: stop-first}}`"
+_NOT_COPIED = (
+    "backups do not contain the files that it keeps in volumes and in directories that Git does not track"
+)
 
 
 def embedded(
@@ -30,6 +33,7 @@ def embedded(
     notes += [*_closed_ports(stateless), *_further_ports(stateless)]
     notes += [note for d in stores for note in _store(d, versions)]
     notes += _python(stateless)
+    notes += _note(_NOT_COPIED, stateless, lambda d: _keeps_files(d, tracked))
     notes += [note for d in stateless for note in _unused(d, tracked)]
     return notes
 
@@ -60,8 +64,10 @@ def embedded_tls(tls: Key) -> list[str]:
     return [note] if tls.get("source").value == "acme" else []
 
 
-def docker(drafts: Sequence[Draft]) -> list[str]:
-    """The notes on a manifest for a Docker host: what differs there from `docker compose up`."""
+def docker(drafts: Sequence[Draft], tracked: Callable[[str], bool]) -> list[str]:
+    """The notes on a manifest for a Docker host: what differs there from `docker compose up`. `tracked` is as for
+    `embedded`.
+    """
     stateless = [d for d in drafts if d.service.role in ("entry", "worker", "job")]
     stores = [d for d in drafts if d.service.role == "store"]
     known = connections.called(d for d in stores if not d.service.keeps)
@@ -97,6 +103,11 @@ def docker(drafts: Sequence[Draft]) -> list[str]:
     notes += _note(f"has a volume, {open_twice}", shared, lambda d: d.holds_data)
     directory = "writes to a directory that Git does not track"
     notes += _note(f"{directory}, {open_twice}", shared, lambda d: not d.holds_data)
+    theirs = {
+        "",
+        *(name for d in stores for name in named_volumes.of(d.key)),
+    }  # anonymous ones have their own note
+    notes += _note(_NOT_COPIED, stateless, lambda d: _keeps_files(d, tracked, theirs))
     notes += _note(
         "stops before its new instances start, because of `order: stop-first`; it does not answer meanwhile",
         stateless,
@@ -118,6 +129,27 @@ def _is_open_twice(draft: Draft) -> bool:
     """Whether instances of two releases run at once; a web server does not count, because it only reads."""
     stops = draft.service.role == "job" or draft.service.stop_first
     return not stops and not image_refs.is_web_server(draft.reference)
+
+
+def _keeps_files(draft: Draft, tracked: Callable[[str], bool], theirs: Collection[str] = ()) -> bool:
+    """Whether a service keeps files in volumes, other than `theirs` of stores, or in directories that are not in the
+    commit. A web server only reads them.
+    """
+    if draft.service.role == "job" or image_refs.is_web_server(draft.reference):
+        return False
+
+    def keeps(mount: Key) -> bool:
+        kind, source = mount.get("type").text(), mount.get("source").text()
+        if mount.get("read_only").yes() or not named_volumes.may_hold_data(mount.get("target").text() or "/"):
+            return False
+        inside = not source.startswith(("/", "~"))
+        own = (
+            inside and not tracked(posixpath.normpath(source or ".")) if kind == "bind" else kind == "volume"
+        )
+        return own and source not in theirs
+
+    mounts = draft.key.get("volumes").sequence()
+    return any(keeps(mount) for mount in mounts if isinstance(mount.value, dict))
 
 
 def _forgets(draft: Draft, stores: Collection[str]) -> bool:
@@ -152,7 +184,8 @@ def kept_volumes(service: Service, what: str, paths: Sequence[str], *, built: bo
     """The note on volumes of a service that outlive its instances, if its image is `built` already, or pulled."""
     them = "them" if paths[1:] else "it"
     condition = "" if built or service.build is None else ", if its image has no files there"
-    note = f"{service.name}: keeps {what} ({', '.join(paths)}) from release to release, as with Compose{condition}"
+    note = f"{service.name}: keeps {what} ({', '.join(paths)}) from release to release, as with Compose{condition}; "
+    note += f"backups do not contain {them}"
     if service.stop_first:
         return note
     return f"{note}; the old and the new release briefly use {them} at the same time; if only one may: {_IN_TURN}"

@@ -122,7 +122,7 @@ def read(
         remarks += notes.embedded_volumes(top.get("volumes"), drafts, top.get("name").text())
         remarks += [*notes.embedded_backups(own.get("backups")), *notes.embedded_tls(own.get("tls"))]
     else:
-        remarks = [*remarks, *notes.docker(drafts)]
+        remarks = [*remarks, *notes.docker(drafts, tracked)]
     return Manifest(
         services=tuple(d.service for d in drafts),
         notes=tuple(remarks),

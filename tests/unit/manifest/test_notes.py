@@ -145,6 +145,24 @@ def test_that_of_a_built_image_is_noted_unless_its_context_is_mounted_there(sour
     )
 
 
+@pytest.mark.parametrize(
+    ("mount", "noted"),
+    [
+        ({"type": "volume", "source": "media", "target": "/code/media"}, True),
+        ({"type": "volume", "target": "/code/media"}, True),
+        ({"type": "bind", "source": "./uploads", "target": "/code/uploads"}, True),
+        ({"type": "volume", "source": "media", "target": "/code/media", "read_only": True}, False),
+        ({"type": "volume", "source": "modules", "target": "/code/node_modules"}, False),
+        ({"type": "volume", "target": "/code/node_modules"}, False),
+        ({"type": "bind", "source": "./code", "target": "/code"}, False),
+        ({"type": "tmpfs", "target": "/code/media"}, False),
+    ],
+)
+def test_files_that_no_backup_contains_are_noted(mount: dict[str, Any], noted: bool) -> None:
+    result = notes_of({"web": {**WEB, "volumes": [mount]}}, tracked=lambda path: path != "uploads")
+    assert result == [f"web: {notes._NOT_COPIED}"] * noted
+
+
 def test_a_limit_of_memory_of_a_jvm_has_the_note_on_its_heap_instead() -> None:
     limits = {"deploy": {"resources": {"limits": {"memory": "1048576"}}}, "mem_limit": "1048576"}
     both = ["web: `mem_limit`, `deploy.resources` not applied on the embedded engine"]
@@ -196,11 +214,22 @@ class TestDocker:
 
     def test_a_volume_shared_by_two_releases_is_noted(self) -> None:
         worker = {**WEB, "volumes": [{"type": "volume", "source": "data", "target": "/x"}]}
-        (note,) = self.notes_of({"worker": worker})
+        note, unsaved = self.notes_of({"worker": worker})
+        assert unsaved == f"worker: {notes._NOT_COPIED}"
         assert note.startswith("worker: has a volume, which the old and the new release briefly use")
         first = {**worker, "deploy": {"update_config": {"order": "stop-first"}}}
-        (note,) = self.notes_of({"worker": first})
+        unsaved, note = self.notes_of({"worker": first})
+        assert unsaved == f"worker: {notes._NOT_COPIED}"
         assert note.startswith("worker: stops before its new instances start")
+
+    def test_of_the_volume_of_a_store_there_are_backups(self) -> None:
+        volumes = {"volumes": [{"type": "volume", "source": "data", "target": "/x"}]}
+        services: dict[str, Any] = {"mongo": {"image": "mongo", **volumes}, "worker": {**WEB, **volumes}}
+        assert not [note for note in self.notes_of(services) if notes._NOT_COPIED in note]
+
+    def test_an_anonymous_volume_has_one_note(self) -> None:
+        (note,) = self.notes_of({"worker": {**WEB, "volumes": [{"type": "volume", "target": "/x"}]}})
+        assert note.startswith("worker: keeps its anonymous volume (/x)")
 
     def test_container_names_and_networks_are_noted(self) -> None:
         mine = {**WEB, "networks": {"front": None}}
@@ -291,7 +320,7 @@ def test_kept_volumes_without_a_name_are_noted(service: dict[str, Any], conditio
     note = f"a: keeps its anonymous volume (/code/uploads) from release to release, {condition}"
     twice = "the old and the new release briefly use it at the same time; if only one may: "
     stop_first = "`deploy: {update_config: {order: stop-first}}`"
-    assert mine == ([f"{note}; {twice}{stop_first}"] if condition else [])
+    assert mine == ([f"{note}; backups do not contain it; {twice}{stop_first}"] if condition else [])
 
 
 def test_a_proxy_label_without_a_route_is_noted() -> None:

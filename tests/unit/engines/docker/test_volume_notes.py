@@ -45,6 +45,7 @@ def test_a_pulled_images_volumes_are_noted_once_it_is_here(
         "Config": {"Volumes": {"/var/www/html": {}, "/public": {}, "/var/cache/x": {}}},
     }
     note = "web: keeps the volumes of its image (/public, /var/www/html) from release to release, as with Compose"
+    note += "; backups do not contain them"
     assert notes_of(BLOG, tmp_path) == [note + TWICE.format("them")]
     engine["wordpress"] = {
         **engine.pop("x:1"),
@@ -62,9 +63,10 @@ def test_a_dockerfiles_volumes_are_noted_before_it_is_built(
     (tmp_path / "Dockerfile").write_text('FROM x AS a\nVOLUME /no\nFROM x\nVOLUME ["/data"]\n')
     first = {**WEB, "deploy": {"update_config": {"order": "stop-first"}}}
     note = "web: keeps the volume of its image (/data) from release to release, as with Compose"
-    assert notes_of(first, tmp_path) == [f"{note}, if its image has no files there"]
+    unsaved = "; backups do not contain it"
+    assert notes_of(first, tmp_path) == [f"{note}, if its image has no files there{unsaved}"]
     engine["x:1"] = {"Id": "1", "Config": {"Volumes": {"/data": {}}}}
-    assert notes_of(WEB, tmp_path) == [note + TWICE.format("it")]
+    assert notes_of(WEB, tmp_path) == [note + unsaved + TWICE.format("it")]
 
 
 def test_files_of_a_built_image_in_a_volume_are_noted(
