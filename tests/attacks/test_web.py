@@ -37,6 +37,21 @@ while block := door.recv(65536):
 print(raw.decode(errors="replace"))
 """
 
+# A local account holds more connections than the page has, says nothing on them, and asks the page on one more.
+HOLDS = """\
+import select, socket, sys, time
+port, host = int(sys.argv[1]), sys.argv[2]
+silent = [socket.create_connection(("127.0.0.1", port)) for _ in range(80)]
+asks = socket.create_connection(("127.0.0.1", port))
+asks.sendall(f"GET /enter HTTP/1.1\\r\\nHost: {host}\\r\\nConnection: close\\r\\n\\r\\n".encode())
+print(asks.recv(4096).decode().split()[1])
+begun, left = time.monotonic(), silent
+while left and time.monotonic() - begun < 30:
+    ended = select.select(left, [], [], 1)[0]
+    left = [one for one in left if one not in ended]
+print(len(left))
+"""
+
 
 class Answer(NamedTuple):
     status: int
@@ -155,6 +170,15 @@ def test_a_form_of_another_site_and_another_host_change_nothing(page: Page, owne
     for seal in ("", "0" * 64, form["seal"][:-1]):
         assert page.ask(path, owner, {"seal": seal}).status == 403
     assert page.ask(path, owner).status == 200  # reading asks, and does nothing
+
+
+def test_connections_of_a_local_account_on_which_nothing_is_said_block_nobody(
+    page: Page, owner: str, town: Town
+) -> None:
+    host = f"{page.name}:{page.port}"
+    done = town.box.exec("python3", "-c", HOLDS, str(PORT), host, user=NOBODY)
+    assert done.stdout.split() == ["200", "0"], "the page answers, and ends all of them"
+    assert page.ask("/", owner).status == 200
 
 
 def test_the_name_of_the_page_is_new_each_time(page: Page) -> None:
