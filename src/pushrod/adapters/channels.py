@@ -11,12 +11,17 @@ import urllib.parse
 import urllib.request
 from collections.abc import Collection, Mapping
 from email.message import EmailMessage
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from pushrod.adapters import https, internet
 from pushrod.core.errors import HostError
+from pushrod.core.modules import later
 from pushrod.core.patterns import lazy
 from pushrod.system import processes
+
+if TYPE_CHECKING:
+    from pushrod.adapters import https, internet
+else:
+    https, internet = later("pushrod.adapters.https"), later("pushrod.adapters.internet")
 
 _TIMEOUT = 30.0  # seconds
 _MAIL = lazy(r"mailto:([A-Za-z0-9_.+-]{1,64}@[A-Za-z0-9.-]{1,253})")

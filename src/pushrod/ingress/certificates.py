@@ -17,13 +17,14 @@ import platform
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import msgspec
 
-from pushrod.adapters import certbot, openssl
+from pushrod.adapters import openssl
 from pushrod.adapters.openssl import Described, Pair
 from pushrod.core.errors import Ending, Expired, HostError, PushrodError, StateError
+from pushrod.core.modules import later
 from pushrod.core.site import CHAIN, KEY, Tls
 from pushrod.core.times import is_ahead, now, seconds_since
 from pushrod.core.values import Diagnostic, Encryption, Release, Value
@@ -31,6 +32,11 @@ from pushrod.ingress.protocol import Ingress
 from pushrod.state.apps import App
 from pushrod.state.records import read_json
 from pushrod.system import damaged_paths, files, locks
+
+if TYPE_CHECKING:
+    from pushrod.adapters import certbot
+else:
+    certbot = later("pushrod.adapters.certbot")
 
 _RECORD = "certificate.json"
 _AGAIN = (

@@ -2,11 +2,17 @@
 
 import posixpath
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
+from pushrod.core.modules import later
 from pushrod.core.patterns import lazy
 from pushrod.core.values import Service, Volume
 from pushrod.manifest.document import Key
-from pushrod.manifest.policy import mounts as policy
+
+if TYPE_CHECKING:
+    from pushrod.manifest.policy import mounts as policy
+else:
+    policy = later("pushrod.manifest.policy.mounts")
 
 _TMPFS = lazy(r"size=[0-9]+[kmg]?|mode=[0-7]{3,4}|exec|noexec|ro|rw")  # its owner is the program's account
 

@@ -2,12 +2,19 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from pushrod.adapters import git, https, lfs, lfs_server, submodules
+from pushrod.adapters import git, lfs, submodules
 from pushrod.core.limits import Limits
+from pushrod.core.modules import later
 from pushrod.manifest import grants
 from pushrod.releases import push_limits
 from pushrod.state.apps import App
+
+if TYPE_CHECKING:
+    from pushrod.adapters import https, lfs_server
+else:
+    https, lfs_server = later("pushrod.adapters.https"), later("pushrod.adapters.lfs_server")
 
 
 def write(

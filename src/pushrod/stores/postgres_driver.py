@@ -7,7 +7,7 @@ import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import msgspec
 import psutil
@@ -18,6 +18,7 @@ from pushrod.adapters.postgres import settings
 from pushrod.adapters.postgres import tuning as tuning_of
 from pushrod.adapters.postgres.programs import environment
 from pushrod.core.errors import StoreError
+from pushrod.core.modules import later
 from pushrod.core.values import Program
 from pushrod.stores import shells
 from pushrod.stores.administration import Administration, Imported, Login
@@ -26,10 +27,15 @@ from pushrod.stores.kinds import ContainerStore, Endpoint, Figures, LocalStore, 
 from pushrod.system import files, processes
 from pushrod.system.streams import Source
 
+if TYPE_CHECKING:
+    from pushrod.adapters.postgres import dumps, recovery, wal
+else:
+    dumps, recovery, wal = (later(f"pushrod.adapters.postgres.{n}") for n in ("dumps", "recovery", "wal"))
+
 _PORT = 5432
 _SUPERUSER = "superuser"  # the name of its password
 
-Places = Callable[[], AbstractContextManager[tuple[postgres.Place, str]]]
+Places = Callable[[], "AbstractContextManager[tuple[recovery.Place, str]]"]
 """Where a cluster is recovered, and the path of its directory there."""
 
 
@@ -78,11 +84,11 @@ def in_container(store: ContainerStore, database: str, user: str) -> Server:
     place = Place(store.service.name, _PORT, database, host=store.service.name)
     client = functools.partial(shells.apart, store, "psql")
 
-    def places() -> AbstractContextManager[tuple[postgres.Place, str]]:
+    def places() -> "AbstractContextManager[tuple[recovery.Place, str]]":
         (running,) = docker.inspect([store.container])
         name = f"{store.container}-recovery"
         limits = [f"--cgroup-parent={running.slice}"] if running.slice else []
-        return postgres.container_place(name, running.image, user, docker.environment(), _removed, limits)
+        return recovery.container_place(name, running.image, user, docker.environment(), _removed, limits)
 
     connection = Connection(place, store.app, server, store.password, client, places, store.logins)
     return _Contained(connection, store)
@@ -221,18 +227,18 @@ class Database(Server):
         loader = self._server.as_role(role, self._password("migrator"))
         return Imported(*self._copy(ddl=ddl).load(dump, loader))
 
-    def _copy(self, *, ddl: bool) -> postgres.Copy:
-        return postgres.Copy(self._server, self._name, functools.partial(self._ensure, ddl=ddl))
+    def _copy(self, *, ddl: bool) -> "dumps.Copy":
+        return dumps.Copy(self._server, self._name, functools.partial(self._ensure, ddl=ddl))
 
 
 class _Logged:
     """The app's database, recovered to a point in time."""
 
     def __init__(
-        self, store: str, database: str, server: postgres.Database, copy: postgres.Copy, places: Places
+        self, store: str, database: str, server: postgres.Database, copy: "dumps.Copy", places: Places
     ) -> None:
         self.store = store
-        self.log: Log = postgres.Log(server, f"store {store}")
+        self.log: Log = wal.Log(server, f"store {store}")
         self.add = copy.restore_as
         self._database = database
         self._places = places
@@ -241,8 +247,8 @@ class _Logged:
     def recovered(self, base: Path, log: Iterable[tuple[str, Path]], until: str) -> Iterator[Archive]:
         """In a cluster of its own, from which the database is dumped."""
         with self._places() as (place, directory):
-            server = postgres.recover(place, base, log, until, directory)
-            yield Dumps(self.store, "dump", postgres.Copy(server, self._database, lambda _: None))
+            server = recovery.recover(place, base, log, until, directory)
+            yield Dumps(self.store, "dump", dumps.Copy(server, self._database, lambda _: None))
 
 
 class _Local(Database):
@@ -390,13 +396,11 @@ class Cluster:
         place = Place(store.name, store.port, store.database or store.app, store.address)
         login = (store.user, store.given) if store.user and store.given else None
         server, client = self._server(store), functools.partial(_here, store)
-        places = functools.partial(
-            postgres.local_place,
-            server.programs,
-            store.directory / "recovery",
-            store.account,
-            self.superuser(store),
-        )
+
+        def places() -> "AbstractContextManager[tuple[recovery.Place, str]]":
+            at = store.directory / "recovery"
+            return recovery.local_place(server.programs, at, store.account, self.superuser(store))
+
         connection = Connection(place, store.app, server, store.password, client, places, store.logins, login)
         return _Local(connection, store)
 

@@ -9,21 +9,30 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from pushrod.adapters import redis
-from pushrod.adapters import redis_replacing as replacing
-from pushrod.adapters.redis_replacing import Ask
 from pushrod.core.errors import StoreError
+from pushrod.core.modules import later
 from pushrod.core.values import Program
-from pushrod.stores import redis_restoring, shells
+from pushrod.stores import shells
 from pushrod.stores.administration import Inspection, Slow, Stats
 from pushrod.stores.backup_drivers import Archive
 from pushrod.stores.kinds import ContainerStore, Endpoint, Figures, LocalStore, Server, Tuning
 from pushrod.system import processes
 from pushrod.system.streams import Sink, Source
+
+if TYPE_CHECKING:
+    from pushrod.adapters import redis_replacing as replacing
+    from pushrod.adapters.redis_replacing import Ask
+    from pushrod.stores import redis_restoring
+else:
+    replacing, redis_restoring = (
+        later("pushrod.adapters.redis_replacing"),
+        later("pushrod.stores.redis_restoring"),
+    )
 
 _LONG = 3600.0  # seconds for all of its data
 _QUICK = 30.0
@@ -160,7 +169,7 @@ class _Local(Server):
         )
 
     @contextlib.contextmanager
-    def _lent(self) -> Iterator[Ask]:
+    def _lent(self) -> "Iterator[Ask]":
         store = self._store
         load = functools.partial(self._ask, "ACL", "LOAD")
         with redis.lent(store.directory, users(store), store.account, load) as password:
@@ -261,11 +270,11 @@ class Contained(Server):
             self._name, self.version, self.snapshot, self._direct, self._loading, self._lent
         )
 
-    def _loading(self, source: Source) -> AbstractContextManager[redis_restoring.Beside]:
+    def _loading(self, source: Source) -> "AbstractContextManager[redis_restoring.Beside]":
         return redis_restoring.loading_in_container(self._container, self._program, source)
 
     @contextlib.contextmanager
-    def _lent(self) -> Iterator[Ask]:
+    def _lent(self) -> "Iterator[Ask]":
         yield self._direct
 
     def _direct(self, *words: str) -> str:

@@ -3,8 +3,7 @@
 import pytest
 
 from pushrod.adapters import logs
-from pushrod.adapters.postgres import Log
-from pushrod.adapters.postgres.wal import segment
+from pushrod.adapters.postgres.wal import Log, segment
 
 SIZE = 16 << 20
 

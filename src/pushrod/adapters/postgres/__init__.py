@@ -6,10 +6,8 @@ password; the app gets a role that changes rows and one that changes the schema.
 
 from pushrod.adapters.postgres.cluster import configure, initialise, set_password
 from pushrod.adapters.postgres.cluster import waiting as waiting_settings
-from pushrod.adapters.postgres.dumps import Copy
 from pushrod.adapters.postgres.figures import LIBRARY, Size, Statement, size, statements
 from pushrod.adapters.postgres.programs import STOP_SIGNAL, SUPERUSER, Programs, server_argv
-from pushrod.adapters.postgres.recovery import Place, container_place, local_place, recover
 from pushrod.adapters.postgres.roles import (
     INSTANCES,
     LOGINS,
@@ -23,7 +21,6 @@ from pushrod.adapters.postgres.roles import (
 from pushrod.adapters.postgres.schema import schema_digest
 from pushrod.adapters.postgres.server import ContainerServer, Database, Row, Server, ready, refusal, url
 from pushrod.adapters.postgres.sessions import restore_point, session_end, waiting
-from pushrod.adapters.postgres.wal import Log
 
 __all__ = [
     "INSTANCES",
@@ -32,10 +29,7 @@ __all__ = [
     "STOP_SIGNAL",
     "SUPERUSER",
     "ContainerServer",
-    "Copy",
     "Database",
-    "Log",
-    "Place",
     "Programs",
     "Roles",
     "Row",
@@ -43,15 +37,12 @@ __all__ = [
     "Size",
     "Statement",
     "configure",
-    "container_place",
     "ensure",
     "ensure_monitor",
     "initial_sql",
     "initialise",
-    "local_place",
     "monitor",
     "ready",
-    "recover",
     "refusal",
     "remove_monitor",
     "restore_point",
