@@ -5,6 +5,7 @@ Poetry, Pipenv and PDM are not needed: uv installs the project's own requirement
 constraints.
 """
 
+import functools
 import json
 import posixpath
 import re
@@ -296,10 +297,17 @@ def _toml(file: Path, checkout: Path) -> dict[str, Any]:
     if not file.is_file():
         return {}
     try:
-        return tomllib.loads(file.read_text(errors="replace"))
+        return _parsed(file.read_text(errors="replace"))
     except tomllib.TOMLDecodeError as e:
         where = str(file.relative_to(checkout))
         raise ManifestError(f"not valid TOML: {e}", where=where, hint="fix that line") from e
+
+
+@functools.lru_cache(maxsize=8)
+def _parsed(text: str) -> dict[str, Any]:
+    """The content of a TOML file, which nobody may change: a push asks for the same lock several times, and parsing a
+    long one takes tens of milliseconds."""
+    return tomllib.loads(text)
 
 
 def _json(file: Path, checkout: Path) -> dict[str, Any]:

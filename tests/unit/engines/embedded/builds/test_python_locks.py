@@ -1,6 +1,7 @@
 """The inputs of an environment, in the forms found in public repositories."""
 
 import json
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,21 @@ def test_poetry_with_its_lock(tmp_path: Path) -> None:
         "./libs/mine",
     )
     assert result.scripts == (("shop", "shop.cli:main"),)
+
+
+def test_a_lock_is_parsed_again_only_if_it_has_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parsed: list[str] = []
+    loads = tomllib.loads
+    monkeypatch.setattr(tomllib, "loads", lambda text: parsed.append(text) or loads(text))
+    python_locks._parsed.cache_clear()
+    first = lock(tmp_path, pyproject__toml=POETRY, poetry__lock=LOCKED)
+    assert first == python_locks.find([tmp_path], (), (), tmp_path)
+    assert sorted(parsed) == sorted((POETRY, LOCKED))
+    changed = lock(tmp_path, poetry__lock=LOCKED.replace("2.3.2", "2.3.3"))
+    assert changed and changed.constraints == ("flask==2.3.3",)
+    assert len(parsed) == 3
 
 
 @pytest.mark.parametrize(
