@@ -23,6 +23,7 @@ from pushrod.adapters.docker.commands import (
 )
 from pushrod.adapters.docker.container import (
     Container,
+    container_ids,
     containers,
     empty,
     empty_volumes,
@@ -66,6 +67,7 @@ __all__ = [
     "answers",
     "ask_ahead",
     "build",
+    "container_ids",
     "containers",
     "copy",
     "docker",

@@ -70,8 +70,12 @@ class Container(Value, frozen=True):
 
 def containers(labels: Mapping[str, str]) -> list[Container]:
     """The containers, running or not, that have all of these labels (an empty value matches any value)."""
-    ids = docker("ps", "--all", "--quiet", "--no-trunc", *filters(labels)).split()
-    return inspect(ids)
+    return inspect(container_ids(labels))
+
+
+def container_ids(labels: Mapping[str, str]) -> list[str]:
+    """The IDs of those containers: one query, where all of them is two."""
+    return docker("ps", "--all", "--quiet", "--no-trunc", *filters(labels)).split()
 
 
 def labelled(labels: Mapping[str, str], name: str) -> set[str]:

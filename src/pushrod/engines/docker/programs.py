@@ -45,7 +45,7 @@ class Programs:
         try:
             return processes.run(command, env=docker.environment(), timeout=timeout, on_line=on_line).status
         except processes.TimedOutError:  # that ended Docker's client alone
-            docker.remove([c.name for c in docker.containers(_one_off(app, release))])
+            docker.remove(docker.container_ids(_one_off(app, release)))
             raise
 
     def run_program(

@@ -122,7 +122,7 @@ class Resources:
     def remove_app(self, app: App) -> None:
         """Remove an app's containers, networks, volumes with their data, and images."""
         for label in (docker.APP, docker.CLIENT):
-            docker.remove([c.name for c in docker.containers({label: app.name})])
+            docker.remove(docker.container_ids({label: app.name}))
         docker.remove_networks(docker.networks({docker.APP: app.name}))
         docker.remove_volumes(docker.volumes({docker.APP: app.name}))
         images.remove_unused(app, [])

@@ -22,9 +22,9 @@ class Runtime:
     def start(self, app: App, release: Release, environments: dict[str, dict[str, str]]) -> None:
         """Start a release's instances beside whatever runs. If its networks are gone, the containers are created
         again: a container keeps the network it was created with."""
-        made = docker.containers({docker.APP: app.name, docker.RELEASE: str(release.number)})
+        made = docker.container_ids({docker.APP: app.name, docker.RELEASE: str(release.number)})
         if made and not _networks(app, release) <= {*docker.networks({docker.APP: app.name})}:
-            docker.remove([c.name for c in made])
+            docker.remove(made)
         join(app, release)
         try:
             bring_up.start(place(app), names.files(app, release.number))
@@ -46,8 +46,7 @@ class Runtime:
         docker.remove([c.name for c in containers])
         docker.remove_networks(docker.networks({docker.APP: app.name, docker.RELEASE: str(number)}))
         # Docker may still execute what an interrupted Compose requested.
-        late = docker.containers({docker.APP: app.name, docker.RELEASE: str(number)})
-        docker.remove([c.name for c in late])
+        docker.remove(docker.container_ids({docker.APP: app.name, docker.RELEASE: str(number)}))
         return notes
 
     def stop_instances(self, app: App, release: Release, instances: Collection[str]) -> Sequence[str]:

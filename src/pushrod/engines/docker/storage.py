@@ -49,7 +49,7 @@ class Storage:
 
     def stop(self, app: App) -> Sequence[str]:
         """End their clients, and stop the stores, each within its grace period; their data stays."""
-        docker.remove([c.name for c in docker.containers({docker.CLIENT: app.name})])
+        docker.remove(docker.container_ids({docker.CLIENT: app.name}))
         containers = [c for c in docker.containers({docker.APP: app.name}) if docker.RELEASE not in c.labels]
         return stopping.stop(app, containers)
 

@@ -62,19 +62,19 @@ class Stores:
         definitions = self._definitions(release)
         before = {path: _text(path) for path in definitions}
         containers = [names.store(self.app, s.name) for s in release.stores]
-        old = {c.name: c for c in self._containers()}
+        old = self._named(containers)
         if before != definitions:
             self._check_versions(release, definitions)
         lost = bool(containers) and not self._has_network(old.values())
         if lost:  # they were created with that network, and can join no other without it; their data stays
             kept = {names.store(self.app, s.name) for s in release.stores if s.keeps}
-            docker.remove([name for name in old if name not in kept])
+            docker.remove([c.name for c in self._containers() if c.name not in kept])
         now = old
         if before != definitions or lost or not self._healthy([old.get(name) for name in containers]):
             self._redefine(definitions, containers)
             for store in release.stores:
                 self._wait(store)
-            now = {c.name: c for c in self._containers()}
+            now = self._named(containers)
         summary = []
         for store in release.stores:
             server = self._server(store, now)
@@ -242,6 +242,15 @@ class Stores:
 
     def _containers(self) -> list[docker.Container]:
         return [c for c in docker.containers({docker.APP: self.app.name}) if docker.RELEASE not in c.labels]
+
+    def _named(self, containers: Sequence[str]) -> dict[str, docker.Container]:
+        """The stores of these names, in one query; without somebody else's container that has such a name."""
+        there = docker.inspect(containers)
+        return {
+            c.name: c
+            for c in there
+            if c.labels.get(docker.APP) == self.app.name and docker.RELEASE not in c.labels
+        }
 
     def _has_network(self, containers: Iterable[docker.Container]) -> bool:
         """Whether the stores' network exists: Docker keeps that of a running container."""
