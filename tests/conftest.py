@@ -7,8 +7,9 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -55,6 +56,18 @@ def short_directories(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for path in made:
         if path.parent == Path("/tmp") and path.is_dir():
             files.remove_tree(path)
+
+
+def spread(rows: Iterable[Any], count: int) -> list[Any]:
+    """The rows of a table as parameters: `count` or so, evenly spread, for each run, and the others `long`."""
+    every = list(rows)
+    step = max(1, round(len(every) / count))
+    return [
+        pytest.param(
+            *(row if type(row) is tuple else (row,)), marks=pytest.mark.long if number % step else ()
+        )
+        for number, row in enumerate(every)
+    ]
 
 
 def needs_lab(problem: str, how: str = "make lab") -> None:

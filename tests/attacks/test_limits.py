@@ -11,6 +11,7 @@ import pytest
 from devtools.lab.ground import DOCKERFILE
 from pushrod.system import waits
 from tests.attacks.town import MANIFEST, Attacker, Party, Town
+from tests.conftest import spread
 
 pytestmark = pytest.mark.lab
 
@@ -245,7 +246,7 @@ FILLS = {
 STAYS = "open('/tmp/written', 'w').close()\ntime.sleep(600)\n"
 
 
-@pytest.mark.parametrize("kind", [*FILLS])
+@pytest.mark.parametrize("kind", spread(FILLS, 1))
 def test_a_container_that_fills_the_disk_is_stopped_for_good(town: Town, victim: Party, kind: str) -> None:
     """Including deleted files that are still open, which Docker does not count."""
     town.ground.pushrod("host", "limits", "layer=64M")

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from devtools.apps import App, Machine, complaint, manifest
+from tests.conftest import spread
 
 PROGRAM = """\
 import http.server, os, pathlib, time
@@ -53,7 +54,9 @@ def app(machine: Machine, answers: Path) -> App:
 
 @pytest.mark.parametrize(
     ("words", "well"),
-    [("200", True), ("302", True), ("401", False), ("404", False), ("500", False), ("nothing", False)],
+    spread(
+        [("200", True), ("302", True), ("401", False), ("404", False), ("500", False), ("nothing", False)], 3
+    ),
 )
 def test_push_restart_and_deploy_agree_about_health(app: App, answers: Path, words: str, well: bool) -> None:
     answers.write_text(words)

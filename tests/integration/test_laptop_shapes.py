@@ -9,6 +9,7 @@ import pytest
 from devtools.apps import PUSHROD, App, Done, Machine, run
 from devtools.servers import free_port
 from pushrod.engines.embedded import rooms
+from tests.conftest import spread
 from tests.integration.laptop_shapes import COPIED, SERVER, SHAPES, compose
 from tests.unit.engines.embedded import kernel
 
@@ -69,7 +70,7 @@ def made(machine: Machine, name: str, prefix: str) -> App:
 
 
 @pytest.mark.skipif(bool(REFUSED), reason=f"the kernel refuses addresses of their own: {REFUSED}")
-@pytest.mark.parametrize("name", SHAPES)
+@pytest.mark.parametrize("name", spread(SHAPES, 13))
 def test_it_answers(name: str, machine: Machine) -> None:
     shape = SHAPES[name]
     app = made(machine, name, "s")

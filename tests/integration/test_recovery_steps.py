@@ -8,7 +8,7 @@ import contextlib
 import itertools
 import shutil
 import signal
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,6 +19,7 @@ import yaml
 from devtools import apps
 from devtools.apps import App, Machine, eventually
 from pushrod.ingress.certificates import tls_port
+from tests.conftest import spread
 from tests.integration.test_tls import get
 
 pytestmark = pytest.mark.integration
@@ -286,16 +287,7 @@ def kept() -> dict[bool, App]:
     return {}
 
 
-def _rows(names: Iterable[str]) -> Iterator[object]:
-    """The first fault of each place for every run, the others for `make long`."""
-    places: set[str] = set()
-    for name in names:
-        place = name.partition(":")[0]
-        yield pytest.param(name, marks=pytest.mark.long if place in places else ())
-        places.add(place)
-
-
-@pytest.mark.parametrize("name", _rows(FAULTS))
+@pytest.mark.parametrize("name", spread(FAULTS, 8))
 def test_an_app_with_a_fault_rolls_back_is_repaired_and_accepts_a_push(
     make: Callable[[bool], App], kept: dict[bool, App], name: str
 ) -> None:
@@ -323,7 +315,7 @@ def test_an_app_with_a_fault_rolls_back_is_repaired_and_accepts_a_push(
     kept[fault.stores] = shop
 
 
-@pytest.mark.parametrize("name", CERTIFICATES)
+@pytest.mark.parametrize("name", spread(CERTIFICATES, 3))
 def test_an_app_with_a_damaged_certificate_serves_tls_after_recovery(encrypted: App, name: str) -> None:
     """After a rollback, a repair or a push, the app answers with TLS."""
     shop, (place, way) = encrypted, CERTIFICATES[name]
@@ -365,7 +357,7 @@ def test_a_push_restores_a_changed_older_release(make: Callable[[bool], App], ke
     kept[False] = shop
 
 
-@pytest.mark.parametrize("part", range(3))
+@pytest.mark.parametrize("part", spread(range(3), 1))
 def test_an_app_with_several_faults_is_stopped_and_removed(make: Callable[[bool], App], part: int) -> None:
     """With a third of all faults at once."""
     shop = make(part == 0)
@@ -378,7 +370,7 @@ def test_an_app_with_several_faults_is_stopped_and_removed(make: Callable[[bool]
     assert not shop.directory.exists()
 
 
-@pytest.mark.parametrize("name", AFTER_LIVE)
+@pytest.mark.parametrize("name", spread(AFTER_LIVE, 2))
 def test_a_push_whose_release_is_live_is_accepted(
     make: Callable[[bool], App], kept: dict[bool, App], name: str
 ) -> None:

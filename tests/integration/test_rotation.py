@@ -13,6 +13,7 @@ from devtools.apps import App, Machine
 from pushrod.adapters import postgres
 from pushrod.adapters.postgres.programs import environment
 from pushrod.system import processes
+from tests.conftest import spread
 
 pytestmark = pytest.mark.integration
 
@@ -108,7 +109,8 @@ def test_what_the_second_role_makes_belongs_to_the_owner(shop: App) -> None:
 
 
 @pytest.mark.parametrize(
-    "step", ["rotate   new", "plan", "start", "ready", "switch", "drain", "rotate   the old"]
+    "step",
+    spread(["rotate   new", "plan", "start", "ready", "switch", "drain", "rotate   the old"], 3),
 )
 def test_a_rotation_that_is_killed_goes_on(shop: App, step: str) -> None:
     before = url(shop)

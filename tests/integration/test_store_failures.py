@@ -141,11 +141,13 @@ def test_two_backups_at_once_are_two_backups(shop: App, way: Way) -> None:
     assert listed[0]["copy"]["proved"]
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("whole")
 def test_a_slow_server_delays_the_copy_and_nobody_else(shop: App, way: Way) -> None:
     delays_only_the_copy(shop, way)
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("whole")
 def test_a_server_that_disappears_in_the_middle_of_an_upload(shop: App, way: Way) -> None:
     """restic tries for some minutes; here it is interrupted, as by an operator, and the next backup is complete."""
@@ -163,6 +165,7 @@ def test_a_server_that_disappears_in_the_middle_of_an_upload(shop: App, way: Way
     assert "copied to vault default" in shop.must("db", "backup")
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("whole")
 def test_a_server_that_returns_other_bytes(shop: App, way: Way) -> None:
     way.change = lambda block: bytes([*block[:-1], block[-1] ^ 1]) if len(block) > 10_000 else block

@@ -21,6 +21,7 @@ pytestmark = [
 KILLED = ("backend-1", "worker-1")
 
 
+@pytest.mark.long
 def test_the_tests_of_a_new_repository_pass(tmp_path: Path) -> None:
     """With the account of the release command, because they migrate too."""
     tmp_path.chmod(0o755)
@@ -48,6 +49,7 @@ def test_every_acknowledged_order_exists_and_is_done_once_whatever_is_killed(sho
     assert shops.wrong(placed, shops.settled(shop)) == []
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not CHROMIUM, reason="no Chromium on this machine (Debian: chromium)")
 def test_buying_across_a_deployment(shop: OnThisMachine) -> None:
     """The same page and API as those of the Python shop, and no dropped request. The jar is not built again."""

@@ -86,6 +86,7 @@ def test_data_of_an_older_version_is_upgraded(machine: Machine) -> None:
     assert os.environ.get("PUSHROD_POSTGRES") is None
 
 
+@pytest.mark.long
 def test_backups_of_newer_versions_are_refused_and_nothing_is_lost(machine: Machine) -> None:
     """Of PostgreSQL, dumped by a newer pg_dump, and of Valkey, in a format that it does not know."""
     programs = older()

@@ -162,6 +162,7 @@ def test_a_manifest_names_a_vault_that_its_owner_has_set(shop: App) -> None:
         shop.must("db", "backup")
 
 
+@pytest.mark.long
 def test_a_host_is_rebuilt_from_nothing(shop: App, place: Path, new_machine: Callable[[], Machine]) -> None:
     """Two apps, one with databases and one without; on another root, which has only the vault's password."""
     plain = shop.machine.app("plain", {**apps.FILES, "app.py": apps.APP})

@@ -6,6 +6,7 @@ import pytest
 
 from devtools.apps import eventually
 from devtools.lab.ground import ROOT, Ground, Shop
+from tests.conftest import spread
 
 pytestmark = pytest.mark.lab
 
@@ -92,7 +93,7 @@ ANSWERS = [
 ]
 
 
-@pytest.mark.parametrize(("words", "well"), ANSWERS)
+@pytest.mark.parametrize(("words", "well"), spread(ANSWERS, 4))
 def test_deployment_boot_and_watchdog_agree_about_health(shop: Shop, words: str, well: bool) -> None:
     tell(shop, words)
     boot, watch = json.loads(shop.box.exec("python3", "-I", "-S", "-c", ASKS).stdout)[0]

@@ -179,6 +179,7 @@ def test_hooks_of_a_store_run_only_if_its_definition_changes(app: Hooked) -> Non
     assert [line for line in calls if line.startswith("cache")] == ["cache pre_stop", "cache post_start"]
 
 
+@pytest.mark.long
 def test_a_hanging_pre_stop_hook_times_out_with_a_note(app: Hooked) -> None:
     app.pushed(tree(pre_stop="echo begun >>/data/log; sleep 600", store="--maxmemory 10mb"), "hangs")
     app.tree.commit(tree(store="--maxmemory 10mb"), "does not")

@@ -96,6 +96,7 @@ def _runs(shop: Shop, container: str) -> bool:
     return shop.box.docker("inspect", "--format={{.State.Running}}", container) == "true"
 
 
+@pytest.mark.long
 def test_each_of_two_releases_uses_its_own_backend_and_rows_are_kept(seed: Shop) -> None:
     """The second release's backend starts slowly, so both run side by side for a while."""
     stores = [seed.inspect(name)["Id"] for name in ("postgres", "redis")]
@@ -722,6 +723,7 @@ def test_two_services_share_one_image(ground: Ground) -> None:
     assert app.box.exec("docker", "image", "inspect", "master-image", check=False).status != 0
 
 
+@pytest.mark.long
 def test_an_image_can_be_loaded_from_an_archive(tiny: Shop) -> None:
     tiny.tree.commit(small(more=TOOL), "an image that no registry has")
     before, began = tiny.footprint(), time.monotonic()

@@ -161,6 +161,7 @@ def test_another_major_version_is_refused_for_existing_data(shop: Shop) -> None:
     assert goods(shop) == NAMES
 
 
+@pytest.mark.long
 def test_a_store_from_an_older_version_keeps_its_data(ground: Ground) -> None:
     """The kind is taken out of the installed pushrod for the first push."""
     box = ground.box

@@ -14,7 +14,7 @@ from devtools.lab import images
 from devtools.lab.box import Box
 from devtools.lab.ground import COMPOSE, DOCKERFILE, ROOT, Ground, Shop, code
 from devtools.load import Load
-from tests.conftest import needs_lab
+from tests.conftest import needs_lab, spread
 
 pytestmark = pytest.mark.lab
 
@@ -44,7 +44,7 @@ def ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
 def others(ground: Ground) -> str:
     """An image and a container made by hand; returns what Docker reports of them."""
     ground.box.docker("tag", "python:3.13-slim", "shop/web:mine")
-    ground.box.docker("run", "--detach", "--name=shop-r1-mine", "shop/web:mine", "sleep", "3600")
+    ground.box.docker("run", "--detach", "--init", "--name=shop-r1-mine", "shop/web:mine", "sleep", "3600")
     return _others(ground)
 
 
@@ -131,7 +131,7 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize("kind", REFUSED)
+@pytest.mark.parametrize("kind", spread(REFUSED, 2))
 def test_a_push_that_cannot_serve_is_refused_and_leaves_nothing(shop: Shop, blog: Shop, kind: str) -> None:
     changes, status, words = REFUSED[kind]
     before, stores = shop.footprint(), shop.stores()
@@ -197,6 +197,7 @@ def test_a_rollback_takes_seconds_and_loses_no_row(shop: Shop) -> None:
     assert load.report.total.failed == 0, load.report.table()
 
 
+@pytest.mark.long
 def test_three_releases_are_kept_and_other_apps_are_untouched(
     ground: Ground, shop: Shop, blog: Shop, others: str
 ) -> None:
@@ -349,6 +350,7 @@ def test_the_logs_of_the_edge_are_rotated(shop: Shop) -> None:
     eventually(lambda: b"/after-that" in shop.box.get(f"{logs}/access.log"), "and writes to a new log")
 
 
+@pytest.mark.long
 def test_a_sha_256_repository_goes_live_over_ssh(ground: Ground) -> None:
     app = ground.app("long")
     shutil.rmtree(app.tree.path / ".git")

@@ -4,6 +4,7 @@ import pytest
 
 from devtools.apps import complaint
 from devtools.lab.ground import DOCKERFILE, Ground, Shop, code
+from tests.conftest import spread
 
 pytestmark = pytest.mark.lab
 
@@ -63,7 +64,7 @@ REASONS = {
 }
 
 
-@pytest.mark.parametrize("reason", REASONS)
+@pytest.mark.parametrize("reason", spread(REASONS, 5))
 def test_an_app_that_does_not_start_is_explained(shop: Shop, reason: str) -> None:
     files, message = REASONS[reason]
     good = shop.tree.head()

@@ -16,7 +16,7 @@ from devtools.lab.box import PUSHROD, Box
 from devtools.lab.ground import COMPOSE, ROOT, Ground, Shop, unwatched
 from devtools.lab.witness import Listener, Witness
 from devtools.load import Load
-from tests.conftest import needs_lab
+from tests.conftest import needs_lab, spread
 
 pytestmark = pytest.mark.lab
 
@@ -165,7 +165,7 @@ def _without_own(addresses: dict[str, dict[str, str]], app: Shop) -> dict[str, d
 MOMENTS = {"build": r"COPY app\.py", "start": r"^ *start ", "ready": r"^ *ready ", "live": r"^ *live "}
 
 
-@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize("moment", spread(MOMENTS, 2))
 def test_a_power_cut_during_a_push_is_recovered(hosted: Hosted, moment: str) -> None:
     shop, blog = hosted.shop, hosted.blog
     before, others = shop.journal_live, blog.journal_live
@@ -229,7 +229,7 @@ def _without_pushrod(box: Box) -> None:
         box.reboot()
 
 
-@pytest.mark.parametrize("ends", [Box.reboot, Box.power_cut, _unit, _target, _without_pushrod])
+@pytest.mark.parametrize("ends", spread([Box.reboot, Box.power_cut, _unit, _target, _without_pushrod], 2))
 def test_the_edge_waits_until_instances_have_proved_healthy(
     hosted: Hosted, cold: Shop, ends: Callable[[Box], None]
 ) -> None:
@@ -265,6 +265,7 @@ def test_a_rollback_to_a_slow_starting_release_fails_no_request(hosted: Hosted, 
     assert set(listener.statuses) == {200}, listener.statuses
 
 
+@pytest.mark.long
 def test_a_failed_first_deployment_receives_no_request(hosted: Hosted) -> None:
     """Without a release there is nothing to wait for: the edge does not know the name until one is live."""
     green = hosted.ground.app("green")
@@ -309,6 +310,7 @@ def test_an_app_whose_unit_is_stopped_stays_stopped(hosted: Hosted) -> None:
     shop.back(shop.live, "after its unit was started", AT_ONCE)
 
 
+@pytest.mark.long
 def test_an_app_deployed_by_an_older_version_keeps_serving(hosted: Hosted) -> None:
     """Its site names no ready marker, and none exists. The next change of the site names one, made by the
     watchdog."""

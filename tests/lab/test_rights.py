@@ -43,6 +43,7 @@ def printed(app: Shop) -> str:
     return app.ssh("logs", "web").stdout
 
 
+@pytest.mark.long
 def test_capabilities_needed_by_a_script_are_noted_by_plan_and_push(ground: Ground) -> None:
     command = '["sh", "-c", "python probe.py; exec python serve.py"]'
     app = ground.app("probes", tree("probes", command))
