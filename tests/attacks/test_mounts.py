@@ -7,6 +7,7 @@ import pytest
 
 from devtools.apps import eventually
 from tests.attacks.town import MANIFEST, PROGRAM, Attacker, Town
+from tests.conftest import spread
 
 pytestmark = pytest.mark.lab
 
@@ -164,6 +165,7 @@ os.chown("/d", 1234, 1234)
 """
 
 
+@pytest.mark.long
 def test_nested_data_of_an_older_version_is_adopted(town: Town, attacker: Attacker) -> None:
     """Including data of an account of a container, and for the release that was sealed with the old path."""
     box, data = town.box, f"{attacker.directory}/data"
@@ -255,7 +257,7 @@ OLD = {
 }
 
 
-@pytest.mark.parametrize("kind", [*OLD])
+@pytest.mark.parametrize("kind", spread(OLD, 1))
 def test_an_existing_volume_on_a_host_resource_is_refused(town: Town, attacker: Attacker, kind: str) -> None:
     """Docker takes the volume that is there, whatever a manifest says of it now."""
     made = ("--opt=type=proc", "--opt=device=proc", "--opt=o=rw", "attacker_data")

@@ -16,6 +16,7 @@ import pytest
 from packaging.requirements import Requirement
 
 from pushrod.adapters.binaries import Parts
+from tests.conftest import spread
 from tests.unit.engines.embedded import kernel
 
 SOURCE = Path(__file__).parents[2]
@@ -114,7 +115,7 @@ def desk(place: Path) -> Iterator[Desk]:
     shutil.rmtree(top)
 
 
-@pytest.mark.parametrize("file", SOME)
+@pytest.mark.parametrize("file", spread(SOME, 1))
 def test_some_projects_by_an_ordinary_user(desk: Desk, file: str) -> None:
     assert desk.passed(file, SOME[file]) >= 3
 

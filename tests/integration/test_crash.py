@@ -14,6 +14,7 @@ import pytest
 from devtools import apps
 from devtools.apps import App, Machine, Running, command_of, eventually
 from devtools.load import Load
+from tests.conftest import spread
 
 pytestmark = pytest.mark.integration
 
@@ -83,7 +84,7 @@ def last_number(shop: App) -> int:
 # ---- the process that deploys -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("step", spread(STEPS, 4))
 def test_a_killed_push_is_finished_or_undone(shop: App, step: str) -> None:
     old = shop.live
     with Load(f"{shop.url}/", rate=50.0) as load:

@@ -116,6 +116,7 @@ def test_a_point_between_two_rows_becomes_another_database(shop: App) -> None:
     assert (again.status, "already" in again.err) == (6, True)
 
 
+@pytest.mark.long
 def test_the_vault_has_everything_that_was_acknowledged_before_a_run(
     shop: App, place: Path, new_machine: Callable[[], Machine]
 ) -> None:

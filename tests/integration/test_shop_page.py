@@ -36,6 +36,7 @@ def visit(shop: App) -> Iterator[Callable[..., Visit]]:
         yield opened
 
 
+@pytest.mark.long
 def test_buying_continues_during_a_deployment(shop: App, visit: Callable[..., Visit]) -> None:
     main = shop.tree.path / "backend" / "app" / "main.py"
     text = re.sub(r"^MESSAGE = .*$", 'MESSAGE = "Hello again."', main.read_text(), flags=re.MULTILINE)

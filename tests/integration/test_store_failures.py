@@ -131,6 +131,7 @@ def test_a_disk_that_fills_while_the_log_is_copied(shop: App) -> None:
     assert known["problem"] == ""
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("whole")
 def test_two_backups_at_once_are_two_backups(shop: App, way: Way) -> None:
     before = len(shop.json("db", "backups"))

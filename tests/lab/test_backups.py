@@ -111,6 +111,7 @@ def test_lost_rows_are_restored_while_the_app_serves(shop: Shop) -> None:
     ]
 
 
+@pytest.mark.long
 def test_a_redis_takes_over_a_snapshot(shop: Shop) -> None:
     shop.state()
     shop.ssh("db", "backup")

@@ -15,7 +15,7 @@ from devtools.lab import images
 from devtools.lab.box import PUSHROD, Box
 from pushrod.system import waits
 from pushrod.system.processes import Completed
-from tests.conftest import needs_lab
+from tests.conftest import needs_lab, spread
 
 pytestmark = pytest.mark.lab
 
@@ -185,7 +185,7 @@ def test_the_units_are_sandboxed(machine: Machine) -> None:
     assert (done.status, done.stdout, done.stderr) == (0, "", "")
 
 
-@pytest.mark.parametrize("user", USERS)
+@pytest.mark.parametrize("user", spread(USERS, 1))
 def test_a_timer_writes_the_metrics_again_and_again(machine: Machine, user: str) -> None:
     path = f"{USERS[user]}/edge/metrics/metrics.prom"
     assert machine.box.exec("test", "-e", path, check=False).status != 0

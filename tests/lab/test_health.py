@@ -162,6 +162,7 @@ def test_without_a_check_an_error_at_the_root_is_noted(ground: Ground, wrong: in
     eventually(lambda: app.get("/api").status == 200, "it is let through", 30)
 
 
+@pytest.mark.long
 def test_an_entry_that_does_not_listen_is_refused(ground: Ground) -> None:
     tree = {
         "compose.yaml": "services: {web: {build: ., ports: ['8000:8000'], command: sleep 600,"

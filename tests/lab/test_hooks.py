@@ -190,6 +190,7 @@ def test_a_hanging_pre_stop_hook_times_out_with_a_note(app: Hooked) -> None:
     assert calls.index("begun") < calls.index("web term")
 
 
+@pytest.mark.long
 def test_pre_stop_hooks_run_at_down_and_destroy(app: Hooked) -> None:
     app.ground.pushrod("down", "--app", "hooked")
     calls = app.calls()

@@ -708,6 +708,7 @@ def test_data_that_compose_keeps_survives_a_push_and_the_loss_of_networks(ground
     assert len(starts.splitlines()) >= 3
 
 
+@pytest.mark.long
 def test_two_services_share_one_image(ground: Ground) -> None:
     """It is built once, and does not get its name from the file, which other apps may use too; images are built from
     it under that name."""

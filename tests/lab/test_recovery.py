@@ -256,6 +256,7 @@ def test_an_app_taken_down_is_not_served_until_deployed_again(hosted: Hosted, co
     assert set(listener.statuses) == {200, 404}, listener.statuses
 
 
+@pytest.mark.long
 def test_a_rollback_to_a_slow_starting_release_fails_no_request(hosted: Hosted, cold: Shop) -> None:
     live = cold.live
     with Listener(cold) as listener:
