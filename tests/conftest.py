@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,33 @@ def pytest_collection_finish() -> None:
     gc.freeze()
     gc.set_threshold(20_000)
     gc.enable()
+
+
+class Durations:
+    """Prints what took long as soon as it has ended: a run that is cut off then shows where its time went."""
+
+    SECONDS = 30.0
+
+    def __init__(self, terminal: pytest.TerminalReporter) -> None:
+        self.terminal = terminal
+        self.began = time.monotonic()
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Print a phase of a test that took longer than `SECONDS`, and the time since the run began."""
+        if report.duration > self.SECONDS:
+            minutes, seconds = divmod(int(time.monotonic() - self.began), 60)
+            self.terminal.ensure_newline()
+            self.terminal.write_line(
+                f"[{minutes}:{seconds:02}] {report.nodeid}: {report.when} took {report.duration:.0f} s"
+            )
+
+
+@pytest.hookimpl(trylast=True)  # the terminal is a plugin of its own
+def pytest_configure(config: pytest.Config) -> None:
+    """With several processes, tell of durations; a process of them has no terminal."""
+    terminal = config.pluginmanager.get_plugin("terminalreporter")
+    if terminal is not None and config.getoption("numprocesses", None) and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(Durations(terminal))
 
 
 # The duration of an example shows how busy the machine is, not whether the code is right.
