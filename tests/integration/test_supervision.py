@@ -412,8 +412,7 @@ def test_children_of_a_killed_process_do_not_keep_its_port(ground: Ground, child
     assert len(before) == 2
     os.kill(main, signal.SIGKILL)
     wait(lambda: ground.log("a").count("main") == 2)
-    after = {p.pid for p in psutil.Process(ground.pid()).children()}
-    wait(lambda: ask(port) in after)
+    wait(lambda: ask(port) in {p.pid for p in psutil.Process(ground.pid()).children()})
     assert not any(lives(pid) for pid in before)
 
 

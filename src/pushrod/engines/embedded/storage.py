@@ -50,12 +50,15 @@ class Storage:
                 remarks.append(first_scripts.run(server, scripts, app.stores / store.name, checkout))
         return ", ".join(filter(None, remarks))
 
-    def _apply(self, own: Stores, stores: Sequence[Service], services: Sequence[Service]) -> None:
-        running = self._context.supervisor.groups()
+    def _apply(self, own: Stores, stores: Sequence[Service], services: Sequence[Service]) -> set[str]:
+        """Have the stores run as configured; returns which of them were restarted, and may not answer yet."""
+        running, restarted = self._context.supervisor.groups(), set()
         for process, changed in own.prepare(stores, services):
             self._context.supervisor.apply(process.group, (process,))
             if changed and process.group in running:  # a server reads its configuration when it starts
                 self._context.supervisor.restart(process.group, process.name)
+                restarted.add(process.name)
+        return restarted
 
     def archives(self, app: App, release: Release, *, ddl: bool) -> Sequence[Archive]:
         """The app's databases, and snapshots of its Valkeys."""
@@ -67,7 +70,7 @@ class Storage:
 
     def restore(self, app: App, release: Release | None, failed: int, *, running: bool) -> None:
         """Stop the stores that the live release does not have; as always, their data stays. Those that the failed
-        release opened are closed again.
+        release opened are closed again, and accept connections when this returns.
         """
         kept = {s.name for s in release.stores} if release else set()
         for record in store_records(app):
@@ -77,7 +80,7 @@ class Storage:
             own, groups = self._context.stores(app), self._context.supervisor.groups()
             own.settle(release.stores, ())
             present = [s for s in release.stores if group_of(app, s.name) in groups]
-            self._apply(own, present, release.services)
+            own.wait(self._apply(own, present, release.services))
 
     def stop(self, app: App) -> Sequence[str]:
         """Stop the stores: PostgreSQL by a fast shutdown, Valkey after writing its file."""

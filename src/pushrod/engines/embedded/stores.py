@@ -1,5 +1,6 @@
 """The stores of an app on the embedded engine: servers of this machine under the supervisor."""
 
+import functools
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -84,6 +85,12 @@ class Stores:
         tunings = {s.name: self.tuning(services, s) for s in stores}
         records = [r for r in store_records(self.app) if r.name in tunings]
         return ", ".join(self._ensure(r, tunings[r.name], ddl=ddl) for r in records)
+
+    def wait(self, names: set[str]) -> None:
+        """Wait until these accept connections. One that does not is reported by whoever needs it."""
+        for record in store_records(self.app):
+            if record.name in names:
+                waits.wait_until(functools.partial(network.accepts, record.port, record.address), _DEADLINE)
 
     def waiting(self, manifest: Manifest) -> dict[str, Sequence[str]]:
         """The settings that each store would take only when it starts next."""
