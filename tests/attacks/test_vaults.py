@@ -12,7 +12,7 @@ import pytest
 from devtools.lab.ground import DOCKERFILE, ROOT
 from tests.attacks.town import MANIFEST, PROGRAM, Attacker, Town
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.long]
 
 
 def test_a_vault_of_others_needs_the_owners_word(attacker: Attacker) -> None:

@@ -15,6 +15,7 @@ from pushrod.adapters.nginx.headers import DROPPED, FROM_PROXIES
 from pushrod.core.site import Site
 from pushrod.core.values import Auth, Cache, Route, Routing
 from pushrod.system import files
+from tests.conftest import spread
 from tests.integration.edges import PATIENCE, Started, a_started_edge
 from tests.integration.test_bad_requests import Recorder, exchange, statuses
 
@@ -278,7 +279,7 @@ SPELLINGS = (
 )
 
 
-@pytest.mark.parametrize("path", SPELLINGS)
+@pytest.mark.parametrize("path", spread(SPELLINGS, 28))
 @pytest.mark.parametrize(
     "lines", [(), ("Upgrade: websocket", "Sec-WebSocket-Version: 13")], ids=["", "websocket"]
 )

@@ -117,9 +117,11 @@ def table() -> dict[str, Row]:
 
 
 def rows() -> Iterator[Any]:
-    for name, row in table().items():
+    """A third of the table for each run, the rest for the long tier."""
+    for number, (name, row) in enumerate(table().items()):
         for engine in ENGINES:
-            yield pytest.param(row, engine, id=f"{name}-{engine}")
+            marks = pytest.mark.long if number % 3 else ()
+            yield pytest.param(row, engine, id=f"{name}-{engine}", marks=marks)
 
 
 def files(row: Row) -> dict[str, str]:

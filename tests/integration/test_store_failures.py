@@ -179,6 +179,7 @@ def test_a_server_that_returns_other_bytes(shop: App, way: Way) -> None:
     assert "copied to vault default" in shop.must("db", "backup")
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("whole")
 def test_a_server_that_refuses(shop: App, way: Way) -> None:
     way.change = lambda _block: b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"

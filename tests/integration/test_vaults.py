@@ -102,6 +102,7 @@ def test_the_password_is_nowhere_in_the_vault_and_the_vaults_files_are_closed(sh
     assert again.ok and password not in again.out  # shown once
 
 
+@pytest.mark.long
 def test_a_vault_that_is_gone_is_told_everywhere_until_it_is_back(shop: App, far: Path) -> None:
     gone = far.rename(far.with_name("gone"))
     assert "there is no repository" in refused(shop).what
@@ -151,6 +152,7 @@ def test_a_vault_that_is_full(machine: Machine, shop: App, far: Path) -> None:
         subprocess.run(["umount", "--lazy", str(far)], check=True)
 
 
+@pytest.mark.long
 def test_a_manifest_names_a_vault_that_its_owner_has_set(shop: App) -> None:
     text = "x-pushrod: {backups: {to: elsewhere}}\n" + FILES["compose.yaml"]
     shop.push_change({"compose.yaml": text})

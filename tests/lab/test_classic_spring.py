@@ -14,7 +14,7 @@ from devtools.load import Load
 from devtools.load.shapes import MAX_SECONDS
 from tests.conftest import needs_lab
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.long]
 FROM_SOURCE = "built in the box"
 
 

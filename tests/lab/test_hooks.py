@@ -173,6 +173,7 @@ def test_hooks_run_for_a_container_restarted_by_the_watchdog(app: Hooked) -> Non
     assert app.calls() == [WEB]
 
 
+@pytest.mark.long
 def test_hooks_of_a_store_run_only_if_its_definition_changes(app: Hooked) -> None:
     assert not [line for line in app.pushed({"again": "2"}, "again") if line.startswith("cache")]
     calls = app.pushed(tree(store="--maxmemory 10mb"), "another store")

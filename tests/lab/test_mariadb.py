@@ -137,6 +137,7 @@ def test_a_backup_that_was_damaged_is_not_restored(shop: Shop) -> None:
     assert goods(shop) == NAMES
 
 
+@pytest.mark.long
 def test_releases_and_power_cuts_do_not_affect_the_data(shop: Shop) -> None:
     before = started(shop)
     shop.tree.commit(tree(COMPOSE, shop.domain, "two"), "say two")

@@ -131,7 +131,7 @@ def pid(app: Shop, container: str) -> str:
 # ---- the machine ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("ends", [Box.reboot, Box.power_cut])
+@pytest.mark.parametrize("ends", spread([Box.reboot, Box.power_cut], 1))
 def test_both_apps_restart_with_their_names(hosted: Hosted, ends: Callable[[Box], None]) -> None:
     apps = (hosted.shop, hosted.blog)
     hosted.shop.push_version(f"before a {ends.__name__}")

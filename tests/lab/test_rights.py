@@ -5,6 +5,7 @@ import pytest
 
 from devtools.apps import complaint
 from devtools.lab.ground import Ground, Shop
+from tests.conftest import spread
 
 pytestmark = pytest.mark.lab
 
@@ -88,7 +89,9 @@ RUN cp "$(readlink -f "$(command -v python)")" /usr/bin/capped && python -c "imp
 
 @pytest.mark.parametrize(
     ("name", "bit", "capability", "user", "allow"),
-    [("capraw", "13", "NET_RAW", "root", True), ("capbind", "10", "NET_BIND_SERVICE", "1000", False)],
+    spread(
+        [("capraw", "13", "NET_RAW", "root", True), ("capbind", "10", "NET_BIND_SERVICE", "1000", False)], 1
+    ),
 )
 def test_a_program_with_more_file_capabilities_than_its_container_is_explained(
     ground: Ground, name: str, bit: str, capability: str, user: str, allow: bool

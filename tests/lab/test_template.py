@@ -5,7 +5,7 @@ import pytest
 from devtools.apps import eventually
 from devtools.lab.stack import Stack
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.long]
 
 
 def test_the_published_port_serves_from_postgresql_then_from_the_cache(shop: Stack) -> None:
