@@ -106,7 +106,7 @@ def repaired(shop: Shop) -> str:
     return output_of(shop.ground.pushrod("doctor", "--repair", "--app", "shop", check=False))
 
 
-@pytest.mark.parametrize("name", spread(FAULTS, 4))
+@pytest.mark.parametrize("name", spread(FAULTS, 2))
 def test_an_app_with_a_fault_rolls_back_and_is_repaired(shop: Shop, name: str) -> None:
     fault, live = FAULTS[name], shop.live
     befall(shop, fault.script, live)
