@@ -118,7 +118,11 @@ def asked(shop: Shop, *argv: str, key: Path | None = None) -> Completed:
 
 
 def test_a_stopped_docker_engine_is_reported(shop: Shop) -> None:
-    stop = ("systemctl", "stop", "--job-mode=replace-irreversibly")  # the watchdog would have it started again
+    stop = (
+        "systemctl",
+        "stop",
+        "--job-mode=replace-irreversibly",
+    )  # the watchdog would have it started again
     shop.box.exec(*stop, "docker.socket", "docker.service")
     try:
         assert shop.get().status == 200

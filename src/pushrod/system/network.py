@@ -80,6 +80,14 @@ def is_own(address: str) -> bool:
         return True
 
 
+def own_addresses() -> set[str]:
+    """The IPv4 addresses of this machine's interfaces, those of Docker's bridges among them."""
+    import psutil
+
+    interfaces = psutil.net_if_addrs().values()
+    return {a.address for addresses in interfaces for a in addresses if a.family == socket.AF_INET}
+
+
 def port_is_free(port: int, address: str = "127.0.0.1") -> bool:
     """Whether a TCP port can currently be bound on `address`."""
     with socket.socket() as s:

@@ -125,6 +125,11 @@ def test_own_addresses_are_recognized() -> None:
     assert not network.is_own("192.0.2.1")
 
 
+def test_the_addresses_of_all_interfaces_are_known() -> None:
+    assert "127.0.0.1" in network.own_addresses()
+    assert all(network.is_own(address) for address in network.own_addresses())
+
+
 def test_names_are_resolved_to_addresses() -> None:
     assert "127.0.0.1" in network.addresses("localhost", 443)
     assert network.addresses("2130706433", 443) == ["127.0.0.1"]

@@ -25,7 +25,7 @@ from pushrod.engines.docker.images import parts
 from pushrod.engines.protocols import Document
 from pushrod.state.apps import App
 from pushrod.state.releases import Releases
-from pushrod.system import files, locks
+from pushrod.system import files, locks, network
 
 _UNUSED = 7 * 24  # hours without use after which a build's cache is removed
 _NETWORK = re.compile(r'"network": ?"([0-9.]+/[0-9]+)"')
@@ -41,16 +41,19 @@ class Resources:
     def place(
         self, app: App, number: int, manifest: Manifest, images: Mapping[str, Image]
     ) -> Iterator[Placement]:
-        """Give a release a block of addresses that no kept release of any app has."""
+        """Give a release a block of addresses that no kept release of any app has, nor another network of this host:
+        Docker keeps a network if it lost track of a container in it, until Docker restarts.
+        """
         with locks.lock(self._context.root.ports_lock, purpose="choosing addresses", timeout=60):
             count = sum(s.replicas for s in manifest.stateless if s.role != "job")
             blocks = self._blocks()
-            used = [block for held in blocks.values() for block in held]
+            used = [each for held in blocks.values() for each in held]
+            used += network.own_addresses()
             fixed = count + len(manifest.stores)
             pool = self._context.settings.pool
             addresses.check_share(pool, fixed)
-            network = addresses.choose(pool, used, fixed, _holders(blocks))
-            lower, _ = addresses.halves(network)
+            block = addresses.choose(pool, used, fixed, _holders(blocks))
+            lower, _ = addresses.halves(block)
             instances: list[Instance] = []
             for service in manifest.stateless:
                 port = addresses.port(service, parts(images[service.name].location).port, manifest)
@@ -58,7 +61,7 @@ class Resources:
                     address = lower.address(len(instances))
                     instances.append(Instance(f"{service.name}-{n}", service.name, port, address))
             _check_ports(manifest, instances)
-            yield Placement(tuple(instances), network)
+            yield Placement(tuple(instances), block)
 
     def render(self, app: App, release: Release, document: Document, manifest: Manifest) -> dict[str, str]:
         """The compose files of the release and of its stores, and which store joins which network where."""

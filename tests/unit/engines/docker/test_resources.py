@@ -3,16 +3,28 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from pushrod.core.errors import ManifestError
-from pushrod.core.values import Auth, Diagnostic, Instance, Manifest, Placement, Release, Route, Routing
+from pushrod.core.values import (
+    Auth,
+    Diagnostic,
+    Image,
+    Instance,
+    Manifest,
+    Placement,
+    Release,
+    Route,
+    Routing,
+)
 from pushrod.engines.docker import preflight, resources
 from pushrod.engines.docker.context import Context
 from pushrod.engines.docker.resources import Resources, _check_ports
 from pushrod.state.apps import App, HostSettings, Root
 from pushrod.state.releases import Releases
+from pushrod.system import network
 from tests.unit import samples
 
 MANIFEST = Manifest(
@@ -80,3 +92,15 @@ def test_addresses_are_reserved_as_soon_as_they_are_chosen(tmp_path: Path) -> No
     assert resources._holders({"a": {"10.0.0.0/26"}, "b": {"10.0.1.0/25"}, "c": set()}) == (
         "b holds 128 addresses, a holds 64 addresses"
     )
+
+
+def test_a_block_in_which_the_host_has_an_address_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as the gateway of a network that outlived its release, in either half of a block."""
+    monkeypatch.setattr(network, "own_addresses", lambda: {"10.0.0.1", "10.0.0.97", "192.0.2.2"})
+    monkeypatch.setattr(resources, "parts", lambda name: SimpleNamespace(port=8080))
+    manifest = Manifest(services=(samples.service(),))
+    image = Image(id="sha256:1", location="pushrod/shop/backend:1")
+    with host_of(tmp_path).place(App(Root(tmp_path), "shop"), 1, manifest, {"backend": image}) as placement:
+        assert placement.network == "10.0.0.128/26"
