@@ -118,11 +118,8 @@ def asked(shop: Shop, *argv: str, key: Path | None = None) -> Completed:
 
 
 def test_a_stopped_docker_engine_is_reported(shop: Shop) -> None:
-    stop = (
-        "systemctl",
-        "stop",
-        "--job-mode=replace-irreversibly",
-    )  # the watchdog would have it started again
+    # Otherwise the watchdog would have it started again.
+    stop = ("systemctl", "stop", "--job-mode=replace-irreversibly")
     shop.box.exec(*stop, "docker.socket", "docker.service")
     try:
         assert shop.get().status == 200
