@@ -7,6 +7,10 @@ from typing import NamedTuple
 from pushrod.core.errors import StoreError
 from pushrod.system.streams import Sink, Source
 
+ANSWER = 4 << 20
+"""Bytes that a store's server may answer to a question: its image is an app's own, and a short row of text takes 60
+bytes of memory."""
+
 Rows = dict[str, int]
 """The number of rows of each table, by its name."""
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from urllib.parse import quote
 
 from pushrod.adapters import docker
-from pushrod.adapters.dumps import Command
+from pushrod.adapters.dumps import ANSWER, Command
 from pushrod.core.errors import StoreError
 from pushrod.system import processes
 
@@ -60,7 +60,8 @@ class Server:
         options = ("--batch", "--skip-column-names", "--connect-timeout=10")
         command = self.command(CLIENT, *options, *([database] if database else []), user=user)
         secret = {"MYSQL_PWD": password} if user != ROOT else {}
-        done = processes.run(command.argv, env={**command.environment, **secret}, stdin=sql, timeout=timeout)
+        given = {**command.environment, **secret}
+        done = processes.run(command.argv, env=given, stdin=sql, timeout=timeout, most=ANSWER)
         if done.status != 0:
             raise refusal(done.stderr, command.where)
         return [tuple(map(_plain, line.split("\t"))) for line in done.stdout.splitlines()]

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from pushrod.adapters import redis
+from pushrod.adapters.dumps import ANSWER
 from pushrod.core.errors import StoreError
 from pushrod.core.modules import later
 from pushrod.core.values import Program
@@ -259,7 +260,7 @@ class Contained(Server):
         return stats_of(info, msgspec.json.decode(slow) if slow.lstrip().startswith("[") else [])
 
     def _answer(self, *words: str) -> str:
-        done = processes.run(self._exec(*words), env=self._environment(), timeout=_QUICK)
+        done = processes.run(self._exec(*words), env=self._environment(), timeout=_QUICK, most=ANSWER)
         if done.status != 0:
             raise self._failed(done)
         return done.stdout
@@ -296,7 +297,8 @@ class Contained(Server):
 
     def version(self) -> str:
         """The server's version; Valkey also reports the version of Redis that it is compatible with."""
-        done = processes.run(self._exec("info", "server"), env=self._environment(), timeout=_QUICK)
+        argv = self._exec("info", "server")
+        done = processes.run(argv, env=self._environment(), timeout=_QUICK, most=ANSWER)
         versions: dict[str, str] = dict(re.findall(r"^(\w+_version):(\S+)", done.stdout, re.MULTILINE))
         if done.status != 0 or "redis_version" not in versions:
             raise self._failed(done)

@@ -14,10 +14,12 @@ from typing import IO, Self
 from pushrod.core.errors import HostError
 from pushrod.system.signals import signals_held
 
+MOST = 64 << 20
+"""Bytes of output that are kept in memory; more is an error."""
+
 _LOOK = 0.5  # seconds between two checks whether a silent program has ended
 _DRAIN = 3.0  # seconds to wait for more output of a program that has ended
 _PIPE = 1 << 20  # bytes: more than a pipe can still hold when its program ends
-_MOST = 64 << 20  # bytes of output that are kept in memory; more is an error
 _PART = 1 << 16  # bytes that are passed on at a time
 
 
@@ -47,11 +49,11 @@ def await_end(child: subprocess.Popen[bytes], deadline: float) -> None:
 
 
 def communicate(
-    child: subprocess.Popen[bytes], text_in: bytes | None, deadline: float
+    child: subprocess.Popen[bytes], text_in: bytes | None, deadline: float, most: int
 ) -> tuple[bytes, bytes]:
     """As `Popen.communicate`, but the program's own end counts, not that of a process that it left behind.
 
-    Raises HostError if it prints more than _MOST bytes: it may be a program of an app's own container.
+    Raises HostError if it prints more than `most` bytes: it may be a program of an app's own container.
     """
     pipes = [pipe for pipe in (child.stdout, child.stderr) if pipe is not None]
     kept = {pipe.fileno(): bytearray() for pipe in pipes}
@@ -66,12 +68,12 @@ def communicate(
             if not ended and now >= deadline:
                 raise subprocess.TimeoutExpired(child.args, 0)
             size = sum(map(len, kept.values()))
-            if size > _MOST and not ended:
+            if size > most and not ended:
                 raise HostError(
-                    f"{os.fspath(child.args[0])} prints more than {_MOST >> 20} MiB",  # type: ignore[index, arg-type]
+                    f"{os.fspath(child.args[0])} prints more than {most >> 20} MiB",  # type: ignore[index, arg-type]
                     hint="run it by hand to see what it prints",
                 )
-            if ended and (size > _MOST or now - ended >= _DRAIN):
+            if ended and (size > most or now - ended >= _DRAIN):
                 kill_group(child)
                 break
             for key, _ in selector.select(min(_LOOK, max(0.0, deadline - now)) if not ended else _LOOK):

@@ -90,6 +90,7 @@ def run(
     on_line: Callable[[str], None] | None = None,
     umask: int = -1,
     stderr: IO[bytes] | None = None,
+    most: int = outputs.MOST,
 ) -> Completed:
     """Run a program to its end and return its status and output; never raises for a non-zero status.
 
@@ -97,8 +98,8 @@ def run(
     seconds.
     `env` replaces the whole environment. After `timeout` seconds the program's process group is killed. `on_line`
     receives each line of output (stdout and stderr together) as it appears; the lines are also returned as
-    `stdout`. `umask` is the program's (-1: inherited). Raises HostError if the program is missing or the time runs
-    out.
+    `stdout`. `umask` is the program's (-1: inherited). Raises HostError if the program is missing, the time runs out,
+    or it prints more than `most` bytes.
     """
     if isinstance(stdin, str) and on_line:  # nothing could write to a pipe while the output is read
         with tempfile.TemporaryFile() as source_file:
@@ -124,7 +125,7 @@ def run(
         ) as child:
             if on_line:
                 return _stream(child, on_line, time.monotonic() + timeout)
-            out, err = outputs.communicate(child, text_in, time.monotonic() + timeout)
+            out, err = outputs.communicate(child, text_in, time.monotonic() + timeout, most)
     except subprocess.TimeoutExpired as e:
         raise TimedOutError(
             f"{args[0]} did not end within {timeout:g} s", hint="run it by hand to see where it waits"

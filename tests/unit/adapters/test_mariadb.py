@@ -1,11 +1,12 @@
 """How a MariaDB in a container is asked, and what its programs say; real ones are in the lab."""
 
+import os
 from pathlib import Path
 
 import pytest
 
 from pushrod.adapters import mariadb
-from pushrod.core.errors import StoreError
+from pushrod.core.errors import HostError, StoreError
 
 
 @pytest.mark.parametrize(
@@ -100,3 +101,12 @@ def test_only_differences_are_written(docker: Path) -> None:
 def test_a_refusal_is_an_error(docker: Path) -> None:
     with pytest.raises(StoreError, match="Access denied"):
         mariadb.Server("shop-db", lambda: "old").query("select 1")
+
+
+def test_an_answer_of_millions_of_rows_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An app's own image decides how many there are."""
+    (tmp_path / "docker").write_text("#!/bin/sh\nyes 1 | head -c 6000000\n")
+    (tmp_path / "docker").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    with pytest.raises(HostError, match="prints more than 4 MiB"):
+        mariadb.Server("shop-db", lambda: "").query("select 1")

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from pushrod.core.errors import StoreError
+from pushrod.core.errors import HostError, StoreError
 from pushrod.core.values import Service
 from pushrod.stores import redis, redis_driver
 from pushrod.stores.administration import Slow
@@ -92,6 +92,7 @@ echo "$REDISCLI_AUTH: $*" >> {record}
 case "$*" in
 *valkey-cli*) exit 127 ;;
 *--version*) ;;
+*"-p 2 "*) yes 'a_version:1' | head -c 6000000 ;;
 *"-p 1 "*) echo 'Could not connect to Redis' >&2; exit 1 ;;
 *info*) printf 'redis_version:7.2.4\\r\\n' ;;
 *"INFO keyspace") printf '# Keyspace\\r\\ndb0:keys=3,expires=1,avg_ttl=9\\r\\ndb4:keys=2,expires=0\\r\\n' ;;
@@ -127,6 +128,12 @@ def test_the_password_of_a_redis_is_in_no_argv(docker: Path) -> None:
 def test_a_redis_that_does_not_answer_is_reported(docker: Path) -> None:
     with pytest.raises(StoreError, match="Could not connect to Redis"):
         asked(port="1").save(io.BytesIO())
+
+
+def test_an_answer_of_a_redis_without_end_is_refused(docker: Path) -> None:
+    """An app's own image decides what it says of its version."""
+    with pytest.raises(HostError, match="prints more than 4 MiB"):
+        asked(port="2").version()
 
 
 DURABLE = list(redis.options(cache=0))

@@ -106,7 +106,7 @@ select wal_bytes::bigint, coalesce(extract(epoch from now() - stats_reset), 0) f
 
 _STATEMENTS = r"""
 select calls, total_exec_time, mean_exec_time, max_exec_time, rows, shared_blks_read, pg_get_userbyid(userid),
-       regexp_replace(query, '\s+', ' ', 'g')
+       regexp_replace(left(query, 4000), '\s+', ' ', 'g')
   from public.pg_stat_statements
  where dbid = (select oid from pg_database where datname = :'database')
    and userid <> (select oid from pg_roles where rolname = current_user)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Protocol
 from urllib.parse import quote
 
-from pushrod.adapters.dumps import Command
+from pushrod.adapters.dumps import ANSWER, Command
 from pushrod.adapters.postgres.programs import SUPERUSER, Programs, environment
 from pushrod.core.errors import StoreError
 from pushrod.system import files, network, processes, streams, tails, waits
@@ -156,7 +156,8 @@ def refusal(output: str, where: str) -> StoreError:
 
 
 def _query(psql: Command, sql: str, timeout: float) -> list[Row]:
-    done = processes.run(psql.argv, env=psql.environment, stdin=sql, timeout=timeout + 2 * _CONNECT_TIMEOUT)
+    limit = timeout + 2 * _CONNECT_TIMEOUT
+    done = processes.run(psql.argv, env=psql.environment, stdin=sql, timeout=limit, most=ANSWER)
     if done.status != 0:
         raise refusal(done.stderr, psql.where)
     try:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from pushrod.adapters.postgres.programs import Programs
 from pushrod.adapters.postgres.server import Server, ready, url
-from pushrod.core.errors import StoreError
+from pushrod.core.errors import HostError, StoreError
 
 
 def psql(directory: Path, body: str, port: int = 1) -> Server:
@@ -45,6 +45,12 @@ def test_psql_inherits_no_variable_of_pushrod(tmp_path: Path, monkeypatch: pytes
 def test_rows_keep_separators_quotes_and_lines(tmp_path: Path) -> None:
     server = psql(tmp_path, "printf '%s\\n' '\"a,b\",\"say \"\"x\"\"\"' '' '\"two' 'lines\",'")
     assert server.query("") == [("a,b", 'say "x"'), ("",), ("two\nlines", "")]
+
+
+def test_an_answer_of_millions_of_rows_is_refused(tmp_path: Path) -> None:
+    """Each row of two bytes takes 60 bytes of memory, and an app's own image decides how many there are."""
+    with pytest.raises(HostError, match="prints more than 4 MiB"):
+        psql(tmp_path, "yes 1 | head -c 6000000").query("")
 
 
 @pytest.mark.parametrize(
