@@ -88,24 +88,32 @@ def registry(box: Box, directory: Path, image: str) -> Iterator[str]:
 
     It redirects requests for paths below `leads/` to `Registry.leads`.
     """
-    certificate = directory / "server.pem"
+    _fill(directory, image)
+    with serving(directory, Registry) as (name, certificate):
+        box.exec("mkdir", "-p", f"/etc/docker/certs.d/{name}")
+        box.put(f"/etc/docker/certs.d/{name}/ca.crt", certificate.read_bytes())
+        try:
+            yield name
+        finally:
+            box.exec("rm", "-r", f"/etc/docker/certs.d/{name}")
+
+
+@contextlib.contextmanager
+def serving(directory: Path, handler: type[http.server.BaseHTTPRequestHandler]) -> Iterator[tuple[str, Path]]:
+    """An HTTPS server beside the boxes; its name, and its certificate, which is made in the directory."""
+    both, key, certificate = (directory / name for name in ("server.pem", "key.pem", "found.pem"))
     argv = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
     argv += ["-subj", "/CN=registry", "-addext", f"subjectAltName=IP:{ADDRESS}", "-days", "2"]
-    key, result = directory / "key.pem", directory / "found.pem"
-    subprocess.run([*argv, "-keyout", key, "-out", result], check=True, capture_output=True, timeout=30)
-    certificate.write_text(key.read_text() + result.read_text())
-    _fill(directory, image)
-    server = http.server.ThreadingHTTPServer((ADDRESS, 0), Registry)
+    made = [*argv, "-keyout", str(key), "-out", str(certificate)]
+    subprocess.run(made, check=True, capture_output=True, timeout=30)
+    both.write_text(key.read_text() + certificate.read_text())
+    server = http.server.ThreadingHTTPServer((ADDRESS, 0), handler)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate)
+    context.load_cert_chain(both)
     server.socket = context.wrap_socket(server.socket, server_side=True)
-    name = f"{ADDRESS}:{server.server_port}"
-    box.exec("mkdir", "-p", f"/etc/docker/certs.d/{name}")
-    box.put(f"/etc/docker/certs.d/{name}/ca.crt", result.read_bytes())
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
-        yield name
+        yield f"{ADDRESS}:{server.server_port}", certificate
     finally:
         server.shutdown()
         server.server_close()
-        box.exec("rm", "-r", f"/etc/docker/certs.d/{name}")
