@@ -1,10 +1,12 @@
 """What a build may reach: the commit, the external network, and what the same app has built before."""
 
+import time
 from collections.abc import Iterator
 
 import pytest
 
 from devtools.lab.ground import DOCKERFILE
+from pushrod.provisioning import shares
 from tests.attacks.town import MANIFEST, PROGRAM, Attacker, Party, Town
 
 pytestmark = pytest.mark.lab
@@ -252,6 +254,36 @@ def test_a_builder_has_no_image_of_another_app(town: Town, attacker: Attacker, v
 
 
 # ---- resources ----------------------------------------------------------------------------------------------
+
+SQUARED = "ARG A=" + "x" * 1000 + "\n" + "".join(f"ARG {b}={f'${a}' * 100}\n" for a, b in ("AB", "BC", "CD"))
+"""Less than 2 KB for a gigabyte in D."""
+DOUBLING = "FROM python:3.13-slim AS s0\nRUN pip install -r a.txt\n" + "".join(
+    f"FROM python:3.13-slim AS s{n}\n" + f"COPY --from=s{n - 1} /a /a\n" * 2 for n in range(1, 40)
+)
+EXPANDING = {
+    "a variable": built(SQUARED),
+    "before the first stage": f"{SQUARED}FROM $D\n",
+    "a label": built(SQUARED.replace("ARG D=", "LABEL d=")),
+    "the environment": built(SQUARED.replace("ARG", "ENV")),
+    "an image": built(SQUARED, "COPY --from=$D /a /a"),
+}
+
+
+@pytest.mark.long
+def test_a_dockerfile_that_expands_is_refused_before_it_does(town: Town, attacker: Attacker) -> None:
+    """In the memory of the pusher's call, and of the app's builder, which never sees it."""
+    peak = f"/sys/fs/cgroup/memory/pushrodgate.slice/{shares.unit('attacker')}/memory.max_usage_in_bytes"
+    for kind, text in EXPANDING.items():
+        attacker.reset()
+        town.box.exec("tee", peak, stdin="0", check=False)  # there is none before the first call
+        result = attacker.refused({"Dockerfile": text})
+        assert "more than 256 KiB" in result.what and result.where.startswith("Dockerfile"), (kind, result)
+        assert int(town.box.get(peak)) < 400 << 20, kind
+    attacker.reset()
+    began = time.monotonic()
+    attacker.refused({"Dockerfile": DOUBLING})
+    assert int(town.box.get(peak)) < 400 << 20
+    assert time.monotonic() - began < 60
 
 
 def test_a_fork_bomb_in_a_build_is_stopped_without_affecting_others(
