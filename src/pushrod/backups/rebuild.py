@@ -123,7 +123,7 @@ def _take_keys(root: Root, text: str, progress: Progress) -> None:
                 here.add(key, installation.program(), root.path)
                 added.append(f"{key.name} ({', '.join(key.apps) or 'every app'})")
     if added:
-        progress.note(f"these keys may push again: {', '.join(added)}")
+        progress.note(f"these keys may push again, once root has run `pushrod host init`: {', '.join(added)}")
 
 
 def _rebuilt(app: App, engine: Engine, vault: Vault, snapshot: Snapshot, progress: Progress) -> Rebuilt:

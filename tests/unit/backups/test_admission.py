@@ -289,8 +289,8 @@ def test_a_copy_that_does_not_fit_is_not_read(lost: Lost, monkeypatch: pytest.Mo
 ED25519 = "AAAAC3NzaC1lZDI1NTE5AAAAIKqcKbm8Ylkj4TPGq7TqKJ1cJl9m2vJH8ePb0iU3n1sK"
 
 
-def test_lines_of_keys_are_written_anew(lost: Lost) -> None:
-    """A line of that file may run any command, or let somebody in without one."""
+def test_lines_of_keys_are_written_anew(lost: Lost, capsys: pytest.CaptureFixture[str]) -> None:
+    """A line of that file may run any command, or let somebody in without one. Root has to set the keys' limits."""
     gate = 'restrict,pty,command="/opt/x gate alice --app shop" ssh-ed25519'
     text = (
         f"{gate} {ED25519} alice\n"
@@ -300,6 +300,8 @@ def test_lines_of_keys_are_written_anew(lost: Lost) -> None:
         'restrict,command="x gate" ssh-ed25519 A\n'
     )
     rebuild._take_keys(lost.here, text, Steps())
+    printed = capsys.readouterr()
+    assert "once root has run `pushrod host init`: alice (shop), bob (every app)" in printed.out + printed.err
     lines = (lost.here.path / keys.PLACE).read_text().splitlines()
     program, *_ = lines[0].split('command="')[1].split()
     assert Path(program).name == "pushrod"
