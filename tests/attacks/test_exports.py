@@ -13,7 +13,7 @@ from devtools.lab.ground import ROOT
 from pushrod.cli import export_files
 from tests.attacks.town import MANIFEST, SECRET, Attacker, Party
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.long]
 
 HUSH = "hush-hush-value-of-the-app"
 WEB = "web=registry.example.com/web:1"

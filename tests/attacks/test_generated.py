@@ -24,7 +24,7 @@ pytestmark = pytest.mark.lab
 
 FUZZED = os.environ.get("PUSHROD_FUZZ", "")  # for how many seconds
 SECONDS = float(FUZZED or 25)
-EXAMPLES = 2000 if FUZZED else 8
+EXAMPLES = 2000 if FUZZED else 4
 _BASE: dict[str, Any] = {
     "image": "python:3.13-slim",
     "command": ["python", "-c", PROGRAM],

@@ -84,6 +84,7 @@ def test_registries_that_only_the_host_reaches_are_refused(
             assert town.box.get(HEARD) == b"", name
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("which", [pytest.param("tag", marks=pytest.mark.long), "digest"])
 def test_the_apps_builder_fetches_images_from_a_registry(
     town: Town, attacker: Attacker, near: str, which: str

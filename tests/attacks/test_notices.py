@@ -14,7 +14,7 @@ from tests.attacks.test_connections import outside
 from tests.attacks.test_images import HEARD, listening
 from tests.attacks.town import MANIFEST, Attacker, Town
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.long]
 
 NOTES, MAILED, SENDMAIL = (
     "/var/lib/pushrod/notes.txt",

@@ -22,6 +22,7 @@ def small_pool(town: Town) -> Iterator[None]:
     town.box.put(SETTINGS, before)
 
 
+@pytest.mark.long
 def test_releases_kept_by_one_app_leave_addresses_to_others(
     town: Town, attacker: Attacker, small_pool: None
 ) -> None:

@@ -252,6 +252,7 @@ def test_the_manifest_limits_the_number_of_backups(machine: Machine) -> None:
     assert names[1] in [b["name"] for b in app.json("db", "backups")]
 
 
+@pytest.mark.long
 def test_all_due_apps_are_backed_up_despite_failures_of_others(new_machine: object) -> None:
     machine: Machine = new_machine()  # type: ignore[operator]
     one, two, three = (machine.app(name, FILES) for name in ("broken", "busy", "well"))

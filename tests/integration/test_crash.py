@@ -182,8 +182,8 @@ def test_a_read_only_command_finishes_or_undoes_a_killed_push(shop: App, step: s
 @pytest.mark.parametrize(
     ("step", "name"),
     [
-        *(("prepare", "TERM"), ("release", "TERM"), ("switch", "TERM")),
-        *((step, name) for step in ("ready", "drain") for name in ("TERM", "INT", "HUP")),
+        *spread([("prepare", "TERM"), ("release", "TERM"), ("switch", "TERM")], 1),
+        *spread([(step, name) for step in ("ready", "drain") for name in ("TERM", "INT", "HUP")], 2),
     ],
 )
 def test_a_push_stopped_by_a_signal_is_finished_or_undone(shop: App, step: str, name: str) -> None:
@@ -269,7 +269,7 @@ def hooks_above(pid: int) -> list[int]:
 
 
 @pytest.mark.parametrize("step", ["live", "drain"])
-@pytest.mark.parametrize("cut", CUTS)
+@pytest.mark.parametrize("cut", spread(CUTS, 1))
 def test_after_a_cut_between_switch_and_answer_everything_says_what_became_of_it(
     shop: App, cut: str, step: str
 ) -> None:

@@ -70,7 +70,7 @@ def made(machine: Machine, name: str, prefix: str) -> App:
 
 
 @pytest.mark.skipif(bool(REFUSED), reason=f"the kernel refuses addresses of their own: {REFUSED}")
-@pytest.mark.parametrize("name", spread(SHAPES, 13))
+@pytest.mark.parametrize("name", spread(SHAPES, 10))
 def test_it_answers(name: str, machine: Machine) -> None:
     shape = SHAPES[name]
     app = made(machine, name, "s")

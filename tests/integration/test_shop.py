@@ -27,6 +27,7 @@ def test_every_acknowledged_order_is_processed_once_despite_kills(shop: OnThisMa
     assert shops.wrong(acknowledged, shops.settled(shop)) == []
 
 
+@pytest.mark.long
 def test_the_last_item_is_sold_once_to_200_concurrent_buyers(shop: OnThisMachine) -> None:
     for _ in range(20):
         assert shops.last_item(shop, 200) == {201: 1, 409: 199}

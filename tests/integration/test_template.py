@@ -18,7 +18,8 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory / "shop"
 
 
-@pytest.mark.parametrize("target", ["test", pytest.param("lint", marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("target", ["lint", "test"])
 def test_the_make_targets_of_a_new_repository_pass(repository: Path, target: str) -> None:
     """The first target makes the environment from the locked requirements."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("PYTEST_", "PYTHONDONTWRITE", "MAKE"))}

@@ -65,6 +65,7 @@ def test_an_argv_that_equals_a_secret_by_chance_is_accepted(machine: Machine) ->
     app.refuses(3, "secret TOKEN", "argv of web")
 
 
+@pytest.mark.long
 def test_a_port_lost_after_a_power_cut_affects_only_one_app(machine: Machine) -> None:
     first, second = machine.app("robbed"), machine.app("spared")
     power_cut(machine)

@@ -71,6 +71,7 @@ def refused(shop: App, status: int = 6, *, timer: bool = False) -> Complaint:
     return result
 
 
+@pytest.mark.long
 def test_a_backup_is_copied_read_back_and_proved(shop: App) -> None:
     done = shop.must("db", "backup")
     assert "its databases were restored from there" in done
@@ -239,6 +240,7 @@ def test_a_bucket(shop: App, far: Path, tmp_path: Path, new_machine: Callable[[]
     assert again.ok and "shown only now" not in again.out
 
 
+@pytest.mark.long
 def test_a_backup_that_is_lost_here_is_restored_from_its_copy(shop: App, far: Path) -> None:
     """Of PostgreSQL and of Valkey."""
     shop.must("db", "backup")

@@ -245,6 +245,7 @@ def serious(page: Page, **options: object) -> list[str]:
     ]
 
 
+@pytest.mark.long
 def test_axe_finds_nothing_serious_on_any_page(app: App, served: Served, owner: Page) -> None:
     """In both colour schemes."""
     act(owner, served.base, "Restart")

@@ -525,6 +525,7 @@ def kept_there(*contents: bytes) -> None:
     Objects.kept = {hashlib.sha256(content).hexdigest(): content for content in contents}
 
 
+@pytest.mark.long
 def test_lfs_objects_are_fetched_from_the_lfs_server(shop: App, lfs_server: int) -> None:
     shop.machine.must("apps", "allow", "shop", f"submodules:127.0.0.1:{lfs_server}")
     some = [f"{n} of {lfs_server}".encode() * 1000 for n in range(120)]
@@ -564,6 +565,7 @@ def test_lfs_objects_are_not_fetched_from_private_addresses(
     assert not Backend.asked
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("sent", "why"),
     [
@@ -585,6 +587,7 @@ def test_a_wrong_object_of_an_lfs_server_is_not_used(
     assert (checkout(shop) / "badge.png").read_text() == pointer(content)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("answer", [b'{"objects": [], "x": ' + b"[" * 100_000, b"[]", b"\xff"])
 def test_an_invalid_answer_of_an_lfs_server_is_reported(shop: App, lfs_server: int, answer: bytes) -> None:
     shop.machine.must("apps", "allow", "shop", f"submodules:127.0.0.1:{lfs_server}")

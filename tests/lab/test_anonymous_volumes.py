@@ -8,7 +8,7 @@ import pytest
 from devtools.apps import complaint
 from devtools.lab.ground import Ground, Shop
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.long]
 
 # Two versions of a published image.
 IMAGE = """\

@@ -169,6 +169,7 @@ x-pushrod: {backups: {volumes: freeze}}
 """
 
 
+@pytest.mark.long
 def test_the_volumes_of_an_unknown_store_are_restored_with_owners_and_links(shop: Shop) -> None:
     shop.box.docker("tag", "redis:7", "vendor/odd:1")
     app = shop.ground.app("kept", {"compose.yaml": KEPT})

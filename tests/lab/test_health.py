@@ -8,7 +8,7 @@ from devtools.apps import eventually
 from devtools.lab.ground import ROOT, Ground, Shop
 from tests.conftest import spread
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.long]
 
 APP = """\
 import http.server, pathlib, signal, sys, time

@@ -6,7 +6,7 @@ import pytest
 from devtools.apps import complaint, eventually
 from devtools.lab.ground import Ground, Shop
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.long]
 
 APP = """\
 import http.server, pathlib, signal, sys

@@ -537,6 +537,7 @@ def test_a_read_only_container_cannot_write_to_its_files(tiny: Shop) -> None:
     tiny.box.exec(*inside, "/tmp/x")
 
 
+@pytest.mark.long
 def test_a_compose_file_in_a_folder_is_chosen_over_ssh(tiny: Shop) -> None:
     """Its build, and what it mounts, are found from there; a file beside it is the release's, one that Git does not
     have is data."""
@@ -617,6 +618,7 @@ signal.pause()
 """
 
 
+@pytest.mark.long
 def test_an_exclusive_worker_is_replaced_and_restarts_if_the_push_fails(ground: Ground) -> None:
     dockerfile = DOCKERFILE.replace("COPY app.py .", "COPY app.py keeper.py ./").replace("USER nobody\n", "")
     tree = {"compose.yaml": EXCLUSIVE, "Dockerfile": dockerfile, "app.py": STATELESS, "keeper.py": KEEPER}

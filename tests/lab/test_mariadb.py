@@ -13,7 +13,7 @@ from devtools.lab import images, mariadb_app
 from devtools.lab.ground import DOCKERFILE, Ground, Shop, a_host
 from tests.conftest import needs_lab
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.long]
 
 COMPOSE = """\
 x-pushrod: {domains: [DOMAIN]}

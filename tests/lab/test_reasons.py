@@ -6,7 +6,7 @@ from devtools.apps import complaint
 from devtools.lab.ground import DOCKERFILE, Ground, Shop, code
 from tests.conftest import spread
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.long]
 
 PROGRAM = code().replace('"/": state', '"/": lambda: VERSION')  # the parts that need no stores
 WRONG_PROCESSOR = b"\x7fELF\x02\x01\x01" + b"\0" * 9 + b"\x02\x00\xb7\x00\x01" + b"\0" * 300

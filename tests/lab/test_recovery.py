@@ -165,7 +165,7 @@ def _without_own(addresses: dict[str, dict[str, str]], app: Shop) -> dict[str, d
 MOMENTS = {"build": r"COPY app\.py", "start": r"^ *start ", "ready": r"^ *ready ", "live": r"^ *live "}
 
 
-@pytest.mark.parametrize("moment", spread(MOMENTS, 2))
+@pytest.mark.parametrize("moment", spread(MOMENTS, 1))
 def test_a_power_cut_during_a_push_is_recovered(hosted: Hosted, moment: str) -> None:
     shop, blog = hosted.shop, hosted.blog
     before, others = shop.journal_live, blog.journal_live
@@ -343,7 +343,9 @@ def test_an_app_deployed_by_an_older_version_keeps_serving(hosted: Hosted) -> No
 # ---- Docker -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("argv", [("restart", "docker"), ("kill", "--signal=KILL", "docker")])
+@pytest.mark.parametrize(
+    "argv", [("restart", "docker"), pytest.param(("kill", "--signal=KILL", "docker"), marks=pytest.mark.long)]
+)
 def test_apps_are_not_affected_by_a_restart_of_dockerd(hosted: Hosted, argv: tuple[str, ...]) -> None:
     box = hosted.box
     box.exec(
@@ -392,6 +394,7 @@ def test_the_watchdog_starts_a_killed_container(hosted: Hosted) -> None:
         assert f"{name} is exited (status 137): {events[name]['did']}" in journal
 
 
+@pytest.mark.long
 def test_the_watchdog_restarts_a_frozen_container(hosted: Hosted) -> None:
     """An instance without a health check, and a PostgreSQL, each with all its processes."""
     shop, blog = hosted.shop, hosted.blog

@@ -7,7 +7,7 @@ from devtools.apps import complaint
 from devtools.lab.ground import Ground, Shop
 from tests.conftest import spread
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.long]
 
 SERVE = """\
 import http.server

@@ -25,6 +25,7 @@ from devtools.shop_page import CHROMIUM, DESKTOP, FLAGS, PATIENCE
 from tests.lab import pebble
 
 pytestmark = [
+    pytest.mark.long,
     pytest.mark.lab,
     pytest.mark.skipif(not CHROMIUM, reason="no Chromium on this machine (Debian: chromium)"),
 ]
