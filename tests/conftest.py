@@ -58,7 +58,7 @@ class Durations:
 
 @pytest.hookimpl(trylast=True)  # the terminal is a plugin of its own
 def pytest_configure(config: pytest.Config) -> None:
-    """With several processes, tell of durations; a process of them has no terminal."""
+    """Print durations if several processes run the tests; only the one that starts them has a terminal."""
     terminal = config.pluginmanager.get_plugin("terminalreporter")
     if terminal is not None and config.getoption("numprocesses", None) and not hasattr(config, "workerinput"):
         config.pluginmanager.register(Durations(terminal))

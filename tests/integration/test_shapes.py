@@ -6,9 +6,9 @@ started: the rows are processed as by `pushrod plan`. `wrong` marks a row that i
 a variable that is missing.
 """
 
+import functools
 import re
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ from pushrod.releases.prepare import Sealing
 from pushrod.state.apps import App, HostSettings, Root
 from pushrod.state.secrets import Secrets
 from pushrod.stores import registry as registry_of_stores
-from tests.conftest import Tree
+from tests.conftest import Tree, spread
 
 pytestmark = pytest.mark.integration
 
@@ -111,17 +111,10 @@ NOTES = {
 }
 
 
+@functools.cache
 def table() -> dict[str, Row]:
     paths = sorted(PLACE.glob("*.yaml"))
     return {name: row for path in paths for name, row in yaml.safe_load(path.read_text()).items()}
-
-
-def rows() -> Iterator[Any]:
-    """A third of the table for each run, the rest for the long tier."""
-    for number, (name, row) in enumerate(table().items()):
-        for engine in ENGINES:
-            marks = pytest.mark.long if number % 3 else ()
-            yield pytest.param(row, engine, id=f"{name}-{engine}", marks=marks)
 
 
 def files(row: Row) -> dict[str, str]:
@@ -167,8 +160,10 @@ class Place:
         return roles, loaded.entry.port, [*progress.notes, *loaded.notes]
 
 
-@pytest.mark.parametrize(("row", "engine"), [*rows()])
-def test_each_shape_has_the_expected_result(row: Row, engine: str, tree: Tree, root: Root) -> None:
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("name", spread(table(), 54))
+def test_each_shape_has_the_expected_result(name: str, engine: str, tree: Tree, root: Root) -> None:
+    row = table()[name]
     place = Place(root, engine, row.get("secrets") or {})
     commit = tree.commit("a shape", **files(row))
     git.transfer(tree.path, place.app.repository, commit)

@@ -6,7 +6,6 @@ import pytest
 
 from devtools.apps import eventually
 from devtools.lab.ground import ROOT, Ground, Shop
-from tests.conftest import spread
 
 pytestmark = [pytest.mark.lab, pytest.mark.long]
 
@@ -93,7 +92,7 @@ ANSWERS = [
 ]
 
 
-@pytest.mark.parametrize(("words", "well"), spread(ANSWERS, 4))
+@pytest.mark.parametrize(("words", "well"), ANSWERS)
 def test_deployment_boot_and_watchdog_agree_about_health(shop: Shop, words: str, well: bool) -> None:
     tell(shop, words)
     boot, watch = json.loads(shop.box.exec("python3", "-I", "-S", "-c", ASKS).stdout)[0]
@@ -162,7 +161,6 @@ def test_without_a_check_an_error_at_the_root_is_noted(ground: Ground, wrong: in
     eventually(lambda: app.get("/api").status == 200, "it is let through", 30)
 
 
-@pytest.mark.long
 def test_an_entry_that_does_not_listen_is_refused(ground: Ground) -> None:
     tree = {
         "compose.yaml": "services: {web: {build: ., ports: ['8000:8000'], command: sleep 600,"

@@ -173,14 +173,12 @@ def test_hooks_run_for_a_container_restarted_by_the_watchdog(app: Hooked) -> Non
     assert app.calls() == [WEB]
 
 
-@pytest.mark.long
 def test_hooks_of_a_store_run_only_if_its_definition_changes(app: Hooked) -> None:
     assert not [line for line in app.pushed({"again": "2"}, "again") if line.startswith("cache")]
     calls = app.pushed(tree(store="--maxmemory 10mb"), "another store")
     assert [line for line in calls if line.startswith("cache")] == ["cache pre_stop", "cache post_start"]
 
 
-@pytest.mark.long
 def test_a_hanging_pre_stop_hook_times_out_with_a_note(app: Hooked) -> None:
     app.pushed(tree(pre_stop="echo begun >>/data/log; sleep 600", store="--maxmemory 10mb"), "hangs")
     app.tree.commit(tree(store="--maxmemory 10mb"), "does not")
@@ -191,7 +189,6 @@ def test_a_hanging_pre_stop_hook_times_out_with_a_note(app: Hooked) -> None:
     assert calls.index("begun") < calls.index("web term")
 
 
-@pytest.mark.long
 def test_pre_stop_hooks_run_at_down_and_destroy(app: Hooked) -> None:
     app.ground.pushrod("down", "--app", "hooked")
     calls = app.calls()

@@ -137,7 +137,6 @@ def test_a_backup_that_was_damaged_is_not_restored(shop: Shop) -> None:
     assert goods(shop) == NAMES
 
 
-@pytest.mark.long
 def test_releases_and_power_cuts_do_not_affect_the_data(shop: Shop) -> None:
     before = started(shop)
     shop.tree.commit(tree(COMPOSE, shop.domain, "two"), "say two")
@@ -162,7 +161,6 @@ def test_another_major_version_is_refused_for_existing_data(shop: Shop) -> None:
     assert goods(shop) == NAMES
 
 
-@pytest.mark.long
 def test_a_store_from_an_older_version_keeps_its_data(ground: Ground) -> None:
     """The kind is taken out of the installed pushrod for the first push."""
     box = ground.box

@@ -4,7 +4,6 @@ import pytest
 
 from devtools.apps import complaint
 from devtools.lab.ground import DOCKERFILE, Ground, Shop, code
-from tests.conftest import spread
 
 pytestmark = [pytest.mark.lab, pytest.mark.long]
 
@@ -64,7 +63,7 @@ REASONS = {
 }
 
 
-@pytest.mark.parametrize("reason", spread(REASONS, 5))
+@pytest.mark.parametrize("reason", REASONS)
 def test_an_app_that_does_not_start_is_explained(shop: Shop, reason: str) -> None:
     files, message = REASONS[reason]
     good = shop.tree.head()

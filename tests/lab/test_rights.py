@@ -5,7 +5,6 @@ import pytest
 
 from devtools.apps import complaint
 from devtools.lab.ground import Ground, Shop
-from tests.conftest import spread
 
 pytestmark = [pytest.mark.lab, pytest.mark.long]
 
@@ -44,7 +43,6 @@ def printed(app: Shop) -> str:
     return app.ssh("logs", "web").stdout
 
 
-@pytest.mark.long
 def test_capabilities_needed_by_a_script_are_noted_by_plan_and_push(ground: Ground) -> None:
     command = '["sh", "-c", "python probe.py; exec python serve.py"]'
     app = ground.app("probes", tree("probes", command))
@@ -89,9 +87,7 @@ RUN cp "$(readlink -f "$(command -v python)")" /usr/bin/capped && python -c "imp
 
 @pytest.mark.parametrize(
     ("name", "bit", "capability", "user", "allow"),
-    spread(
-        [("capraw", "13", "NET_RAW", "root", True), ("capbind", "10", "NET_BIND_SERVICE", "1000", False)], 1
-    ),
+    [("capraw", "13", "NET_RAW", "root", True), ("capbind", "10", "NET_BIND_SERVICE", "1000", False)],
 )
 def test_a_program_with_more_file_capabilities_than_its_container_is_explained(
     ground: Ground, name: str, bit: str, capability: str, user: str, allow: bool

@@ -268,7 +268,6 @@ def tunnel(shop: Shop, port: int) -> Iterator[tuple["subprocess.Popen[str]", str
         child.wait(30)
 
 
-@pytest.mark.long
 def test_a_server_reboots_under_the_page(shop: Shop, browser: Browser, page: Page) -> None:
     port = free_port()
     with tunnel(shop, port) as (child, link):

@@ -1,6 +1,7 @@
 """The volumes that a service mounts, with and without a name. Pure."""
 
 import posixpath
+from collections.abc import Callable
 
 from pushrod.manifest.document import Key
 
@@ -18,6 +19,18 @@ def of(service: Key, *, written: bool = False) -> set[str]:
     mounts = [m for m in service.get("volumes").sequence() if isinstance(m.value, dict)]
     named = [m for m in mounts if m.get("type").text() == "volume" and m.get("source").text()]
     return {m.get("source").text() for m in named if not (written and m.get("read_only").yes())}
+
+
+def is_kept(mount: Key, tracked: Callable[[str], bool]) -> bool:
+    """Whether what a service writes to a mount outlives its release: a volume, with or without a name, or a directory
+    that is not in the commit. `tracked` tells whether the commit contains a path.
+    """
+    if not isinstance(mount.value, dict) or mount.get("read_only").yes():
+        return False
+    kind, source = mount.get("type").text(), mount.get("source").text()
+    if kind == "bind":
+        return not source.startswith(("/", "~")) and not tracked(posixpath.normpath(source or "."))
+    return kind == "volume"
 
 
 def has_others(service: Key) -> bool:

@@ -103,10 +103,8 @@ def docker(drafts: Sequence[Draft], tracked: Callable[[str], bool]) -> list[str]
     notes += _note(f"has a volume, {open_twice}", shared, lambda d: d.holds_data)
     directory = "writes to a directory that Git does not track"
     notes += _note(f"{directory}, {open_twice}", shared, lambda d: not d.holds_data)
-    theirs = {
-        "",
-        *(name for d in stores for name in named_volumes.of(d.key)),
-    }  # anonymous ones have their own note
+    theirs = {name for d in stores for name in named_volumes.of(d.key)}
+    theirs.add("")  # volumes without a name have their own note
     notes += _note(_NOT_COPIED, stateless, lambda d: _keeps_files(d, tracked, theirs))
     notes += _note(
         "stops before its new instances start, because of `order: stop-first`; it does not answer meanwhile",
@@ -139,17 +137,13 @@ def _keeps_files(draft: Draft, tracked: Callable[[str], bool], theirs: Collectio
         return False
 
     def keeps(mount: Key) -> bool:
-        kind, source = mount.get("type").text(), mount.get("source").text()
-        if mount.get("read_only").yes() or not named_volumes.may_hold_data(mount.get("target").text() or "/"):
-            return False
-        inside = not source.startswith(("/", "~"))
-        own = (
-            inside and not tracked(posixpath.normpath(source or ".")) if kind == "bind" else kind == "volume"
+        return (
+            named_volumes.is_kept(mount, tracked)
+            and named_volumes.may_hold_data(mount.get("target").text() or "/")
+            and mount.get("source").text() not in theirs
         )
-        return own and source not in theirs
 
-    mounts = draft.key.get("volumes").sequence()
-    return any(keeps(mount) for mount in mounts if isinstance(mount.value, dict))
+    return any(map(keeps, draft.key.get("volumes").sequence()))
 
 
 def _forgets(draft: Draft, stores: Collection[str]) -> bool:

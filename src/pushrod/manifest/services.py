@@ -21,6 +21,7 @@ from pushrod.manifest import (
     image_refs,
     kept,
     mounts,
+    named_volumes,
     notes,
     notify,
     roles,
@@ -407,13 +408,8 @@ def _awaited(depends_on: Key) -> tuple[str, ...]:
 def _is_shared(key: Key, tracked: Callable[[str], bool]) -> bool:
     """Whether a mount is writable data shared by all releases: a named volume, or a directory that is not in the
     commit."""
-    if not isinstance(key.value, dict) or key.get("read_only").yes():
-        return False
-    source = key.get("source").text()
-    if key.get("type").text() == "volume":
-        return bool(source)
-    inside = not source.startswith(("/", "~"))
-    return key.get("type").text() == "bind" and inside and not tracked(posixpath.normpath(source or "."))
+    is_kept = named_volumes.is_kept(key, tracked)
+    return is_kept and (key.get("type").text() == "bind" or bool(key.get("source").text()))
 
 
 def _is_volume(key: Key) -> bool:

@@ -3,13 +3,14 @@
 import contextlib
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from pushrod.cli.output import Steps
 from pushrod.core.errors import ReleaseCommandError, Stopped, StoreError
-from pushrod.core.values import Release, Service
+from pushrod.core.values import Service
 from pushrod.engines.protocols import OnLine
 from pushrod.releases import one_shots as module
 from pushrod.releases.context import Context
@@ -18,7 +19,7 @@ from pushrod.state.apps import App, Root
 from pushrod.state.secrets import Secrets
 from pushrod.stores.kinds import Server
 from pushrod.system import processes
-from tests.unit.engines.memory import Memory, NoStores, Nothing
+from tests.unit.engines.memory import Memory, NoStores
 from tests.unit.samples import release, service
 
 
@@ -55,27 +56,6 @@ class Database(Server):
     def end_migrations(self, since: str) -> None:
         """As `Server.end_migrations`."""
         self.ended.append("by itself")
-
-
-class Programs(Nothing):
-    """Runs one program, a function of the test."""
-
-    def __init__(self, does: Callable[[OnLine], int]) -> None:
-        self._does = does
-
-    def run(
-        self,
-        app: App,
-        release: Release,
-        service: Service,
-        argv: Sequence[str],
-        environment: dict[str, str],
-        on_line: OnLine,
-        *_: object,
-        timeout: float,
-    ) -> int:
-        """As `Programs.run`."""
-        return self._does(on_line)
 
 
 def raising(error: BaseException) -> Callable[[OnLine], int]:
@@ -119,8 +99,8 @@ def test_its_sessions_end_once_in_each_way_in_which_it_ends(
         def servers(self, app: App, stores: Sequence[Service]) -> Mapping[str, Server]:
             return {"postgres": database}
 
-    given: Any = Programs(does)
-    engine = dataclasses.replace(Memory(root).engine, stores=Stores(), programs=given)
+    programs: Any = SimpleNamespace(run=lambda *given, timeout: does(given[5]))  # which prints
+    engine = dataclasses.replace(Memory(root).engine, stores=Stores(), programs=programs)
     sealed = release()
     Secrets(app).seal(1, {"backend:release": {}})
     with pytest.raises(error) if error else contextlib.nullcontext():

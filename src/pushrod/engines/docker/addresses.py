@@ -71,7 +71,7 @@ def size(block: str) -> int:
 
 
 def choose(pool: str, used: Iterable[str], fixed: int, holders: str = "") -> str:
-    """The first free block of the pool with room for `fixed` addresses in each half.
+    """The first free block of the pool with room for `fixed` addresses in each half. `used` are blocks and addresses.
 
     Raises HostError if the pool is full; `holders` names the apps that use most of it.
     """

@@ -47,8 +47,7 @@ class Resources:
         with locks.lock(self._context.root.ports_lock, purpose="choosing addresses", timeout=60):
             count = sum(s.replicas for s in manifest.stateless if s.role != "job")
             blocks = self._blocks()
-            used = [each for held in blocks.values() for each in held]
-            used += network.own_addresses()
+            used = network.own_addresses().union(*blocks.values())
             fixed = count + len(manifest.stores)
             pool = self._context.settings.pool
             addresses.check_share(pool, fixed)

@@ -1,6 +1,5 @@
 """The stores of an app on the embedded engine: servers of this machine under the supervisor."""
 
-import functools
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -90,7 +89,7 @@ class Stores:
         """Wait until these accept connections. One that does not is reported by whoever needs it."""
         for record in store_records(self.app):
             if record.name in names:
-                waits.wait_until(functools.partial(network.accepts, record.port, record.address), _DEADLINE)
+                self._await_port(record)
 
     def waiting(self, manifest: Manifest) -> dict[str, Sequence[str]]:
         """The settings that each store would take only when it starts next."""
@@ -220,13 +219,16 @@ class Stores:
     def _check_listener(self, record: StoreRecord) -> None:
         """Refuse a store whose port another user of this machine has taken: that user would receive its password."""
         own = self._account.uid if self._account else os.geteuid()
-        waits.wait_until(lambda: network.accepts(record.port, record.address), _DEADLINE)
+        self._await_port(record)
         if (user := network.listener(record.port, address=record.address)) not in (None, own):
             raise StoreError(
                 f"port {record.port} of {record.address} is taken by a process of user {user}",
                 where=f"store {record.name}",
                 hint=f"end that process (`ss -ltnp sport = :{record.port}` as root shows it), then run this again",
             )
+
+    def _await_port(self, record: StoreRecord) -> None:
+        waits.wait_until(lambda: network.accepts(record.port, record.address), _DEADLINE)
 
     def _embedded(self, record: StoreRecord) -> Embedded:
         return registry.embedded(record.kind)
